@@ -1,0 +1,68 @@
+# Every job by one name. `make demo` and `make test` on a bare Debian 12 machine set it up first.
+PRESET ?= release
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+BUILD := build/$(PRESET)
+# Objects are shared between presets and clones where they are the same.
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+
+.PHONY: help setup build test test-peers demo bench soak lint format package clean
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make demo        install what is missing, build, and run the demonstration (ARGS="--once" for a quick one)
+demo: build
+	@$(BUILD)/bin/millrace demo $(ARGS)
+
+## make build       the program: build/release/bin/millrace
+build: setup
+	@[ -f $(BUILD)/build.ninja ] || cmake --preset $(PRESET) >/dev/null
+	@cmake --build --preset $(PRESET)
+
+## make test        build, and run every test but those against peers
+test: build
+	@ctest --preset $(PRESET) -LE peers
+
+## make test-peers  the tests that need Java, Go or Apache Kafka itself
+test-peers: build
+	@ctest --preset $(PRESET) -L peers
+
+## make bench       measurements, beside the peers where they are present
+bench: build
+	@bench/run.sh $(BUILD) $(ARGS)
+
+## make soak        sanitizers, fuzzers and long loops: an hour or more
+soak:
+	@$(MAKE) test PRESET=asan-ubsan
+	@$(MAKE) test PRESET=tsan
+	@MILLRACE_FUZZ_SECONDS=60 $(MAKE) test PRESET=fuzz
+
+## make lint        clang-format and clang-tidy over the whole tree
+lint: build
+	@tests/structure/format.sh .
+	@git ls-files 'src/*.cc' 'tests/*.cc' | xargs -P$$(nproc) -n1 clang-tidy-19 -p $(BUILD) --quiet
+
+## make format      rewrite the C++ files as clang-format would
+format:
+	@git ls-files '*.h' '*.cc' | xargs clang-format-19 -i
+
+## make package     a Debian package in build/package
+package: build
+	@cpack --config $(BUILD)/CPackConfig.cmake -B build/package
+
+clean:
+	@rm -rf build
+
+setup: .setup-stamp
+	@third_party/fetch.sh
+
+# apt runs again only when the list of packages changes.
+.setup-stamp: apt-packages.txt
+	@missing=$$(for p in $$(grep -v '^#' $<) $(if $(shell command -v npm),,nodejs npm); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  $(SUDO) apt-get update -q && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
+	fi
+	@touch $@
