@@ -1,0 +1,127 @@
+#include "broker/settings.h"
+
+#include <fmt/core.h>
+
+#include <array>
+#include <optional>
+#include <vector>
+
+#include "base/check.h"
+#include "base/text.h"
+
+namespace millrace::broker {
+namespace {
+
+constexpr int64_t kIntMax = 2'147'483'647;
+
+struct Row {
+  SettingInfo info;
+  int64_t Settings::* number = nullptr;
+  bool Settings::* flag = nullptr;
+};
+
+constexpr Row number(std::string_view name, int64_t Settings::* member, int64_t min, int64_t max,
+                     std::string_view documentation) {
+  return {{name, SettingType::kInt, documentation, min, max}, member, nullptr};
+}
+constexpr Row flag(std::string_view name, bool Settings::* member, std::string_view documentation) {
+  return {{name, SettingType::kBool, documentation, 0, 1}, nullptr, member};
+}
+
+constexpr std::array kRows = {
+    // Network.
+    number("num.network.threads", &Settings::num_network_threads, 0, 64,
+           "Threads that serve connections; 0 means one per core, at most 4."),
+    number("max.connections", &Settings::max_connections, 1, 1'000'000,
+           "Connections open at once over all listeners; one more is closed as it comes."),
+    number("connections.max.idle.ms", &Settings::connections_max_idle_ms, 1000, kIntMax,
+           "A connection on which nothing happened for so long is closed."),
+    number("socket.request.max.bytes", &Settings::socket_request_bytes_max, 1024, kIntMax,
+           "The largest request taken; a larger one closes its connection."),
+    number("queued.max.request.bytes", &Settings::queued_request_bytes_max, 65'536, 1ll << 40,
+           "Memory for requests being read or in work; while it is used up, no further request is read."),
+    // Topics.
+    flag("auto.create.topics.enable", &Settings::auto_create_topics,
+         "Make a topic when a client asks for metadata of one that does not exist."),
+    number("num.partitions", &Settings::num_partitions, 1, 10'000, "Partitions of a topic made without a number."),
+    number("message.max.bytes", &Settings::message_bytes_max, 0, kIntMax,
+           "The largest record batch taken; a topic's max.message.bytes goes before it."),
+    number("log.segment.bytes", &Settings::segment_bytes, 1'048'576, kIntMax,
+           "A segment file of this size is closed and a new one begun; a topic's segment.bytes goes before it."),
+    number("log.index.interval.bytes", &Settings::index_interval_bytes, 0, kIntMax,
+           "Bytes of log between two entries of the offset index."),
+    number("fetch.max.bytes", &Settings::fetch_bytes_max, 1024, kIntMax,
+           "The most bytes of records that one fetch gets, whatever the client allows."),
+    number("wal.checkpoint.bytes", &Settings::wal_checkpoint_bytes, 1'048'576, 1ll << 40,
+           "After so many bytes of write-ahead log the segments are synced and the log begins anew (Millrace's own)."),
+    number("wal.checkpoint.ms", &Settings::wal_checkpoint_ms, 100, kIntMax,
+           "After so long with unsynced segments the same happens (Millrace's own)."),
+    // Groups.
+    number("group.min.session.timeout.ms", &Settings::group_session_timeout_min_ms, 1, kIntMax,
+           "The shortest session timeout that a member may ask for."),
+    number("group.max.session.timeout.ms", &Settings::group_session_timeout_max_ms, 1, kIntMax,
+           "The longest session timeout that a member may ask for."),
+    number(
+        "group.initial.rebalance.delay.ms", &Settings::group_initial_rebalance_delay_ms, 0, kIntMax,
+        "How long a new group waits for more members after its second; the first never waits. Kafka's default is 3 s."),
+    number("group.max.size", &Settings::group_size_max, 1, kIntMax, "Members that a group may have."),
+    number("offsets.topic.num.partitions", &Settings::offsets_topic_partitions, 1, 10'000,
+           "Partitions of __consumer_offsets; fixed when the data folder is made."),
+    number("offset.metadata.max.bytes", &Settings::offset_metadata_bytes_max, 0, 1'048'576,
+           "The longest text that a client may commit with an offset."),
+};
+
+const Row* find_row(std::string_view name) {
+  for (const Row& row : kRows)
+    if (row.info.name == name) return &row;
+  return nullptr;
+}
+
+constexpr auto kInfos = [] {
+  std::array<SettingInfo, kRows.size()> infos{};
+  for (size_t i = 0; i < kRows.size(); ++i) infos[i] = kRows[i].info;
+  return infos;
+}();
+
+tl::unexpected<Error> unknown_setting(std::string_view name) {
+  std::vector<std::string> known;
+  for (const SettingInfo& info : kInfos) known.emplace_back(info.name);
+  const auto nearest = nearest_name(name, known);
+  return fail(Errc::kInvalidArgument, fmt::format("the broker has no setting '{}'", name),
+              nearest ? fmt::format("did you mean '{}'?", *nearest) : "the settings are listed in the broker's manual");
+}
+
+}  // namespace
+
+std::span<const SettingInfo> setting_infos() { return kInfos; }
+
+Status set_setting(Settings& settings, std::string_view name, std::string_view value) {
+  const Row* row = find_row(name);
+  if (row == nullptr) return unknown_setting(name);
+  if (row->flag != nullptr) {
+    if (value != "true" && value != "false")
+      return fail(Errc::kInvalidArgument, fmt::format("{} is true or false, not '{}'", name, value));
+    settings.*row->flag = value == "true";
+    return {};
+  }
+  auto parsed = parse_int64(value);
+  if (!parsed) {
+    if (const auto size = parse_size(value); size && *size <= static_cast<uint64_t>(INT64_MAX))
+      parsed = static_cast<int64_t>(*size);
+  }
+  if (!parsed) return fail(Errc::kInvalidArgument, fmt::format("{} is a whole number, not '{}'", name, value));
+  if (*parsed < row->info.min || *parsed > row->info.max)
+    return fail(Errc::kInvalidArgument,
+                fmt::format("{} is {}, but may be {} to {}", name, *parsed, row->info.min, row->info.max));
+  settings.*row->number = *parsed;
+  return {};
+}
+
+std::string setting_value(const Settings& settings, std::string_view name) {
+  const Row* row = find_row(name);
+  MILLRACE_CHECK(row != nullptr, "setting_value() of a name that is not in the table");
+  if (row->flag != nullptr) return settings.*row->flag ? "true" : "false";
+  return fmt::format("{}", settings.*row->number);
+}
+
+}  // namespace millrace::broker
