@@ -1,0 +1,215 @@
+#include "columns/column.h"
+
+#include <fmt/chrono.h>
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/check.h"
+
+namespace millrace::columns {
+
+std::string_view Arena::store(std::string_view text) {
+  if (text.empty()) return {};
+  if (used_ + text.size() > capacity_) {
+    capacity_ = std::max(kBlockBytes, text.size());
+    blocks_.push_back(std::make_unique_for_overwrite<char[]>(capacity_));
+    used_ = 0;
+  }
+  char* place = blocks_.back().get() + used_;
+  std::memcpy(place, text.data(), text.size());
+  used_ += text.size();
+  return {place, text.size()};
+}
+
+double Column::as_double(size_t row) const {
+  if (is_null(row)) return std::numeric_limits<double>::quiet_NaN();
+  switch (type_.kind) {
+    case Kind::kBoolean:
+      return booleans_[row];
+    case Kind::kBigint:
+    case Kind::kTimestamp:
+      return static_cast<double>(int64s_[row]);
+    case Kind::kDouble:
+      return doubles_[row];
+    case Kind::kDecimal:
+      return static_cast<double>(int64s_[row]) / static_cast<double>(power_of_ten(type_.scale));
+    case Kind::kVarchar:
+      return std::numeric_limits<double>::quiet_NaN();
+  }
+  return std::numeric_limits<double>::quiet_NaN();
+}
+
+namespace {
+
+void append_decimal(int64_t scaled, int scale, std::string& out) {
+  if (scale == 0) {
+    fmt::format_to(std::back_inserter(out), "{}", scaled);
+    return;
+  }
+  // The magnitude as unsigned: the most negative value has no positive twin.
+  const uint64_t magnitude = scaled < 0 ? 0 - static_cast<uint64_t>(scaled) : static_cast<uint64_t>(scaled);
+  const auto unit = static_cast<uint64_t>(power_of_ten(scale));
+  fmt::format_to(std::back_inserter(out), "{}{}.{:0{}}", scaled < 0 ? "-" : "", magnitude / unit, magnitude % unit,
+                 scale);
+}
+
+}  // namespace
+
+std::string format_timestamp(int64_t us) {
+  constexpr int64_t kUsPerSecond = 1'000'000;
+  int64_t seconds = us / kUsPerSecond;
+  int64_t fraction = us % kUsPerSecond;
+  if (fraction < 0) {
+    fraction += kUsPerSecond;
+    --seconds;
+  }
+  std::string text = fmt::format("{:%Y-%m-%dT%H:%M:%S}", fmt::gmtime(static_cast<std::time_t>(seconds)));
+  if (fraction != 0) {
+    std::string digits = fmt::format(".{:06}", fraction);
+    digits.erase(digits.find_last_not_of('0') + 1);
+    text += digits;
+  }
+  return text + "Z";
+}
+
+void Column::append_text(size_t row, std::string& out) const {
+  if (is_null(row)) return;
+  switch (type_.kind) {
+    case Kind::kBoolean:
+      out += booleans_[row] != 0 ? "true" : "false";
+      return;
+    case Kind::kBigint:
+      fmt::format_to(std::back_inserter(out), "{}", int64s_[row]);
+      return;
+    case Kind::kDouble:
+      fmt::format_to(std::back_inserter(out), "{}", doubles_[row]);
+      return;
+    case Kind::kDecimal:
+      append_decimal(int64s_[row], type_.scale, out);
+      return;
+    case Kind::kTimestamp:
+      out += format_timestamp(int64s_[row]);
+      return;
+    case Kind::kVarchar:
+      out += texts_[row];
+      return;
+  }
+}
+
+void Column::reserve(size_t rows) {
+  validity_.reserve((rows + 63) / 64);
+  switch (type_.kind) {
+    case Kind::kBoolean:
+      booleans_.reserve(rows);
+      return;
+    case Kind::kBigint:
+    case Kind::kDecimal:
+    case Kind::kTimestamp:
+      int64s_.reserve(rows);
+      return;
+    case Kind::kDouble:
+      doubles_.reserve(rows);
+      return;
+    case Kind::kVarchar:
+      texts_.reserve(rows);
+      return;
+  }
+}
+
+void Column::push_validity(bool valid) {
+  if (size_ % 64 == 0) validity_.push_back(0);
+  if (valid)
+    validity_.back() |= uint64_t{1} << (size_ % 64);
+  else
+    ++null_count_;
+  ++size_;
+}
+
+void Column::append_null() {
+  push_validity(false);
+  switch (type_.kind) {
+    case Kind::kBoolean:
+      booleans_.push_back(0);
+      return;
+    case Kind::kBigint:
+    case Kind::kDecimal:
+    case Kind::kTimestamp:
+      int64s_.push_back(0);
+      return;
+    case Kind::kDouble:
+      doubles_.push_back(0);
+      return;
+    case Kind::kVarchar:
+      texts_.emplace_back();
+      return;
+  }
+}
+
+void Column::append_boolean(bool value) {
+  MILLRACE_CHECK(type_.kind == Kind::kBoolean);
+  push_validity(true);
+  booleans_.push_back(value ? 1 : 0);
+}
+
+void Column::append_int64(int64_t value) {
+  MILLRACE_CHECK(type_.kind == Kind::kBigint || type_.kind == Kind::kDecimal || type_.kind == Kind::kTimestamp);
+  push_validity(true);
+  int64s_.push_back(value);
+}
+
+void Column::append_double(double value) {
+  MILLRACE_CHECK(type_.kind == Kind::kDouble);
+  push_validity(true);
+  doubles_.push_back(value);
+}
+
+void Column::append_text_copy(std::string_view value) {
+  if (!arena_) {
+    arena_ = std::make_shared<Arena>();
+    owners_.push_back(arena_);
+  }
+  append_text_view(arena_->store(value));
+}
+
+void Column::append_text_view(std::string_view value) {
+  MILLRACE_CHECK(type_.kind == Kind::kVarchar);
+  push_validity(true);
+  texts_.push_back(value);
+}
+
+void Column::append_from(const Column& other, size_t row) {
+  MILLRACE_CHECK(other.type_ == type_);
+  if (other.is_null(row)) return append_null();
+  switch (type_.kind) {
+    case Kind::kBoolean:
+      return append_boolean(other.booleans_[row] != 0);
+    case Kind::kBigint:
+    case Kind::kDecimal:
+    case Kind::kTimestamp:
+      return append_int64(other.int64s_[row]);
+    case Kind::kDouble:
+      return append_double(other.doubles_[row]);
+    case Kind::kVarchar:
+      return append_text_view(other.texts_[row]);
+  }
+}
+
+void Column::keep_alive(std::shared_ptr<const void> owner) { owners_.push_back(std::move(owner)); }
+
+void Column::keep_alive_with(const Column& other) {
+  owners_.insert(owners_.end(), other.owners_.begin(), other.owners_.end());
+}
+
+ColumnPtr Column::gather(std::span<const uint32_t> rows) const {
+  auto result = std::make_shared<Column>(type_);
+  result->reserve(rows.size());
+  for (const uint32_t row : rows) result->append_from(*this, row);
+  result->keep_alive_with(*this);
+  return result;
+}
+
+}  // namespace millrace::columns
