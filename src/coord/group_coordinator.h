@@ -1,0 +1,130 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/random.h"
+#include "coord/effects.h"
+#include "coord/requests.h"
+#include "coord/settings.h"
+#include "coord/types.h"
+
+namespace millrace::coord {
+
+namespace internal {
+class Group;
+}
+
+struct GroupFilter {
+  std::vector<std::string> states;  // Kafka's names, in any case; empty: all
+  std::vector<std::string> types;   // "classic"; empty: all
+};
+
+struct GroupListing {
+  std::string group;
+  std::string protocol_type;  // empty for a group that only commits offsets
+  GroupState state = GroupState::kEmpty;
+  std::string type;  // "classic"
+};
+
+struct MemberDescription {
+  std::string member_id;
+  std::optional<std::string> instance_id;
+  std::string client_id;
+  std::string client_host;
+  Bytes metadata;    // for the selected protocol; empty unless the group is Stable
+  Bytes assignment;  // empty unless the group is Stable
+};
+
+struct GroupDescription {
+  GroupState state = GroupState::kEmpty;
+  std::string protocol_type;
+  std::string protocol_name;  // empty unless the group is Stable
+  int32_t generation = 0;
+  std::string
+      last_rebalance_reason;  // why the last rebalance began, for people; empty before the first and after a start
+  std::vector<MemberDescription> members;
+};
+
+// The coordinator of classic consumer groups (Kafka's JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit, with
+// KIP-345 static members, KIP-394 known member ids, KIP-800 reasons, KIP-814 skipped assignments) and of their
+// committed offsets: a pure state machine. It does no I/O, reads no clock and starts no thread; it is told what happens
+// and when, and says what to persist and what to answer.
+//
+//   start:    apply() every record of the log, oldest first, then start() once
+//   running:  handle() for each event; on_time() when next_deadline() is reached; queries at any time
+//   end:      resign(); or just drop it: everything that was acknowledged is in the records
+//
+// Every request gets exactly one reply, in the Effects of its own call or, for joins and syncs that wait for other
+// members, of a later one. See Effects for when replies may be sent.
+//
+// A joining member is told its id (client id, "-", a random UUID) from `random`. Malformed requests get errors, never a
+// crash. One thread at a time; groups do not touch one another, so several coordinators may share them out by group id.
+class GroupCoordinator {
+ public:
+  GroupCoordinator(GroupSettings settings, Random random);
+  ~GroupCoordinator();
+  GroupCoordinator(const GroupCoordinator&) = delete;
+  GroupCoordinator& operator=(const GroupCoordinator&) = delete;
+
+  // Before start(): take up a record of the log. The last one of a key wins, so the log may be compacted or not.
+  void apply(Record record);
+  // After the last apply(): members get a full session timeout to be heard from again.
+  Effects start(Instant now);
+
+  // After start().
+  Effects handle(Event event, Instant now);
+  // Do what is due at `now`: sessions, rebalances, retention. Early and spurious calls do no harm.
+  Effects on_time(Instant now);
+  // When on_time() is next of use; nothing where nothing is pending. May change with each call above.
+  std::optional<MonoTime> next_deadline() const;
+
+  // Answer everything that waits with kNotCoordinator. Nothing but the destructor may be called afterwards.
+  Effects resign();
+
+  // --- Queries. What they return may be shown only as rule 2 of Effects says.
+
+  // Sorted by group id.
+  std::vector<GroupListing> list(const GroupFilter& filter) const;
+  // Nothing: there is no such group.
+  std::optional<GroupDescription> describe(std::string_view group) const;
+  // Null: none. Valid until the next call that is not a query.
+  const CommittedOffset* committed_offset(std::string_view group, std::string_view topic, PartitionId partition) const;
+  // All of a group, sorted by topic and partition.
+  std::vector<PartitionOffset> committed_offsets(std::string_view group) const;
+
+  // The state as records, such that a coordinator that applies them and starts is in the same state as one that applied
+  // everything so far: for tests and for rewriting the log.
+  std::vector<Record> snapshot() const;
+
+ private:
+  using Groups = std::map<std::string, std::unique_ptr<internal::Group>, std::less<>>;
+
+  internal::Group* find(std::string_view id);
+  internal::Group& find_or_create(const std::string& id);
+  void reschedule(internal::Group& group);
+  void check_retention(Instant now, Effects& effects);
+
+  void on(JoinRequest request, Instant now, Effects& effects);
+  void on(SyncRequest request, Instant now, Effects& effects);
+  void on(HeartbeatRequest request, Instant now, Effects& effects);
+  void on(LeaveRequest request, Instant now, Effects& effects);
+  void on(CommitRequest request, Instant now, Effects& effects);
+  void on(DeleteGroupRequest request, Instant now, Effects& effects);
+  void on(TopicDeleted event, Instant now, Effects& effects);
+
+  const GroupSettings settings_;
+  Random random_;
+  Groups groups_;
+  // When each group next wants on_time(), earliest first; the ids are those of groups_.
+  std::set<std::pair<MonoTime, std::string_view>> deadlines_;
+  std::optional<MonoTime> next_retention_check_;
+};
+
+}  // namespace millrace::coord

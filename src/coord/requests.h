@@ -1,0 +1,95 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "coord/types.h"
+
+// What comes into a coordinator. Requests carry the token that their reply will be addressed to. Fields that a
+// request's wire version lacks have the default here.
+namespace millrace::coord {
+
+struct JoinRequest {
+  RequestToken token;
+  std::string group;
+  std::string member_id;                   // empty: a newcomer
+  std::optional<std::string> instance_id;  // group.instance.id: a static member
+  std::string client_id;
+  std::string client_host;
+  std::chrono::milliseconds session_timeout_ms{0};
+  std::chrono::milliseconds rebalance_timeout_ms{0};  // version 0 has none: its session timeout
+  std::string protocol_type;
+  std::vector<Protocol> protocols;        // the preferred one first
+  bool requires_known_member_id = false;  // version 4 and later: a newcomer is told its id first
+  bool supports_skip_assignment = false;  // version 9 and later
+  std::string reason;                     // KIP-800: why the client joins; kept for describe
+};
+
+struct SyncRequest {
+  RequestToken token;
+  std::string group;
+  std::string member_id;
+  std::optional<std::string> instance_id;
+  int32_t generation = -1;
+  std::optional<std::string> protocol_type;  // version 5 and later: must be the group's
+  std::optional<std::string> protocol_name;
+  std::vector<MemberAssignment> assignments;  // from the leader
+};
+
+struct HeartbeatRequest {
+  RequestToken token;
+  std::string group;
+  std::string member_id;
+  std::optional<std::string> instance_id;
+  int32_t generation = -1;
+};
+
+struct LeavingMember {
+  std::string member_id;                   // may be empty where instance_id is given
+  std::optional<std::string> instance_id;  // a static member may be removed by it alone
+  std::string reason;                      // KIP-800
+};
+
+struct LeaveRequest {
+  RequestToken token;
+  std::string group;
+  std::vector<LeavingMember> members;
+};
+
+struct OffsetToCommit {
+  std::string topic;
+  PartitionId partition;
+  Offset offset;
+  int32_t leader_epoch = -1;
+  std::string metadata;
+};
+
+// The caller has checked that topics and partitions exist. Generation -1 with an empty member id: not a member, but a
+// simple consumer or an administrator.
+struct CommitRequest {
+  RequestToken token;
+  std::string group;
+  std::string member_id;
+  std::optional<std::string> instance_id;
+  int32_t generation = -1;
+  std::vector<OffsetToCommit> offsets;
+};
+
+// Delete a group that has no members, with its offsets.
+struct DeleteGroupRequest {
+  RequestToken token;
+  std::string group;
+};
+
+// A topic is gone: forget every group's offsets of it. Has no reply.
+struct TopicDeleted {
+  std::string topic;
+};
+
+using Event = std::variant<JoinRequest, SyncRequest, HeartbeatRequest, LeaveRequest, CommitRequest, DeleteGroupRequest,
+                           TopicDeleted>;
+
+}  // namespace millrace::coord

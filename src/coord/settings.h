@@ -1,0 +1,31 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <limits>
+
+namespace millrace::coord {
+
+// Kafka's broker settings for groups, under Kafka's names, with Kafka's defaults where the comment says nothing else.
+struct GroupSettings {
+  using Millis = std::chrono::milliseconds;
+
+  Millis group_min_session_timeout_ms{6'000};
+  Millis group_max_session_timeout_ms{1'800'000};
+  int32_t group_max_size = std::numeric_limits<int32_t>::max();
+
+  // How long the first member of an empty group waits for others. Kafka waits 3 s; here a lone consumer starts at once,
+  // and those that come after it are gathered by the debounce.
+  Millis group_initial_rebalance_delay_ms{0};
+  // Ours: a rebalance that has everyone ends only after this long without another newcomer, so that members that start
+  // together share one rebalance.
+  Millis group_rebalance_debounce_ms{50};
+  // How long a newcomer whose JoinGroup waits is kept without a sign of life. Kafka's constant.
+  Millis new_member_join_timeout_ms{300'000};
+
+  std::chrono::minutes offsets_retention_minutes{7 * 24 * 60};
+  Millis offsets_retention_check_interval_ms{600'000};
+  int32_t offset_metadata_max_bytes = 4096;
+};
+
+}  // namespace millrace::coord
