@@ -1,0 +1,128 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/byte_writer.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/uuid.h"
+#include "record/batch.h"
+
+namespace millrace::log {
+
+// A point in the write-ahead log: everything appended up to it is durable once the log is durable up to it. Later
+// appends have equal or greater positions, so one wait for the greatest of several covers all.
+using WalPosition = StrongId<struct WalPositionTag, uint64_t>;
+
+// What became of an append that did not fail: the sequence rules of idempotent producers decide.
+enum class AppendOutcome {
+  kAppended,
+  kDuplicate,             // one of the producer's last five batches, again: its original offsets are given
+  kOutOfOrderSequence,    // OUT_OF_ORDER_SEQUENCE_NUMBER: nothing was appended
+  kInvalidProducerEpoch,  // INVALID_PRODUCER_EPOCH: a newer epoch has written; nothing was appended
+};
+
+struct Appended {
+  AppendOutcome outcome = AppendOutcome::kAppended;
+  // The offsets below are set for kAppended and kDuplicate.
+  Offset base_offset{-1};
+  Offset last_offset{-1};
+  int64_t log_append_time_ms = record::kNoTimestamp;  // kNoTimestamp unless the option asked for LogAppendTime
+  Offset log_start_offset{0};
+  // Wait for this before telling anybody: Store::when_durable(). For a duplicate too, whose original may be on its way.
+  WalPosition position{0};
+};
+
+struct AppendOptions {
+  // kLogAppendTime stamps the batches with the store's clock.
+  record::TimestampType timestamp_type = record::TimestampType::kCreateTime;
+  // On a full disk, use the reserve that is kept for what must go on: committed offsets, internal topics.
+  bool from_reserve = false;
+};
+
+struct ReadInfo {
+  // Bytes appended to `out`: whole batches, the first of them holding the offset asked for. 0 at the high watermark.
+  size_t bytes = 0;
+  Offset log_start_offset{0};
+  Offset high_watermark{0};
+};
+
+struct TimestampedOffset {
+  Offset offset{-1};
+  int64_t timestamp_ms = record::kNoTimestamp;
+  LeaderEpoch leader_epoch{-1};
+};
+
+struct EpochEnd {
+  LeaderEpoch epoch{-1};
+  Offset end_offset{-1};
+};
+
+class PartitionLog;
+
+// A partition's log, open as long as its topic is and somebody holds it. Thread-safe: appends to one partition follow
+// each other, reads run beside them and each other. After its topic is deleted, appends and reads are kNotFound.
+//
+// An append is visible to read() only once it is durable: the high watermark is what is on disk.
+class Partition {
+ public:
+  explicit Partition(std::unique_ptr<PartitionLog> log);
+  ~Partition();
+  Partition(const Partition&) = delete;
+  Partition& operator=(const Partition&) = delete;
+
+  const std::string& topic() const;
+  const Uuid& topic_id() const;
+  PartitionId id() const;
+
+  // Append `batches`, one or more that passed record::check_batches() and lie one after another: assigns offsets and
+  // the leader epoch in place, checks the producer's sequence, hands a copy to the write-ahead log. Nothing is durable
+  // on return. A batch with a producer id must be alone. All batches are appended, or none:
+  // kOutOfSpace: the disk is full; the same append works once there is room.
+  // kTooLarge: more than kAppendBytesMax.
+  // kNotFound: the topic was deleted.
+  // kUnavailable: the store has failed (a sync did) or is closed; the message says which. It stays so.
+  // Waits while the write-ahead log's buffer is full, that is, while the disk is slower than the producers.
+  Result<Appended> append(std::span<std::byte> batches, const AppendOptions& options = {});
+
+  // Append to `out` whole batches from the one that holds `from`, at most `bytes_max` together; with `at_least_one` the
+  // first comes even if it is larger. Never beyond the high watermark nor across a segment's end: a caller who wants
+  // more asks again. kInvalidArgument where `from` is below the log start or beyond the log end (OFFSET_OUT_OF_RANGE);
+  // kCorruption names file and position.
+  Result<ReadInfo> read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out) const;
+
+  // The first record, in offset order, stamped at or after `timestamp_ms`; nullopt if there is none below the high
+  // watermark. Exact to the record: decompresses one batch.
+  Result<std::optional<TimestampedOffset>> offset_for_time(int64_t timestamp_ms) const;
+  // The first record with the greatest timestamp of all below the high watermark; nullopt where the log is empty.
+  Result<std::optional<TimestampedOffset>> offset_of_max_timestamp() const;
+
+  Offset log_start_offset() const;
+  // The end of what is durable: the offset after the last readable record. Never waits for a lock.
+  Offset high_watermark() const;
+  // The offset that the next record gets.
+  Offset log_end_offset() const;
+  // Bytes in all segments.
+  uint64_t size_bytes() const;
+
+  LeaderEpoch leader_epoch() const;
+  // For OffsetForLeaderEpoch: the greatest known epoch <= `epoch` and where it ends: the start of the next one, or the
+  // high watermark for the current one. {-1, -1} where `epoch` is unknown.
+  EpochEnd epoch_end_offset(LeaderEpoch epoch) const;
+
+  // The implementation, for the store alone.
+  PartitionLog& impl() { return *log_; }
+
+ private:
+  std::unique_ptr<PartitionLog> log_;
+};
+
+// The largest append: more could not be one record of the write-ahead log.
+inline constexpr size_t kAppendBytesMax = 64u << 20;
+
+}  // namespace millrace::log

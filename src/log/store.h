@@ -1,0 +1,145 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "base/uuid.h"
+#include "env/file_system.h"
+#include "log/partition.h"
+
+namespace millrace::log {
+
+struct StoreOptions {
+  std::string dir;  // the data folder; made if missing
+
+  // A segment that would grow beyond this is followed by a new one (a single larger batch gets one of its own).
+  uint64_t segment_bytes = 1ull << 30;
+  uint32_t index_interval_bytes = 4096;  // an index entry at most this often
+
+  // Checkpoint after this much write-ahead log, and this long after the first append since the last one.
+  uint64_t checkpoint_bytes = 256ull << 20;
+  std::chrono::milliseconds checkpoint_interval{60'000};
+
+  uint64_t wal_file_bytes = 64ull << 20;
+  // Appends wait while this much is not yet written to the write-ahead log.
+  uint64_t wal_buffer_bytes = 16ull << 20;
+
+  // Appended bytes are kept in memory, from where they are read, until a partition has this many or all partitions
+  // together tails_bytes_max; then they are written to the segment. 0 writes through.
+  uint64_t tail_bytes = 64ull << 10;
+  uint64_t tails_bytes_max = 32ull << 20;
+
+  // A producer id that wrote nothing for so long is forgotten.
+  std::chrono::hours producer_id_expiration{24};
+};
+
+struct TopicInfo {
+  std::string name;
+  Uuid id;
+  int32_t partitions = 1;
+  std::map<std::string, std::string> config;  // as given at creation, for the broker to interpret
+};
+
+// An existing topic. Immutable; stays usable after the topic is deleted, its partitions then refuse.
+struct Topic {
+  TopicInfo info;
+  std::vector<std::shared_ptr<Partition>> partitions;  // by number
+};
+
+// All partitions of a broker in one data folder: topics, one write-ahead log, segments in Kafka's format, recovery. See
+// docs/adr/0001-write-ahead-log.md and docs/formats/. Thread-safe.
+//
+// Threads: one writes and syncs the write-ahead log (group commit: the next sync starts when the last ends); one does
+// checkpoints, prepares files and removes deleted topics. Both sleep when there is nothing to do. Callbacks run on the
+// first, without any lock held: they may call anything but close(), must not block, and delay the next sync by what
+// they take.
+class Store {
+ public:
+  // Open or make the data folder, recovering what a crash left: replays the write-ahead log from the last checkpoint,
+  // cuts a torn end, rebuilds indexes, restores producers. kCorruption names file and position of damage inside what
+  // was durable, and nothing is changed; kConflict: another process has the folder, or it is of another version.
+  // `files` and `clock` must outlive the store; `random` is used during the call, for a new cluster id.
+  static Result<std::unique_ptr<Store>> open(const StoreOptions& options, env::FileSystem& files, const Clock& clock,
+                                             Random& random);
+  // close(), ignoring its error.
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  // Make everything appended durable, run what waits, take a checkpoint so that the next open has nothing to replay,
+  // stop the threads. Appends fail with kUnavailable from now on; reads go on. Once; later calls do nothing.
+  Status close();
+
+  // Identifies this data folder; made with it.
+  const Uuid& cluster_id() const;
+  // Whether open() found the last process to have ended without close().
+  bool recovered_from_crash() const;
+
+  // Durable on return. kAlreadyExists; kInvalidArgument for a name that Kafka does not allow (1 to 249 of a-z A-Z 0-9
+  // . _ -, not "." or ".."), a zero id or no partitions; kOutOfSpace, kUnavailable as for appends.
+  Result<std::shared_ptr<const Topic>> create_topic(const TopicInfo& info);
+  // Durable on return; the files go in the background, once nobody reads them. Works on a full disk. kNotFound.
+  Status delete_topic(const std::string& name);
+
+  std::vector<std::shared_ptr<const Topic>> topics() const;              // by name
+  std::shared_ptr<const Topic> find_topic(std::string_view name) const;  // null: none
+  std::shared_ptr<const Topic> find_topic(const Uuid& id) const;
+
+  // One partition's part of append_all().
+  struct Item {
+    std::shared_ptr<Partition> partition;
+    std::span<std::byte> batches;
+    AppendOptions options;
+  };
+  // Append to several partitions as one record of the write-ahead log: after a crash all are there, or none. Each
+  // partition at most once (kInvalidArgument). The results stand in the items' order. Where one item is refused
+  // (an error, or an outcome other than kAppended and kDuplicate), nothing of the others is appended either: they are
+  // kCancelled.
+  std::vector<Result<Appended>> append_all(std::span<const Item> items);
+
+  // Called once, with success when everything up to `position` is durable, or with kUnavailable when the store has
+  // failed or is closed before it is. On the thread of the write-ahead log; on the caller's, before this returns, where
+  // the answer is known already.
+  using DurableCallback = std::function<void(const Status&)>;
+  void when_durable(WalPosition position, DurableCallback callback);
+  // The same, waiting. Not from a callback.
+  Status wait_durable(WalPosition position);
+
+  // Told after each group commit which partitions' high watermarks have advanced, each once, before the group's
+  // when_durable callbacks. Setting another, or none, waits until a running call has returned: not from a callback.
+  using AdvanceObserver = std::function<void(std::span<const std::shared_ptr<Partition>>)>;
+  void set_advance_observer(AdvanceObserver observer);
+
+  // Called once when the store fails for good: a write or a sync of the write-ahead log, or a sync of a segment, did.
+  // Nothing written after the last success can be trusted; the process should end. On whichever thread saw it, no lock
+  // held. Set before the first append.
+  void set_fatal_callback(std::function<void(const Error&)> callback);
+
+  // Sync the segments, write a checkpoint and drop the write-ahead log before it; appends go on meanwhile. Done on its
+  // own as the options say; for tests and tools. kOutOfSpace changes nothing.
+  Status checkpoint();
+
+  struct Statistics {
+    uint64_t wal_syncs = 0;
+    uint64_t wal_bytes = 0;    // written in all, with framing
+    uint64_t checkpoints = 0;  // completed
+  };
+  Statistics statistics() const;
+
+ private:
+  class Impl;
+  explicit Store(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace millrace::log
