@@ -1,0 +1,32 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "learn/learner.h"
+#include "learn/params.h"
+
+namespace millrace::learn {
+
+// What `train.algorithm` may name.
+struct Algorithm {
+  std::string name;   // "logistic_regression"
+  std::string title;  // "Logistic regression"
+  Task task = Task::kBinary;
+  std::string doc;                // what it does, in a sentence or two
+  std::vector<ParamSpec> params;  // what `train.params` may hold
+  // A learner that has learned nothing. `params` passed check_params(); `inputs` is the number of values it will see.
+  std::unique_ptr<Learner> (*make)(const Algorithm& algorithm, const Params& params, size_t inputs) = nullptr;
+};
+
+// All of them, ordered by name; made once, and the same as long as the program runs. Thread-safe.
+std::span<const Algorithm> algorithms();
+
+// kInvalidArgument with the nearest name for what is not there; kNotBuiltYet for those that later versions bring.
+Result<const Algorithm*> find_algorithm(std::string_view name);
+
+}  // namespace millrace::learn
