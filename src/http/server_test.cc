@@ -1,0 +1,161 @@
+#include "http/server.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <thread>
+
+namespace millrace::http {
+namespace {
+
+// A client of plain sockets: what it sends is exactly what the test says.
+class RawClient {
+ public:
+  explicit RawClient(uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connected_ = ::connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    const timeval limit{10, 0};
+    setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  }
+  ~RawClient() { ::close(socket_); }
+  RawClient(const RawClient&) = delete;
+  RawClient& operator=(const RawClient&) = delete;
+
+  bool connected() const { return connected_; }
+  void send(std::string_view text) const {
+    ASSERT_EQ(::send(socket_, text.data(), text.size(), MSG_NOSIGNAL), ssize_t(text.size()));
+  }
+  // Everything up to and with `end`, or all until the server closes.
+  std::string read_until(std::string_view end) {
+    char buffer[4096];
+    while (received_.find(end) == std::string::npos) {
+      const ssize_t size = ::recv(socket_, buffer, sizeof buffer, 0);
+      if (size <= 0) break;
+      received_.append(buffer, static_cast<size_t>(size));
+    }
+    const size_t found = received_.find(end);
+    const size_t length = found == std::string::npos ? received_.size() : found + end.size();
+    std::string text = received_.substr(0, length);
+    received_.erase(0, length);
+    return text;
+  }
+  std::string read_all() { return read_until("\x01never\x01"); }
+
+ private:
+  int socket_;
+  bool connected_ = false;
+  std::string received_;
+};
+
+class ServerTest : public ::testing::Test {
+ protected:
+  void start(ServerOptions options = {}) {
+    options.port = 0;
+    server_.emplace(std::move(options), metrics_);
+    server_->route("GET", "/hello", [](const Request& request, ResponderPtr responder) {
+      const auto name = request.query.find("name");
+      responder->send(
+          {.content_type = "text/plain", .body = "hello " + (name == request.query.end() ? "" : name->second)});
+    });
+    server_->route("POST", "/echo", [](const Request& request, ResponderPtr responder) {
+      responder->send({.content_type = "text/plain", .body = request.body});
+    });
+    server_->route("GET", "/dropped", [](const Request&, ResponderPtr) {});
+    server_->route("GET", "/stream", [this](const Request&, ResponderPtr responder) { sink_ = responder->stream(); });
+    server_->route("GET", "/files/*", [](const Request& request, ResponderPtr responder) {
+      responder->send({.content_type = "text/plain", .body = request.path});
+    });
+    const Status started = server_->start();
+    ASSERT_TRUE(started) << started.error().message;
+  }
+  static std::string get(const std::string& path, const std::string& more = "Connection: close\r\n") {
+    return "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n" + more + "\r\n";
+  }
+  std::string exchange(const std::string& text) {
+    RawClient client(server_->port());
+    client.send(text);
+    return client.read_all();
+  }
+
+  Metrics metrics_;
+  std::shared_ptr<EventSink> sink_;
+  std::optional<Server> server_;
+};
+
+TEST_F(ServerTest, AnswersByRouteAndDecodesTheQuery) {
+  start();
+  EXPECT_NE(exchange(get("/hello?name=a+b%21")).find("hello a b!"), std::string::npos);
+  EXPECT_NE(exchange(get("/files/x/y.js")).find("/files/x/y.js"), std::string::npos);
+}
+
+TEST_F(ServerTest, SaysWhatItDoesNotServe) {
+  start();
+  EXPECT_EQ(exchange(get("/nothing")).substr(9, 3), "404");
+  EXPECT_EQ(exchange(get("/echo")).substr(9, 3), "405");
+  EXPECT_EQ(exchange(get("/dropped")).substr(9, 3), "500");
+}
+
+TEST_F(ServerTest, KeepsTheConnectionForPipelinedRequests) {
+  start();
+  RawClient client(server_->port());
+  client.send(get("/hello?name=1", "") + get("/hello?name=2", ""));
+  EXPECT_NE(client.read_until("hello 1").find("hello 1"), std::string::npos);
+  EXPECT_NE(client.read_until("hello 2").find("hello 2"), std::string::npos);
+}
+
+TEST_F(ServerTest, RefusesGarbageAndOversizedBodiesAndGoesOn) {
+  start({.body_bytes_max = 10});
+  EXPECT_EQ(exchange("\x16\x03\x01 not http at all\r\n\r\n").substr(9, 3), "400");
+  EXPECT_EQ(exchange("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\n01234567890").substr(9, 3),
+            "413");
+  EXPECT_EQ(exchange(get("/hello")).substr(9, 3), "200");
+}
+
+TEST_F(ServerTest, ChecksTheGuardBeforeAnyHandler) {
+  start();
+  EXPECT_EQ(exchange("GET /hello HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").substr(9, 3), "403");
+}
+
+TEST_F(ServerTest, StreamsEventsFromAnotherThreadUntilTheClientLeaves) {
+  start();
+  {
+    RawClient client(server_->port());
+    client.send(get("/stream", ""));
+    client.read_until("retry: 1000\n\n");
+    std::thread([this] { EXPECT_TRUE(sink_->send("tick", 7, "{\"n\":1}")); }).join();
+    EXPECT_EQ(client.read_until("\n\n"), "event: tick\nid: 7\ndata: {\"n\":1}\n\n");
+    EXPECT_TRUE(sink_->is_open());
+  }
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (sink_->is_open() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  EXPECT_FALSE(sink_->is_open());
+  EXPECT_FALSE(sink_->send("tick", 8, "{}"));
+}
+
+TEST_F(ServerTest, DisconnectsAStreamThatDoesNotRead) {
+  start({.stream_bytes_max = 100});
+  RawClient client(server_->port());
+  client.send(get("/stream", ""));
+  client.read_until("retry: 1000\n\n");
+  EXPECT_FALSE(sink_->send("tick", 1, std::string(200, 'x')));
+  EXPECT_FALSE(sink_->is_open());
+}
+
+TEST_F(ServerTest, APortInUseIsAConflict) {
+  start();
+  Server second({.port = server_->port()}, metrics_);
+  EXPECT_EQ(second.start().error().code, Errc::kConflict);
+}
+
+TEST_F(ServerTest, OtherThanLoopbackNeedsPermissionAndToken) {
+  Server open({.host = "0.0.0.0", .port = 0}, metrics_);
+  EXPECT_EQ(open.start().error().code, Errc::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace millrace::http
