@@ -18,7 +18,7 @@
 namespace millrace::coord {
 
 namespace internal {
-class Group;
+struct Group;
 }
 
 struct GroupFilter {
@@ -99,16 +99,14 @@ class GroupCoordinator {
   // All of a group, sorted by topic and partition.
   std::vector<PartitionOffset> committed_offsets(std::string_view group) const;
 
-  // The state as records, such that a coordinator that applies them and starts is in the same state as one that applied
-  // everything so far: for tests and for rewriting the log.
-  std::vector<Record> snapshot() const;
-
  private:
   using Groups = std::map<std::string, std::unique_ptr<internal::Group>, std::less<>>;
 
   internal::Group* find(std::string_view id);
   internal::Group& find_or_create(const std::string& id);
   void reschedule(internal::Group& group);
+  void reschedule_or_dispose(internal::Group& group);
+  void remove(internal::Group& group, Effects& effects);
   void check_retention(Instant now, Effects& effects);
 
   void on(JoinRequest request, Instant now, Effects& effects);

@@ -1,0 +1,297 @@
+#include "coord/group_coordinator.h"
+
+#include <algorithm>
+
+#include "coord/internal/group.h"
+
+namespace millrace::coord {
+namespace {
+
+using internal::ClassicGroup;
+using internal::Group;
+
+// At most about this many offsets are expired in one call, so that one write stays small.
+constexpr size_t kExpiredPerCallMax = 1000;
+
+constexpr const char* kClassicType = "classic";
+
+bool equal_ignoring_case(std::string_view a, std::string_view b) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
+}
+
+bool passes(const std::vector<std::string>& wanted, std::string_view name) {
+  return wanted.empty() || std::any_of(wanted.begin(), wanted.end(),
+                                       [&](const std::string& one) { return equal_ignoring_case(one, name); });
+}
+
+WallTime whole_ms(WallTime time) {
+  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::floor<std::chrono::milliseconds>(time));
+}
+
+template <typename Body>
+void reply(Effects& effects, RequestToken to, Body body) {
+  effects.replies.push_back({to, std::move(body)});
+}
+
+}  // namespace
+
+GroupCoordinator::GroupCoordinator(GroupSettings settings, Random random) : settings_(settings), random_(random) {}
+GroupCoordinator::~GroupCoordinator() = default;
+
+void GroupCoordinator::apply(Record record) {
+  Group& group = find_or_create(group_of(record));
+  if (auto* offset = std::get_if<OffsetRecord>(&record)) {
+    group.offsets.restore(std::move(offset->topic), offset->partition, std::move(offset->value));
+  } else {
+    group.membership.restore(std::move(std::get<GroupRecord>(record).value));
+  }
+}
+
+Effects GroupCoordinator::start(Instant now) {
+  Effects effects;
+  std::erase_if(groups_, [](const auto& entry) { return entry.second->is_disposable(); });
+  for (auto& [id, group] : groups_) {
+    group->membership.start(now, effects);
+    reschedule(*group);
+  }
+  next_retention_check_ = now.mono + settings_.offsets_retention_check_interval_ms;
+  return effects;
+}
+
+Effects GroupCoordinator::handle(Event event, Instant now) {
+  Effects effects;
+  std::visit([&](auto& any) { on(std::move(any), now, effects); }, event);
+  return effects;
+}
+
+Effects GroupCoordinator::on_time(Instant now) {
+  Effects effects;
+  // Each group once: what it makes due by this is for the next call.
+  std::vector<std::string> due;
+  for (const auto& [time, id] : deadlines_) {
+    if (time > now.mono) break;
+    due.emplace_back(id);
+  }
+  for (const std::string& id : due) {
+    Group& group = *find(id);
+    group.membership.on_time(now, effects);
+    reschedule_or_dispose(group);
+  }
+  if (next_retention_check_ && now.mono >= *next_retention_check_) check_retention(now, effects);
+  return effects;
+}
+
+std::optional<MonoTime> GroupCoordinator::next_deadline() const {
+  std::optional<MonoTime> earliest;
+  if (!groups_.empty()) earliest = next_retention_check_;
+  if (!deadlines_.empty())
+    earliest = earliest ? std::min(*earliest, deadlines_.begin()->first) : deadlines_.begin()->first;
+  return earliest;
+}
+
+Effects GroupCoordinator::resign() {
+  Effects effects;
+  for (auto& [id, group] : groups_) group->membership.resign(effects);
+  return effects;
+}
+
+std::vector<GroupListing> GroupCoordinator::list(const GroupFilter& filter) const {
+  std::vector<GroupListing> listings;
+  if (!passes(filter.types, kClassicType)) return listings;
+  for (const auto& [id, group] : groups_) {
+    const ClassicGroup& membership = group->membership;
+    if (!passes(filter.states, group_state_name(membership.state()))) continue;
+    listings.push_back({id, membership.protocol_type(), membership.state(), kClassicType});
+  }
+  return listings;
+}
+
+std::optional<GroupDescription> GroupCoordinator::describe(std::string_view id) const {
+  const auto found = groups_.find(id);
+  if (found == groups_.end()) return std::nullopt;
+  const ClassicGroup& membership = found->second->membership;
+  const bool stable = membership.state() == GroupState::kStable;
+
+  GroupDescription description;
+  description.state = membership.state();
+  description.protocol_type = membership.protocol_type();
+  if (stable) description.protocol_name = membership.protocol_name().value_or("");
+  description.generation = membership.generation();
+  description.last_rebalance_reason = membership.last_rebalance_reason();
+  for (const auto& [member_id, member] : membership.members()) {
+    MemberDescription shown{member.id, member.instance_id, member.client_id, member.client_host, {}, {}};
+    if (stable) {
+      const Protocol* selected = member.find_protocol(description.protocol_name);
+      if (selected != nullptr) shown.metadata = selected->metadata;
+      shown.assignment = member.assignment;
+    }
+    description.members.push_back(std::move(shown));
+  }
+  return description;
+}
+
+const CommittedOffset* GroupCoordinator::committed_offset(std::string_view id, std::string_view topic,
+                                                          PartitionId partition) const {
+  const auto found = groups_.find(id);
+  return found == groups_.end() ? nullptr : found->second->offsets.find(topic, partition);
+}
+
+std::vector<PartitionOffset> GroupCoordinator::committed_offsets(std::string_view id) const {
+  const auto found = groups_.find(id);
+  return found == groups_.end() ? std::vector<PartitionOffset>{} : found->second->offsets.all();
+}
+
+void GroupCoordinator::on(JoinRequest request, Instant now, Effects& effects) {
+  const auto refuse = [&](GroupError error) {
+    JoinReply refusal;
+    refusal.error = error;
+    refusal.member_id = request.member_id;
+    reply(effects, request.token, std::move(refusal));
+  };
+  if (request.group.empty()) return refuse(GroupError::kInvalidGroupId);
+  if (request.session_timeout_ms < settings_.group_min_session_timeout_ms ||
+      request.session_timeout_ms > settings_.group_max_session_timeout_ms)
+    return refuse(GroupError::kInvalidSessionTimeout);
+  // Only a newcomer may bring a group into being.
+  Group* group = request.member_id.empty() ? &find_or_create(request.group) : find(request.group);
+  if (group == nullptr) return refuse(GroupError::kUnknownMemberId);
+  group->membership.join(std::move(request), now, random_, effects);
+  reschedule_or_dispose(*group);
+}
+
+void GroupCoordinator::on(SyncRequest request, Instant now, Effects& effects) {
+  const auto refuse = [&](GroupError error) { reply(effects, request.token, SyncReply{error, {}, {}, {}}); };
+  if (request.group.empty()) return refuse(GroupError::kInvalidGroupId);
+  Group* group = find(request.group);
+  if (group == nullptr) return refuse(GroupError::kUnknownMemberId);
+  group->membership.sync(std::move(request), now, effects);
+  reschedule(*group);
+}
+
+void GroupCoordinator::on(HeartbeatRequest request, Instant now, Effects& effects) {
+  HeartbeatReply answer;
+  if (request.group.empty()) {
+    answer.error = GroupError::kInvalidGroupId;
+  } else if (Group* group = find(request.group); group == nullptr) {
+    answer.error = GroupError::kUnknownMemberId;
+  } else {
+    // It only puts the member's deadline off, so the one that is scheduled is early at worst.
+    answer.error = group->membership.heartbeat(request, now);
+  }
+  reply(effects, request.token, answer);
+}
+
+void GroupCoordinator::on(LeaveRequest request, Instant now, Effects& effects) {
+  LeaveReply answer;
+  Group* group = find(request.group);
+  if (request.group.empty()) {
+    answer.error = GroupError::kInvalidGroupId;
+  } else if (group == nullptr) {
+    answer.error = GroupError::kUnknownMemberId;
+  } else {
+    const std::vector<GroupError> errors = group->membership.leave(request, now, effects);
+    for (size_t i = 0; i < errors.size(); ++i)
+      answer.members.push_back(
+          {std::move(request.members[i].member_id), std::move(request.members[i].instance_id), errors[i]});
+    reschedule_or_dispose(*group);
+  }
+  reply(effects, request.token, std::move(answer));
+}
+
+void GroupCoordinator::on(CommitRequest request, Instant now, Effects& effects) {
+  Group* group = find(request.group);
+  GroupError error = GroupError::kNone;
+  if (group != nullptr) {
+    error = group->membership.check_commit(request, now);
+  } else if (request.generation >= 0) {
+    error = GroupError::kIllegalGeneration;
+  }
+  CommitReply answer;
+  answer.errors.reserve(request.offsets.size());
+  for (OffsetToCommit& given : request.offsets) {
+    GroupError outcome = error;
+    if (outcome == GroupError::kNone &&
+        given.metadata.size() > static_cast<size_t>(settings_.offset_metadata_max_bytes))
+      outcome = GroupError::kOffsetMetadataTooLarge;
+    if (outcome == GroupError::kNone) {
+      if (group == nullptr) group = &find_or_create(request.group);
+      CommittedOffset offset{given.offset, given.leader_epoch, std::move(given.metadata), whole_ms(now.wall)};
+      group->offsets.commit(std::move(given.topic), given.partition, std::move(offset), effects);
+    }
+    answer.errors.push_back(outcome);
+  }
+  reply(effects, request.token, std::move(answer));
+}
+
+void GroupCoordinator::on(DeleteGroupRequest request, Instant, Effects& effects) {
+  DeleteGroupReply answer;
+  Group* group = find(request.group);
+  if (group == nullptr) {
+    answer.error = GroupError::kGroupIdNotFound;
+  } else if (group->membership.state() != GroupState::kEmpty) {
+    answer.error = GroupError::kNonEmptyGroup;
+  } else {
+    group->offsets.delete_all(effects);
+    remove(*group, effects);
+  }
+  reply(effects, request.token, answer);
+}
+
+void GroupCoordinator::on(TopicDeleted event, Instant, Effects& effects) {
+  for (auto& [id, group] : groups_) group->offsets.delete_topic(event.topic, effects);
+  std::erase_if(groups_, [](const auto& entry) { return entry.second->is_disposable(); });
+}
+
+void GroupCoordinator::check_retention(Instant now, Effects& effects) {
+  next_retention_check_ = now.mono + settings_.offsets_retention_check_interval_ms;
+  const WallTime horizon = now.wall - settings_.offsets_retention_minutes;
+  for (auto position = groups_.begin(); position != groups_.end();) {
+    Group& group = *(position++)->second;
+    if (!group.membership.is_vacant()) continue;
+    // Members' offsets count from when the last member went; a simple consumer's group never had any.
+    const bool had_members = !group.membership.protocol_type().empty();
+    if (!had_members || group.membership.state_since() <= horizon) {
+      const size_t used = effects.records.size();
+      const size_t left = used < kExpiredPerCallMax ? kExpiredPerCallMax - used : 0;
+      if (!group.offsets.expire(horizon, left, effects)) {
+        next_retention_check_ = now.mono;
+        return;
+      }
+    }
+    if (group.offsets.empty()) remove(group, effects);
+  }
+}
+
+internal::Group* GroupCoordinator::find(std::string_view id) {
+  const auto found = groups_.find(id);
+  return found == groups_.end() ? nullptr : found->second.get();
+}
+
+internal::Group& GroupCoordinator::find_or_create(const std::string& id) {
+  std::unique_ptr<Group>& group = groups_[id];
+  if (!group) group = std::make_unique<Group>(id, settings_);
+  return *group;
+}
+
+void GroupCoordinator::reschedule(Group& group) {
+  const std::optional<MonoTime> deadline = group.membership.deadline();
+  if (deadline == group.scheduled) return;
+  if (group.scheduled) deadlines_.erase({*group.scheduled, group.id});
+  if (deadline) deadlines_.insert({*deadline, group.id});
+  group.scheduled = deadline;
+}
+
+void GroupCoordinator::reschedule_or_dispose(Group& group) {
+  reschedule(group);
+  if (group.is_disposable()) groups_.erase(groups_.find(group.id));
+}
+
+// `group` has no members and no offsets. Its record, if there is one, is deleted with it.
+void GroupCoordinator::remove(Group& group, Effects& effects) {
+  if (group.membership.is_recorded()) effects.records.push_back(GroupRecord{group.id, std::nullopt});
+  if (group.scheduled) deadlines_.erase({*group.scheduled, group.id});
+  groups_.erase(groups_.find(group.id));
+}
+
+}  // namespace millrace::coord

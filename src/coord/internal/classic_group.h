@@ -1,0 +1,134 @@
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <utility>
+#include <vector>
+
+#include "base/random.h"
+#include "coord/effects.h"
+#include "coord/internal/member.h"
+#include "coord/requests.h"
+#include "coord/settings.h"
+
+namespace millrace::coord::internal {
+
+// The membership of one classic group: who is in, which generation runs, who waits for what. Knows nothing of offsets.
+//
+//   Empty --first join--> PreparingRebalance --everyone joined, or timeout--> CompletingRebalance
+//     ^                      ^    |                                              |
+//     +----nobody is left----|----+              leader's assignment arrives: Stable
+//                            +---- someone comes, changes, leaves, falls silent (from both) ----+
+//
+// Calls add what they do to `effects`. After each one but heartbeat() and check_commit(), which only put deadlines off,
+// deadline() may be earlier than before.
+class ClassicGroup {
+ public:
+  // `settings` must outlive the group.
+  ClassicGroup(std::string id, const GroupSettings& settings) : id_(std::move(id)), settings_(settings) {}
+
+  // Take up what a record says; nothing: as if there had never been a record.
+  void restore(std::optional<GroupRecordValue> value);
+  // After the last restore().
+  void start(Instant now, Effects& effects);
+
+  void join(JoinRequest request, Instant now, Random& random, Effects& effects);
+  void sync(SyncRequest request, Instant now, Effects& effects);
+  GroupError heartbeat(const HeartbeatRequest& request, Instant now);
+  // The errors in the order of request.members.
+  std::vector<GroupError> leave(const LeaveRequest& request, Instant now, Effects& effects);
+  // May this caller commit offsets now? A member's commit is a sign of life.
+  GroupError check_commit(const CommitRequest& request, Instant now);
+
+  void on_time(Instant now, Effects& effects);
+  std::optional<MonoTime> deadline() const;
+  // Answer everything that waits.
+  void resign(Effects& effects);
+
+  GroupState state() const { return state_; }
+  // Empty: the group has never had members.
+  const std::string& protocol_type() const { return protocol_type_; }
+  WallTime state_since() const { return state_since_; }
+  // No members, and nobody on the way in.
+  bool is_vacant() const { return state_ == GroupState::kEmpty && pending_ids_.empty(); }
+  // A record of the group exists.
+  bool is_recorded() const { return recorded_; }
+
+  int32_t generation() const { return generation_; }
+  const std::optional<std::string>& protocol_name() const { return protocol_name_; }
+  const std::string& last_rebalance_reason() const { return last_rebalance_reason_; }
+  const std::map<std::string, Member, std::less<>>& members() const { return members_; }
+
+ private:
+  // Over this many ids that were handed out and not used yet, newcomers are refused.
+  static constexpr size_t kPendingIdsMax = 10'000;
+
+  using Millis = std::chrono::milliseconds;
+  using Members = std::map<std::string, Member, std::less<>>;
+
+  // Joins, by who asks (classic_group_join.cc).
+  void join_as_newcomer(JoinRequest request, Instant now, Random& random, Effects& effects);
+  void join_again(JoinRequest request, Instant now, Effects& effects);
+  void add_member(JoinRequest request, std::string member_id, Instant now, Effects& effects);
+  void rejoin(Member& member, JoinRequest request, const std::string& reason, Instant now, Effects& effects);
+  void replace_static_member(JoinRequest request, std::string new_id, Instant now, Effects& effects);
+  void wait_for_rebalance(Member& member, JoinRequest request, Effects& effects);
+  void reply_with_generation(const Member& member, RequestToken token, Effects& effects) const;
+  JoinReply generation_reply(const Member& member) const;
+  std::vector<JoinedMember> joined_members() const;
+  bool has_room_for(const JoinRequest& request) const;
+  bool supports_any(const JoinRequest& request) const;
+
+  // The course of a rebalance.
+  void rebalance_or_complete(const std::string& reason, Instant now, Effects& effects);
+  void prepare_rebalance(const std::string& reason, Instant now, Effects& effects);
+  void note_newcomer(Instant now);
+  void complete_join_if_ready(Instant now, Effects& effects);
+  void complete_join(Instant now, Effects& effects);
+  void become_empty(Instant now, Effects& effects);
+  void begin_generation(Instant now, Effects& effects);
+  void assign(std::vector<MemberAssignment> assignments, Instant now, Effects& effects);
+  std::string select_protocol() const;
+
+  // Members and what they wait for.
+  tl::expected<Member*, GroupError> find_member(std::string_view member_id,
+                                                const std::optional<std::string>& instance_id);
+  GroupError leave_one(const LeavingMember& leaving, Effects& effects, bool& removed);
+  void remove_member(Members::iterator position, Effects& effects);
+  void expire_members(Instant now, Effects& effects);
+  void evict_who_owe_sync(Instant now, Effects& effects);
+  void end_waits(Member& member, GroupError error, Effects& effects);
+  void touch(Member& member, Instant now);
+  bool everyone_joined() const;
+  Millis rebalance_timeout() const;
+  void set_state(GroupState state, Instant now);
+  void record(Effects& effects);
+
+  const std::string id_;
+  const GroupSettings& settings_;
+
+  GroupState state_ = GroupState::kEmpty;
+  WallTime state_since_;
+  std::string protocol_type_;
+  int32_t generation_ = 0;
+  std::optional<std::string> protocol_name_;
+  std::optional<std::string> leader_;
+  std::string last_rebalance_reason_;
+  bool recorded_ = false;
+
+  Members members_;
+  std::map<std::string, std::string, std::less<>> static_members_;  // instance id -> member id
+  std::map<std::string, MonoTime, std::less<>> pending_ids_;        // told to a newcomer; until when they are good
+
+  // In PreparingRebalance: it ends when everyone has joined and no newcomer came for a while, or at its deadline.
+  MonoTime quiet_at_;
+  MonoTime join_deadline_;
+  // While a member owes a SyncGroup.
+  MonoTime sync_deadline_;
+};
+
+}  // namespace millrace::coord::internal

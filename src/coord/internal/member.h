@@ -1,0 +1,45 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "coord/types.h"
+
+namespace millrace::coord::internal {
+
+// One member of a classic group.
+struct Member {
+  std::string id;
+  std::optional<std::string> instance_id;
+  std::string client_id;
+  std::string client_host;
+  std::chrono::milliseconds session_timeout{0};
+  std::chrono::milliseconds rebalance_timeout{0};
+  std::vector<Protocol> protocols;
+  Bytes assignment;
+
+  // Without a sign of life until then the member is out; does not count while `in_request()`.
+  MonoTime expires_at;
+  // Has not been part of a generation yet, so it may not even know its id; then expires_at counts in any case.
+  bool is_new = true;
+  // Was told of the generation and has not fetched its assignment.
+  bool owes_sync = false;
+  std::optional<RequestToken> waiting_join;
+  std::optional<RequestToken> waiting_sync;
+
+  // Its client waits for us, and cannot be expected to send heartbeats.
+  bool in_request() const { return waiting_join || waiting_sync; }
+  bool expired(MonoTime now) const { return now >= expires_at && (is_new || !in_request()); }
+
+  const Protocol* find_protocol(std::string_view name) const {
+    const auto found =
+        std::find_if(protocols.begin(), protocols.end(), [&](const Protocol& own) { return own.name == name; });
+    return found == protocols.end() ? nullptr : &*found;
+  }
+};
+
+}  // namespace millrace::coord::internal
