@@ -31,7 +31,7 @@ class Encoder {
  private:
   struct Member {
     size_t column;
-    std::string prefix;  // ,"name":
+    std::string prefix;  // ,"name": with the brace before the first
   };
 
   Encoder() = default;

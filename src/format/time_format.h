@@ -26,11 +26,15 @@ class TimeFormat {
   // Whether a number is a time in this format (the unix_ ones).
   bool takes_numbers() const { return unit_ != 0; }
 
-  // Microseconds since 1970, UTC. The range of years is 0 to 9999; whether a time is likely is check_event_time's
-  // business.
+  // Microseconds since 1970, UTC. Times before the year 0 or after 9999 are refused; for numbers with the unit that
+  // they look like.
   Result<int64_t> read_text(std::string_view text) const;
   Result<int64_t> read_integer(int64_t value) const;
   Result<int64_t> read_double(double value) const;
+
+  // Refuses event times before 1990 or more than a day after `now_us`, with the unit that they look like if the format
+  // is one of numbers.
+  Status check_likely(int64_t time_us, int64_t now_us) const;
 
   // The format as it was written: "rfc3339", "%d/%b/%Y:%H:%M:%S %z".
   const std::string& name() const { return name_; }
@@ -41,9 +45,5 @@ class TimeFormat {
   std::string pattern_;  // of strptime, empty for the others
   std::shared_ptr<const TimeZone> zone_;
 };
-
-// Refuses event times before 1990 or more than a day after `now_us`, with the unit that `time_us` was likely written
-// in.
-Status check_event_time(int64_t time_us, int64_t now_us);
 
 }  // namespace millrace::format
