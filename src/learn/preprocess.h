@@ -61,7 +61,8 @@ class Preprocessor {
  private:
   void update_scaling(size_t feature);
 
-  std::vector<uint8_t> scaled_;          // per feature
+  std::vector<uint8_t> scaled_;  // per feature
+  bool all_scaled_ = true;
   std::vector<uint32_t> indicated_;      // features with an indicator
   std::vector<double> count_;            // per feature: rows learned with it present
   std::vector<double> mean_, variance_;  // per feature

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "learn/internal/baselines.h"
 #include "learn/metrics.h"
 #include "learn/model.h"
 #include "learn/state_page.h"
@@ -33,7 +34,7 @@ class Trainer {
   // Do `ops` in order: the caller lists, per row of the stream, predict it; learn what its watermark releases, by
   // (release time, offset); then a due cut. `predictions` has a place per row of `rows`: predict writes its row's;
   // learn judges by its row's, then learns. Rows that waited bring the prediction they waited with. Each cut appends a
-  // copy of the whole trainer to `cuts`. Labels are valid for the task.
+  // copy of the whole trainer to `cuts`. Labels are valid for the task (is_valid_label).
   void run(const MatrixView& rows, std::span<const Op> ops, std::span<Prediction> predictions,
            std::vector<Trainer>& cuts);
 
@@ -52,26 +53,30 @@ class Trainer {
 
   // All pages in one piece, for a snapshot that travels.
   Bytes serialize() const;
+  // kCorruption for anything that serialize() did not write.
   static Result<Trainer> deserialize(ByteView bytes);
 
  private:
-  Trainer(Model model, MetricsOptions options);
+  Trainer(Model model, const MetricsOptions& options);
 
-  Prediction predict(const double* row, std::span<double> scratch) const;
   void learn(const double* row, double label, const Prediction& prediction, std::span<double> scratch);
+  void append_model_pages(bool only_changed, std::vector<StatePage>& out) const;
+  static Result<Trainer> restore(std::span<const StatePage> pages);
 
   Model model_;
-  double label_sum_ = 0;
-  double last_label_ = Prediction::kNone;
+  internal::LabelCounts labels_;
   Metrics metrics_, prior_metrics_, last_metrics_;
-  uint32_t model_pages_ = 0;  // as of the last take_changed_pages()
-  uint64_t clean_rows_ = UINT64_MAX;
+
+  // As of the last take_changed_pages().
+  uint64_t clean_labels_ = 0;
+  uint32_t clean_model_pages_ = 0;
 };
 
-// A version to be registered, from the trainers of all partitions in partition order at the same cut.
+// A version to be registered, from the trainers of all partitions in partition order, each at its cut of the same
+// boundary.
 struct Round {
   Model model;
-  MetricsReport learner, prior, last;
+  MetricsReport learner, prior, last;  // over everything
   MetricsReport learner_window;
 };
 // Errors as for Model::merge. There is at least one part.

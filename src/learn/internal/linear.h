@@ -1,0 +1,10 @@
+#pragma once
+
+#include "learn/algorithm.h"
+
+namespace millrace::learn::internal {
+
+Algorithm linear_regression();
+Algorithm logistic_regression();
+
+}  // namespace millrace::learn::internal
