@@ -185,8 +185,8 @@ std::vector<JoinedMember> ClassicGroup::joined_members() const {
   return all;
 }
 
-// While a rebalance gathers members, only those who made it into the round count: an old member that comes late must
-// not push out a new one.
+// While a rebalance gathers members, only those count that are sure to be in its generation (static members stay even
+// if they do not come): an old member that comes late does not push out a new one.
 bool ClassicGroup::has_room_for(const JoinRequest& request) const {
   if (request.member_id.empty() && pending_ids_.size() >= kPendingIdsMax) return false;
   // The next process of a static member takes a place that is its own already.
@@ -198,9 +198,10 @@ bool ClassicGroup::has_room_for(const JoinRequest& request) const {
       return true;
     case GroupState::kPreparingRebalance: {
       if (position != members_.end() && position->second.waiting_join) return true;
-      const auto waiting = std::count_if(members_.begin(), members_.end(),
-                                         [](const auto& entry) { return entry.second.waiting_join.has_value(); });
-      return static_cast<size_t>(waiting) < size_max;
+      const auto staying = std::count_if(members_.begin(), members_.end(), [&](const auto& entry) {
+        return entry.first != request.member_id && (entry.second.waiting_join || entry.second.instance_id);
+      });
+      return static_cast<size_t>(staying) < size_max;
     }
     case GroupState::kCompletingRebalance:
     case GroupState::kStable:

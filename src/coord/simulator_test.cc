@@ -1,0 +1,667 @@
+// A small world around the coordinator, run from a seed: consumers that come, go, crash and commit; a network that
+// delays, loses, repeats and reorders; a log that syncs late; a broker that is killed and starts again from what was
+// synced. After every step the promises are checked, and in the end, when the world calms down, everyone must have its
+// share.
+//
+//   MILLRACE_SEEDS=N   how many seeds to run (default 200)
+//   MILLRACE_SEED=S    run this seed alone and print its steps
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <deque>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/text.h"
+#include "coord/internal/test_bench.h"
+
+namespace millrace::coord::internal {
+namespace {
+
+constexpr int kPartitions = 12;
+constexpr int kConsumers = 6;
+constexpr int kSteps = 600;
+const std::string kGroup = "g";
+
+// The partitions of an assignment, as text: "round/0,3,6".
+std::vector<int> partitions_of(const Bytes& assignment) {
+  std::vector<int> partitions;
+  const std::string_view text = as_text(assignment);
+  if (text.empty()) return partitions;
+  for (const std::string_view part : split(text.substr(text.find('/') + 1), ','))
+    if (!part.empty()) partitions.push_back(static_cast<int>(*parse_int64(part)));
+  return partitions;
+}
+
+// A consumer process as clients are: it joins, syncs, sends heartbeats, commits, and obeys the errors.
+struct Consumer {
+  enum class Phase { kDown, kOut, kJoining, kSyncing, kMember };
+
+  std::string name;
+  std::optional<std::string> instance_id;
+  bool knows_member_id_required = true;
+  int subscription = 0;
+
+  Phase phase = Phase::kOut;
+  std::string member_id;
+  int32_t generation = -1;
+  Bytes assignment;
+  RequestToken awaited{0};  // the reply that counts; others are read by nobody
+  MonoTime asked_at;
+  MonoTime heartbeat_at;
+};
+
+// What a member id has done lately, as the network saw it.
+struct Life {
+  MonoTime last_sign;
+  milliseconds session_timeout{0};
+};
+
+struct InFlight {
+  Event event;
+  int consumer;
+};
+
+class Simulation {
+ public:
+  Simulation(uint64_t seed, bool verbose) : random_(seed), verbose_(verbose) {
+    settings_.group_max_size = kConsumers + 2;
+    for (int i = 0; i < kConsumers; ++i) {
+      Consumer consumer;
+      consumer.name = "c" + std::to_string(i);
+      if (i % 3 == 2) consumer.instance_id = "i" + std::to_string(i);
+      consumer.knows_member_id_required = i % 2 == 0;
+      consumers_.push_back(consumer);
+    }
+    boot();
+  }
+
+  void run() {
+    for (int step = 0; step < kSteps && !testing::Test::HasFailure(); ++step) {
+      act();
+      check();
+    }
+    calm_down();
+    if (testing::Test::HasFailure())
+      for (const std::string& line : recent_) std::cerr << "  " << line << "\n";
+  }
+
+  const std::vector<Record>& log() const { return log_; }
+
+ private:
+  // --- The broker: appends effects, syncs now and then, sends replies when their records are synced.
+
+  struct Held {
+    size_t records_end;  // of the log
+    std::vector<Reply> replies;
+  };
+
+  Instant now() const { return {clock_.mono_now(), clock_.wall_now()}; }
+
+  void boot() {
+    coordinator_ = std::make_unique<GroupCoordinator>(settings_, random_.fork());
+    for (const Record& record : log_) coordinator_->apply(record);
+    take(coordinator_->start(now()));
+    for (auto& [id, life] : lives_) life.last_sign = clock_.mono_now();
+  }
+
+  void take(Effects effects) {
+    for (Record& record : effects.records) {
+      note_record(record);
+      log_.push_back(std::move(record));
+    }
+    for (const Reply& reply : effects.replies) {
+      const auto open = open_requests_.find(reply.to);
+      ASSERT_TRUE(open != open_requests_.end()) << "reply to a request that is not open: " << reply.to.value();
+      note_reply(open->second, reply);
+      open_requests_.erase(open);
+    }
+    held_.push_back({log_.size(), std::move(effects.replies)});
+  }
+
+  void sync_log() {
+    synced_ = log_.size();
+    while (!held_.empty() && held_.front().records_end <= synced_) {
+      for (Reply& reply : held_.front().replies) on_the_way_back_.push_back(std::move(reply));
+      held_.pop_front();
+    }
+  }
+
+  void kill_broker() {
+    say("the broker is killed");
+    if (synced_ == log_.size()) check_replay();
+    log_.resize(synced_);
+    held_.clear();
+    on_the_way_back_.clear();
+    in_flight_.clear();
+    open_requests_.clear();
+    waiting_.clear();
+    std::erase_if(commits_, [&](const auto& commit) { return commit.first >= synced_; });
+    generation_seen_ = -1;
+    boot();
+    if (coordinator_->describe(kGroup)) generation_seen_ = coordinator_->describe(kGroup)->generation;
+    for (Consumer& consumer : consumers_) consumer.asked_at = MonoTime{};  // they notice that the connection is gone
+  }
+
+  // A coordinator that replays the log is where this one is, but for a rebalance that had not ended.
+  void check_replay() {
+    GroupCoordinator other(settings_, Random(0));
+    for (const Record& record : log_) other.apply(record);
+    other.start(now());
+    EXPECT_EQ(other.committed_offsets(kGroup), coordinator_->committed_offsets(kGroup));
+    const auto before = coordinator_->describe(kGroup);
+    const auto after = other.describe(kGroup);
+    if (!before || before->state == GroupState::kPreparingRebalance ||
+        before->state == GroupState::kCompletingRebalance || (before->members.empty() && !after))
+      return;
+    ASSERT_TRUE(after);
+    EXPECT_EQ(after->state, before->state);
+    EXPECT_EQ(after->generation, before->generation);
+    EXPECT_EQ(after->protocol_name, before->protocol_name);
+    ASSERT_EQ(after->members.size(), before->members.size());
+    for (size_t i = 0; i < after->members.size(); ++i) {
+      EXPECT_EQ(after->members[i].member_id, before->members[i].member_id);
+      EXPECT_EQ(after->members[i].instance_id, before->members[i].instance_id);
+      EXPECT_EQ(after->members[i].assignment, before->members[i].assignment);
+      EXPECT_EQ(after->members[i].metadata, before->members[i].metadata);
+    }
+  }
+
+  // --- The world
+
+  void act() {
+    const uint64_t dice = random_.below(100);
+    if (dice < 45) {
+      deliver_request();
+    } else if (dice < 65) {
+      deliver_reply();
+    } else if (dice < 82) {
+      sync_log();
+    } else if (dice < 94) {
+      pass(milliseconds{static_cast<int64_t>(random_.below(random_.chance(0.05) ? 8'000 : 300))});
+      for (size_t i = 0; i < consumers_.size(); ++i) tick(static_cast<int>(i));
+    } else if (dice < 98) {
+      disturb_consumer(static_cast<int>(random_.below(kConsumers)));
+    } else if (random_.chance(0.7)) {
+      send_nonsense();
+    } else {
+      kill_broker();
+    }
+  }
+
+  void pass(milliseconds step) {
+    const MonoTime end = clock_.mono_now() + step;
+    for (int calls = 0;; ++calls) {
+      ASSERT_LT(calls, 1000) << "deadlines follow one another without end";
+      const auto deadline = coordinator_->next_deadline();
+      if (!deadline || *deadline > end) break;
+      if (*deadline > clock_.mono_now())
+        clock_.advance(std::chrono::duration_cast<std::chrono::microseconds>(*deadline - clock_.mono_now()));
+      take(coordinator_->on_time(now()));
+    }
+    clock_.advance(std::chrono::duration_cast<std::chrono::microseconds>(end - clock_.mono_now()));
+  }
+
+  void deliver_request() {
+    if (in_flight_.empty()) return;
+    const size_t pick = random_.below(in_flight_.size());
+    InFlight request = in_flight_[pick];
+    if (!random_.chance(0.05)) in_flight_.erase(in_flight_.begin() + static_cast<std::ptrdiff_t>(pick));
+    if (random_.chance(0.03)) return;  // lost
+    process(std::move(request.event), request.consumer);
+  }
+
+  void deliver_reply() {
+    if (on_the_way_back_.empty()) return;
+    const size_t pick = random_.below(on_the_way_back_.size());
+    Reply reply = std::move(on_the_way_back_[pick]);
+    on_the_way_back_.erase(on_the_way_back_.begin() + static_cast<std::ptrdiff_t>(pick));
+    if (random_.chance(0.03)) return;  // lost
+    for (Consumer& consumer : consumers_)
+      if (consumer.phase != Consumer::Phase::kDown && consumer.awaited == reply.to) receive(consumer, reply);
+  }
+
+  // One request reaches the coordinator. A repeated one comes over another connection, so under another token.
+  void process(Event event, int consumer) {
+    RequestToken token{0};
+    std::visit(
+        [&](auto& request) {
+          if constexpr (requires { request.token; }) {
+            if (open_requests_.contains(request.token) || used_.contains(request.token))
+              request.token = RequestToken(++last_token_);
+            token = request.token;
+          }
+        },
+        event);
+    used_.insert(token);
+    open_requests_[token] = event;
+    const Event as_sent = event;
+    take(coordinator_->handle(std::move(event), now()));
+    if (open_requests_.contains(token)) note_waiting(as_sent, token);
+    say(consumers_[static_cast<size_t>(consumer)].name + ": " + name_of(as_sent));
+  }
+
+  void disturb_consumer(int index) {
+    Consumer& consumer = consumers_[static_cast<size_t>(index)];
+    if (consumer.phase == Consumer::Phase::kDown) {
+      consumer.phase = Consumer::Phase::kOut;  // a new process
+      consumer.member_id.clear();
+      return;
+    }
+    const uint64_t dice = random_.below(10);
+    if (dice < 3) {
+      say(consumer.name + " crashes");
+      consumer.phase = Consumer::Phase::kDown;
+    } else if (dice < 5) {
+      LeaveRequest request = leave_request(consumer.member_id, consumer.instance_id);
+      if (!consumer.member_id.empty()) enqueue(index, request);
+      consumer.phase = Consumer::Phase::kDown;
+    } else if (dice < 7) {
+      ++consumer.subscription;
+      if (consumer.phase == Consumer::Phase::kMember) send_join(index);
+    } else if (consumer.phase == Consumer::Phase::kMember) {
+      CommitRequest request = commit_request(consumer.member_id, consumer.generation);
+      request.instance_id = consumer.instance_id;
+      request.offsets.clear();
+      for (const int partition : partitions_of(consumer.assignment))
+        request.offsets.push_back(
+            {"t", PartitionId(partition), Offset(static_cast<int64_t>(random_.below(1000))), 0, consumer.name});
+      if (!request.offsets.empty()) enqueue(index, request);
+    }
+  }
+
+  // Requests that no good client sends.
+  void send_nonsense() {
+    std::vector<std::string> ids = {"", "stranger"};
+    for (const auto& [id, life] : lives_) ids.push_back(id);
+    const std::string id = ids[random_.below(ids.size())];
+    const auto generation = static_cast<int32_t>(random_.below(12)) - 1;
+    const auto index = static_cast<int>(random_.below(kConsumers));
+    switch (random_.below(5)) {
+      case 0:
+        return enqueue(index, heartbeat_request(id, generation));
+      case 1:
+        return enqueue(index, sync_request(id, generation));
+      case 2:
+        return enqueue(index, commit_request(id, generation, 5000));
+      case 3:
+        return enqueue(index, join_request("", {}));
+      default:
+        return enqueue(index, leave_request("stranger", "i2"));
+    }
+  }
+
+  // --- Consumers
+
+  template <typename Request>
+  void enqueue(int index, Request request) {
+    request.token = RequestToken(++last_token_);
+    in_flight_.push_back({std::move(request), index});
+  }
+
+  // Send what the consumer waits for.
+  template <typename Request>
+  void ask(int index, Request request) {
+    Consumer& consumer = consumers_[static_cast<size_t>(index)];
+    enqueue(index, std::move(request));
+    consumer.awaited = RequestToken(last_token_);
+    consumer.asked_at = clock_.mono_now();
+  }
+
+  JoinRequest join_of(const Consumer& consumer) const {
+    JoinRequest request = join_request(consumer.member_id, {"range", "sticky"});
+    request.client_id = consumer.name;
+    request.instance_id = consumer.instance_id;
+    request.session_timeout_ms = milliseconds{6'000};
+    request.rebalance_timeout_ms = milliseconds{9'000};
+    request.requires_known_member_id = consumer.knows_member_id_required;
+    request.supports_skip_assignment = true;
+    for (Protocol& protocol : request.protocols) protocol.metadata = bytes(std::to_string(consumer.subscription));
+    return request;
+  }
+
+  void send_join(int index) {
+    Consumer& consumer = consumers_[static_cast<size_t>(index)];
+    consumer.phase = Consumer::Phase::kJoining;
+    consumer.assignment.clear();
+    ask(index, join_of(consumer));
+  }
+
+  void tick(int index) {
+    Consumer& consumer = consumers_[static_cast<size_t>(index)];
+    const MonoTime time = clock_.mono_now();
+    switch (consumer.phase) {
+      case Consumer::Phase::kDown:
+        return;
+      case Consumer::Phase::kOut:
+        return send_join(index);
+      case Consumer::Phase::kJoining:
+      case Consumer::Phase::kSyncing:
+        // The request timed out; a client that was cut off in the middle of a sync joins again, too.
+        if (time - consumer.asked_at > milliseconds{20'000}) send_join(index);
+        return;
+      case Consumer::Phase::kMember:
+        if (time < consumer.heartbeat_at) return;
+        consumer.heartbeat_at = time + milliseconds{1'500};
+        HeartbeatRequest request = heartbeat_request(consumer.member_id, consumer.generation);
+        request.instance_id = consumer.instance_id;
+        return ask(index, request);
+    }
+  }
+
+  void receive(Consumer& consumer, const Reply& reply) {
+    const auto index = static_cast<int>(&consumer - consumers_.data());
+    if (const auto* joined = std::get_if<JoinReply>(&reply.body)) {
+      if (joined->error != GroupError::kNone) return obey(index, joined->error, joined->member_id);
+      consumer.member_id = joined->member_id;
+      consumer.generation = joined->generation;
+      consumer.phase = Consumer::Phase::kSyncing;
+      SyncRequest request = sync_request(consumer.member_id, consumer.generation);
+      request.instance_id = consumer.instance_id;
+      request.protocol_name = joined->protocol_name;
+      if (!joined->skip_assignment && joined->leader == joined->member_id) request.assignments = divide(*joined);
+      return ask(index, request);
+    }
+    if (const auto* synced = std::get_if<SyncReply>(&reply.body)) {
+      if (synced->error != GroupError::kNone) return obey(index, synced->error, "");
+      consumer.phase = Consumer::Phase::kMember;
+      consumer.assignment = synced->assignment;
+      return;
+    }
+    if (const auto* beat = std::get_if<HeartbeatReply>(&reply.body)) {
+      if (beat->error != GroupError::kNone) obey(index, beat->error, "");
+    }
+  }
+
+  // Everyone's part, marked with the round so that parts of two rounds can be told apart.
+  std::vector<MemberAssignment> divide(const JoinReply& joined) {
+    const std::string round = std::to_string(++rounds_) + "/";
+    std::vector<std::string> parts(joined.members.size(), round);
+    for (int partition = 0; partition < kPartitions; ++partition) {
+      std::string& part = parts[static_cast<size_t>(partition) % parts.size()];
+      part += (part.back() == '/' ? "" : ",") + std::to_string(partition);
+    }
+    std::vector<MemberAssignment> assignments;
+    for (size_t i = 0; i < parts.size(); ++i) assignments.push_back({joined.members[i].member_id, bytes(parts[i])});
+    return assignments;
+  }
+
+  void obey(int index, GroupError error, const std::string& told_id) {
+    Consumer& consumer = consumers_[static_cast<size_t>(index)];
+    switch (error) {
+      case GroupError::kMemberIdRequired:
+        consumer.member_id = told_id;
+        return send_join(index);
+      case GroupError::kUnknownMemberId:
+        consumer.member_id.clear();
+        return send_join(index);
+      case GroupError::kIllegalGeneration:
+      case GroupError::kRebalanceInProgress:
+      case GroupError::kNotCoordinator:
+        return send_join(index);
+      case GroupError::kFencedInstanceId:
+        consumer.phase = Consumer::Phase::kDown;
+        return;
+      case GroupError::kGroupMaxSizeReached:
+        consumer.member_id.clear();
+        consumer.phase = Consumer::Phase::kOut;
+        return;
+      case GroupError::kNone:
+      case GroupError::kInvalidGroupId:
+      case GroupError::kInvalidSessionTimeout:
+      case GroupError::kInvalidRequest:
+      case GroupError::kInconsistentGroupProtocol:
+      case GroupError::kOffsetMetadataTooLarge:
+      case GroupError::kGroupIdNotFound:
+      case GroupError::kNonEmptyGroup:
+        ADD_FAILURE() << consumer.name << " did nothing to deserve error " << static_cast<int>(error);
+    }
+  }
+
+  // --- What the checks know
+
+  void note_waiting(const Event& event, RequestToken token) {
+    if (const auto* joining = std::get_if<JoinRequest>(&event)) {
+      if (!joining->member_id.empty()) waiting_[token] = joining->member_id;
+    } else if (const auto* syncing = std::get_if<SyncRequest>(&event)) {
+      waiting_[token] = syncing->member_id;
+    } else {
+      ADD_FAILURE() << "only joins and syncs may wait";
+    }
+  }
+
+  void sign_of_life(const std::string& member_id) {
+    Life& life = lives_[member_id];
+    life.last_sign = clock_.mono_now();
+    life.session_timeout = milliseconds{6'000};
+  }
+
+  void note_record(const Record& record) {
+    if (const auto* offset = std::get_if<OffsetRecord>(&record); offset != nullptr && offset->value)
+      commits_.push_back({log_.size(), *offset});
+  }
+
+  // `reply` has been decided. Was that right?
+  void note_reply(const Event& event, const Reply& reply) {
+    waiting_.erase(reply.to);
+    if (const auto* joined = std::get_if<JoinReply>(&reply.body)) {
+      if (joined->error != GroupError::kNone) return;
+      sign_of_life(joined->member_id);
+      EXPECT_EQ(joined->members.empty(), joined->leader != joined->member_id);
+      EXPECT_GE(joined->generation, generation_seen_);
+    } else if (const auto* synced = std::get_if<SyncReply>(&reply.body)) {
+      const std::string& member_id = std::get<SyncRequest>(event).member_id;
+      if (synced->error == GroupError::kNone || synced->error == GroupError::kRebalanceInProgress)
+        sign_of_life(member_id);
+    } else if (const auto* beat = std::get_if<HeartbeatReply>(&reply.body)) {
+      if (beat->error == GroupError::kNone || beat->error == GroupError::kRebalanceInProgress)
+        sign_of_life(std::get<HeartbeatRequest>(event).member_id);
+    } else if (const auto* committed = std::get_if<CommitReply>(&reply.body)) {
+      const auto& request = std::get<CommitRequest>(event);
+      ASSERT_EQ(committed->errors.size(), request.offsets.size());
+      if (committed->errors.at(0) != GroupError::kNone) return;
+      const auto group = coordinator_->describe(kGroup);
+      EXPECT_NE(group->state, GroupState::kCompletingRebalance);
+      if (request.generation < 0) {
+        EXPECT_EQ(group->state, GroupState::kEmpty);
+        return;
+      }
+      EXPECT_EQ(group->generation, request.generation);
+      EXPECT_TRUE(has_member(*group, request.member_id));
+      sign_of_life(request.member_id);
+    }
+  }
+
+  static bool has_member(const GroupDescription& group, const std::string& id) {
+    return std::any_of(group.members.begin(), group.members.end(),
+                       [&](const MemberDescription& member) { return member.member_id == id; });
+  }
+
+  void check() {
+    check_offsets();
+    const auto group = coordinator_->describe(kGroup);
+    if (!group) {
+      generation_seen_ = -1;
+      return;
+    }
+    EXPECT_GE(group->generation, generation_seen_) << "generations only grow";
+    generation_seen_ = group->generation;
+    EXPECT_EQ(group->state == GroupState::kEmpty, group->members.empty());
+    if (group->state != GroupState::kPreparingRebalance)
+      EXPECT_LE(group->members.size(), static_cast<size_t>(settings_.group_max_size));
+
+    std::set<std::string> instances;
+    for (const MemberDescription& member : group->members) {
+      if (member.instance_id) EXPECT_TRUE(instances.insert(*member.instance_id).second) << "two for one instance";
+      check_alive(member.member_id);
+    }
+    if (group->state == GroupState::kStable) check_assignment(*group);
+  }
+
+  void check_alive(const std::string& id) {
+    const auto life = lives_.find(id);
+    if (life == lives_.end()) return;  // new: it waits in its first join
+    const bool waits =
+        std::any_of(waiting_.begin(), waiting_.end(), [&](const auto& waiting) { return waiting.second == id; });
+    if (!waits) EXPECT_LT(clock_.mono_now(), life->second.last_sign + life->second.session_timeout) << id;
+  }
+
+  // Members of a Stable group hold parts of one round, and together every partition once.
+  void check_assignment(const GroupDescription& group) {
+    std::set<std::string> rounds;
+    std::multiset<int> held;
+    for (const MemberDescription& member : group.members) {
+      const std::string_view text = as_text(member.assignment);
+      if (!text.empty()) rounds.insert(std::string(text.substr(0, text.find('/'))));
+      for (const int partition : partitions_of(member.assignment)) held.insert(partition);
+    }
+    if (rounds.empty()) return;  // a nonsense sync by the leader's id assigned nothing
+    EXPECT_EQ(rounds.size(), 1u) << "assignments of several generations";
+    EXPECT_EQ(held.size(), static_cast<size_t>(kPartitions));
+    for (int partition = 0; partition < kPartitions; ++partition) EXPECT_EQ(held.count(partition), 1u) << partition;
+  }
+
+  void check_offsets() {
+    std::map<PartitionId, CommittedOffset> expected;
+    for (const auto& [position, commit] : commits_) expected[commit.partition] = *commit.value;
+    const auto actual = coordinator_->committed_offsets(kGroup);
+    ASSERT_EQ(actual.size(), expected.size());
+    for (const PartitionOffset& entry : actual) EXPECT_EQ(entry.committed, expected[entry.partition]);
+  }
+
+  // Nobody fails any more: after a while every request is answered, and every consumer has its share.
+  void calm_down() {
+    if (testing::Test::HasFailure()) return;
+    say("calm");
+    for (size_t i = 0; i < consumers_.size(); ++i) {
+      if (consumers_[i].phase != Consumer::Phase::kDown) continue;
+      consumers_[i].phase = Consumer::Phase::kOut;
+      consumers_[i].member_id.clear();
+    }
+    for (int round = 0; round < 4'000 && !testing::Test::HasFailure(); ++round) {
+      pass(milliseconds{100});
+      for (int i = 0; i < kConsumers; ++i) {
+        if (consumers_[static_cast<size_t>(i)].phase == Consumer::Phase::kDown)
+          consumers_[static_cast<size_t>(i)].phase = Consumer::Phase::kOut;
+        tick(i);
+      }
+      while (!in_flight_.empty()) {
+        InFlight request = std::move(in_flight_.front());
+        in_flight_.erase(in_flight_.begin());
+        process(std::move(request.event), request.consumer);
+      }
+      sync_log();
+      while (!on_the_way_back_.empty()) {
+        const Reply reply = std::move(on_the_way_back_.front());
+        on_the_way_back_.erase(on_the_way_back_.begin());
+        for (Consumer& consumer : consumers_)
+          if (consumer.awaited == reply.to) receive(consumer, reply);
+      }
+      check();
+    }
+    if (testing::Test::HasFailure()) return;
+    EXPECT_TRUE(open_requests_.empty()) << open_requests_.size() << " requests were never answered";
+    const auto group = coordinator_->describe(kGroup);
+    ASSERT_TRUE(group);
+    EXPECT_EQ(group->state, GroupState::kStable);
+    EXPECT_EQ(group->members.size(), static_cast<size_t>(kConsumers));
+    for (const Consumer& consumer : consumers_) {
+      EXPECT_EQ(consumer.phase, Consumer::Phase::kMember) << consumer.name;
+      EXPECT_EQ(consumer.generation, group->generation) << consumer.name;
+      EXPECT_EQ(partitions_of(consumer.assignment).size(), static_cast<size_t>(kPartitions / kConsumers));
+      EXPECT_TRUE(has_member(*group, consumer.member_id)) << consumer.name;
+    }
+  }
+
+  static std::string name_of(const Event& event) {
+    struct Namer {
+      std::string operator()(const JoinRequest& r) { return "join as '" + r.member_id + "'"; }
+      std::string operator()(const SyncRequest& r) {
+        return "sync " + r.member_id + " in " + std::to_string(r.generation) +
+               (r.assignments.empty() ? "" : " with assignments");
+      }
+      std::string operator()(const HeartbeatRequest& r) {
+        return "heartbeat " + r.member_id + " in " + std::to_string(r.generation);
+      }
+      std::string operator()(const LeaveRequest& r) { return "leave " + r.members.at(0).member_id; }
+      std::string operator()(const CommitRequest& r) {
+        return "commit " + r.member_id + " in " + std::to_string(r.generation);
+      }
+      std::string operator()(const DeleteGroupRequest&) { return "delete"; }
+      std::string operator()(const TopicDeleted&) { return "topic deleted"; }
+    };
+    return std::visit(Namer{}, event);
+  }
+
+  void say(const std::string& what) {
+    const auto group = coordinator_->describe(kGroup);
+    std::string line =
+        std::to_string(clock_.mono_now().time_since_epoch() / milliseconds{1}) + " ms  " + what + "  -> ";
+    line += group ? std::string(group_state_name(group->state)) + " " + std::to_string(group->generation) + ", " +
+                        std::to_string(group->members.size()) + " members"
+                  : "no group";
+    if (verbose_) std::cerr << line << "\n";
+    recent_.push_back(std::move(line));
+    if (recent_.size() > 40) recent_.pop_front();
+  }
+
+  Random random_;
+  const bool verbose_;
+  GroupSettings settings_;
+  FakeClock clock_;
+  std::unique_ptr<GroupCoordinator> coordinator_;
+
+  std::vector<Record> log_;
+  size_t synced_ = 0;
+  std::deque<Held> held_;
+  std::vector<InFlight> in_flight_;
+  std::vector<Reply> on_the_way_back_;
+
+  std::vector<Consumer> consumers_;
+  uint64_t last_token_ = 0;
+  int rounds_ = 0;
+
+  std::map<RequestToken, Event> open_requests_;
+  std::set<RequestToken> used_;
+  std::map<RequestToken, std::string> waiting_;
+  std::map<std::string, Life> lives_;
+  std::vector<std::pair<size_t, OffsetRecord>> commits_;  // with their positions in the log
+  int32_t generation_seen_ = -1;
+  std::deque<std::string> recent_;
+};
+
+std::optional<int64_t> number_in_environment(const char* name) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? std::nullopt : parse_int64(text);
+}
+
+TEST(Simulator, PromisesHoldInEveryWorld) {
+  if (const auto seed = number_in_environment("MILLRACE_SEED")) {
+    Simulation(static_cast<uint64_t>(*seed), true).run();
+    return;
+  }
+  const int64_t seeds = number_in_environment("MILLRACE_SEEDS").value_or(200);
+  for (int64_t seed = 1; seed <= seeds; ++seed) {
+    SCOPED_TRACE("replay with MILLRACE_SEED=" + std::to_string(seed));
+    Simulation(static_cast<uint64_t>(seed), false).run();
+    if (HasFailure()) return;
+  }
+}
+
+TEST(Simulator, TheSameSeedIsTheSameWorld) {
+  Simulation one(7, false);
+  Simulation two(7, false);
+  one.run();
+  two.run();
+  EXPECT_FALSE(one.log().empty());
+  EXPECT_EQ(one.log(), two.log());
+}
+
+}  // namespace
+}  // namespace millrace::coord::internal
