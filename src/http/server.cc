@@ -97,6 +97,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bhttp::response<bhttp::string_body> response_;
   bool keep_alive_ = true;
   bool is_head_ = false;
+  bool is_streaming_ = false;
   // An event stream's texts not yet written; the front one is being written.
   std::deque<std::string> events_;
   std::function<void()> on_closed_;
@@ -219,10 +220,13 @@ void Session::respond(Response response) {
 }
 
 void Session::begin_stream() {
-  queue_event(
+  // An event that another thread queued may have come first: it waits behind the head.
+  is_streaming_ = true;
+  events_.push_front(
       "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Content-Type-Options: "
       "nosniff\r\n"
       "Connection: close\r\n\r\nretry: 1000\n\n");
+  write_next_event();
   wait_for_hangup();
 }
 
@@ -237,7 +241,7 @@ void Session::wait_for_hangup() {
 void Session::queue_event(std::string text) {
   if (!stream_.socket().is_open()) return;
   events_.push_back(std::move(text));
-  if (events_.size() == 1) write_next_event();
+  if (is_streaming_ && events_.size() == 1) write_next_event();
 }
 
 void Session::write_next_event() {
