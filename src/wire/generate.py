@@ -3,6 +3,7 @@
 
     generate.py message SCHEMA OUT      OUT/wire/<stem>.h and .cc of one schema file
     generate.py tables SCHEMA_DIR OUT   OUT/wire/{api,error_code,messages}.{h,cc}, from all of them
+    generate.py seeds SCHEMA_DIR OUT    OUT/*: the golden bytes as inputs of frame_fuzz.cc
 """
 
 import pathlib
@@ -607,13 +608,26 @@ def messages_source(files: dict[str, list[Message]]) -> str:
     )
 
 
+def write_seeds(schemas: pathlib.Path, out: pathlib.Path) -> None:
+    """One file per golden message: its place in all_messages(), its version, its bytes."""
+    messages = [message for path in sorted(schemas.glob("*.msg")) for message in schema.parse_file(path)]
+    places = {message.name: (index, message.versions.low) for index, message in enumerate(messages)}
+    out.mkdir(parents=True, exist_ok=True)
+    for path in sorted((schemas.parent / "golden").glob("*.hex")):
+        for number, line in enumerate(path.read_text().splitlines()):
+            name, version, *content = line.split(" ")
+            if name in places:
+                index, low = places[name]
+                (out / f"{name}_v{version}_{number}").write_bytes(bytes([index, int(version) - low]) + bytes.fromhex("".join(content)))
+
+
 def put(path: pathlib.Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 3 or arguments[0] not in ("message", "tables"):
+    if len(arguments) != 3 or arguments[0] not in ("message", "tables", "seeds"):
         print(__doc__, file=sys.stderr)
         return 2
     given, out = pathlib.Path(arguments[1]), pathlib.Path(arguments[2]) / "wire"
@@ -622,6 +636,9 @@ def main(arguments: list[str]) -> int:
             messages = schema.parse_file(given)
             put(out / f"{given.stem}.h", header(messages, given.name))
             put(out / f"{given.stem}.cc", source(messages, given.stem))
+            return 0
+        if arguments[0] == "seeds":
+            write_seeds(given, pathlib.Path(arguments[2]))
             return 0
         files = {path.stem: schema.parse_file(path) for path in sorted(given.glob("*.msg"))}
         tables = {

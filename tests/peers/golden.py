@@ -48,6 +48,9 @@ def main() -> int:
     parser.add_argument("--jars", type=pathlib.Path, required=True)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
+    if not (options.jars / "classes").exists():
+        print(f"SKIPPED: {options.jars} does not hold the Java client (JDK or Maven missing?)")
+        return 77
     folder = ROOT / "src/wire/golden"
     wanted = messages()
     texts = split(run_client(options.jars, wanted), wanted)
