@@ -10,8 +10,9 @@ import pathlib
 import re
 import sys
 
-import schema
-from schema import Field, Message, Struct, Versions
+sys.dont_write_bytecode = True  # the source tree stays as it is
+import schema  # noqa: E402
+from schema import Field, Message, Struct, Versions  # noqa: E402
 
 CPP_TYPES = {
     "bool": "bool", "int8": "int8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t", "uint32": "uint32_t",

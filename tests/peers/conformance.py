@@ -16,6 +16,7 @@ import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "src/wire"))
+sys.dont_write_bytecode = True  # the source tree stays as it is
 import schema  # noqa: E402
 from schema import NO_VERSIONS, Field, Message, Struct, Versions  # noqa: E402
 

@@ -13,6 +13,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "src/wire"))
+sys.dont_write_bytecode = True  # the source tree stays as it is
 import schema  # noqa: E402
 
 HEADERS = [("RequestHeader", 1, 2), ("ResponseHeader", 0, 1)]
