@@ -97,14 +97,22 @@ Bytes OutgoingFrame::flatten() const {
 }
 
 namespace internal {
+namespace {
+
+// Most frames without their batches are shorter.
+constexpr size_t kFrameBytesTypical = 512;
+
+}  // namespace
 
 Status begin_request(OutgoingFrame& frame, const RequestHeader& header, int16_t flexible_from) {
+  frame.bytes.reserve(kFrameBytesTypical);
   ByteWriter out(frame.bytes);
   out.fixed(int32_t{0});
   return encode_request_header(header, out, request_header_version(header.api_version, flexible_from));
 }
 
 void begin_response(OutgoingFrame& frame, ApiKey key, int32_t correlation_id, int16_t version, int16_t flexible_from) {
+  frame.bytes.reserve(kFrameBytesTypical);
   ByteWriter out(frame.bytes);
   out.fixed(int32_t{0});
   encode_response_header({correlation_id}, out, response_header_version(key, version, flexible_from));
