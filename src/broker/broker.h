@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -30,6 +31,9 @@ struct BrokerOptions {
   std::string data_dir;  // made when missing; belongs to this broker alone while it runs
   std::vector<ListenerOptions> listeners;
   Settings settings;
+  // Called once, on any thread, when the log has failed for good (a write or a sync of it did): nothing more can be
+  // acknowledged, and the process should end. The broker logs it in any case.
+  std::function<void(const Error&)> on_fatal;
 };
 
 // What one listener really got.

@@ -61,14 +61,21 @@ constexpr std::array kRows = {
            "The shortest session timeout that a member may ask for."),
     number("group.max.session.timeout.ms", &Settings::group_session_timeout_max_ms, 1, kIntMax,
            "The longest session timeout that a member may ask for."),
-    number(
-        "group.initial.rebalance.delay.ms", &Settings::group_initial_rebalance_delay_ms, 0, kIntMax,
-        "How long a new group waits for more members after its second; the first never waits. Kafka's default is 3 s."),
+    number("group.initial.rebalance.delay.ms", &Settings::group_initial_rebalance_delay_ms, 0, kIntMax,
+           "How long the first member of an empty group waits for others. Kafka's default is 3 s; here a lone consumer "
+           "starts at once."),
+    number("group.rebalance.debounce.ms", &Settings::group_rebalance_debounce_ms, 0, kIntMax,
+           "A rebalance that has everyone ends this long after the last newcomer, so that members that start together "
+           "share one (Millrace's own)."),
     number("group.max.size", &Settings::group_size_max, 1, kIntMax, "Members that a group may have."),
     number("offsets.topic.num.partitions", &Settings::offsets_topic_partitions, 1, 10'000,
            "Partitions of __consumer_offsets; fixed when the data folder is made."),
     number("offset.metadata.max.bytes", &Settings::offset_metadata_bytes_max, 0, 1'048'576,
            "The longest text that a client may commit with an offset."),
+    number("offsets.retention.minutes", &Settings::offsets_retention_minutes, 1, kIntMax,
+           "How long committed offsets are kept after their group became empty."),
+    number("offsets.retention.check.interval.ms", &Settings::offsets_retention_check_interval_ms, 1, kIntMax,
+           "How often expired offsets are looked for."),
 };
 
 const Row* find_row(std::string_view name) {

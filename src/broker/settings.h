@@ -29,10 +29,13 @@ struct Settings {
 
   int64_t group_session_timeout_min_ms = 6'000;
   int64_t group_session_timeout_max_ms = 1'800'000;
-  int64_t group_initial_rebalance_delay_ms = 100;
+  int64_t group_initial_rebalance_delay_ms = 0;
+  int64_t group_rebalance_debounce_ms = 50;
   int64_t group_size_max = 10'000;
   int64_t offsets_topic_partitions = 50;
   int64_t offset_metadata_bytes_max = 4096;
+  int64_t offsets_retention_minutes = 10'080;
+  int64_t offsets_retention_check_interval_ms = 600'000;
 };
 
 enum class SettingType { kInt, kBool };

@@ -1,0 +1,159 @@
+#include "broker/broker.h"
+
+#include <fmt/core.h>
+
+#include <set>
+#include <utility>
+
+#include "base/check.h"
+#include "base/logging.h"
+#include "broker/internal/core.h"
+#include "broker/internal/dispatch.h"
+#include "broker/internal/server.h"
+
+namespace millrace::broker {
+namespace {
+
+log::StoreOptions store_options(const BrokerOptions& options) {
+  const Settings& settings = options.settings;
+  log::StoreOptions store;
+  store.dir = options.data_dir;
+  store.segment_bytes = static_cast<uint64_t>(settings.segment_bytes);
+  store.index_interval_bytes = static_cast<uint32_t>(settings.index_interval_bytes);
+  store.checkpoint_bytes = static_cast<uint64_t>(settings.wal_checkpoint_bytes);
+  store.checkpoint_interval = std::chrono::milliseconds(settings.wal_checkpoint_ms);
+  return store;
+}
+
+Status check_listeners(const std::vector<ListenerOptions>& listeners) {
+  if (listeners.empty()) return fail(Errc::kInvalidArgument, "a broker needs at least one listener");
+  std::set<std::string> names;
+  for (const ListenerOptions& listener : listeners)
+    if (!names.insert(listener.name).second)
+      return fail(Errc::kInvalidArgument, fmt::format("two listeners are named '{}'", listener.name));
+  return {};
+}
+
+}  // namespace
+
+// Members stand in the order in which they are made; stop() ends their threads, so that destruction in the reverse
+// order meets none running.
+struct Broker::Impl {
+  Impl(BrokerOptions given, env::FileSystem& files, Clock& the_clock, Random the_random, Metrics& the_metrics)
+      : options(std::move(given)),
+        clock(the_clock),
+        random(the_random),
+        metrics(the_metrics),
+        notes(the_clock),
+        server(options.settings, the_clock, the_metrics),
+        producer_ids(files, options.data_dir) {}
+
+  ~Impl() { stop(); }
+
+  Status listen() {
+    MILLRACE_RETURN_IF_ERROR(server.listen(options.listeners));
+    for (size_t i = 0; i < options.listeners.size(); ++i) {
+      const ListenerOptions& listener = options.listeners[i];
+      advertised.push_back({.host = listener.advertised_host.empty() ? listener.host : listener.advertised_host,
+                            .port = listener.advertised_port == 0 ? server.port(i) : listener.advertised_port});
+      ports.push_back(server.port(i));
+    }
+    return {};
+  }
+
+  Status open(env::FileSystem& files) {
+    MILLRACE_ASSIGN_OR_RETURN(store, log::Store::open(store_options(options), files, clock, random));
+    store->set_fatal_callback([this](const Error& error) {
+      log_error("broker", "the log has failed, nothing more can be acknowledged: {}", error.message);
+      if (options.on_fatal) options.on_fatal(error);
+    });
+    topics.emplace(*store, options.settings, metrics, random.fork());
+    groups.emplace(*store, *topics, options.settings, clock, random.fork());
+    MILLRACE_RETURN_IF_ERROR(groups->load(server.thread(0)));
+    store->set_advance_observer(
+        [this](std::span<const std::shared_ptr<log::Partition>> partitions) { purgatory.advanced(partitions); });
+    return {};
+  }
+
+  void serve() {
+    core.emplace(Core{.settings = options.settings,
+                      .advertised = advertised,
+                      .clock = clock,
+                      .store = *store,
+                      .topics = *topics,
+                      .purgatory = purgatory,
+                      .groups = *groups,
+                      .producer_ids = producer_ids,
+                      .worker = worker,
+                      .notes = notes});
+    dispatcher.emplace(*core, metrics);
+    server.start(*dispatcher);
+  }
+
+  // First those who ask, then those who do, then the log, whose callbacks post to network threads that no longer run.
+  void stop() {
+    if (std::exchange(stopped, true)) return;
+    server.stop();
+    worker.stop();
+    if (!store) return;
+    store->set_advance_observer({});
+    if (const auto closed = store->close(); !closed)
+      log_error("broker", "closing the log failed: {}", closed.error().message);
+  }
+
+  const BrokerOptions options;
+  Clock& clock;
+  Random random;
+  Metrics& metrics;
+  RateLimit notes;
+  Purgatory purgatory;
+  std::unique_ptr<log::Store> store;
+  std::optional<Topics> topics;
+  std::optional<GroupService> groups;
+  Server server;
+  ProducerIds producer_ids;
+  Worker worker;
+  std::vector<ListenerAddress> advertised;
+  std::vector<uint16_t> ports;
+  std::optional<Core> core;
+  std::optional<Dispatcher> dispatcher;
+  bool stopped = false;
+};
+
+Result<std::unique_ptr<Broker>> Broker::start(BrokerOptions options, env::FileSystem& files, Clock& clock,
+                                              Random random, Metrics& metrics) {
+  MILLRACE_RETURN_IF_ERROR(check_listeners(options.listeners));
+  auto impl = std::make_unique<Impl>(std::move(options), files, clock, random, metrics);
+  MILLRACE_RETURN_IF_ERROR(impl->listen());
+  MILLRACE_RETURN_IF_ERROR(impl->open(files));
+  impl->serve();
+  return std::unique_ptr<Broker>(new Broker(std::move(impl)));
+}
+
+Broker::Broker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Broker::~Broker() = default;
+
+void Broker::stop() { impl_->stop(); }
+
+ListenerAddress Broker::address(std::string_view listener) const {
+  for (size_t i = 0; i < impl_->options.listeners.size(); ++i) {
+    const ListenerOptions& options = impl_->options.listeners[i];
+    if (options.name != listener) continue;
+    // Who listens everywhere is reached by the loopback address.
+    const bool any = options.host == "0.0.0.0" || options.host == "::" || options.host.empty();
+    return {.host = any ? "127.0.0.1" : options.host, .port = impl_->ports[i]};
+  }
+  MILLRACE_CHECK(false, "address() of a listener that is not in the options");
+}
+
+const Uuid& Broker::cluster_id() const { return impl_->store->cluster_id(); }
+
+BrokerStats Broker::stats() const {
+  return {.connections = impl_->server.connections(),
+          .groups = impl_->groups->group_count(),
+          .topics = impl_->topics->stats()};
+}
+
+void Broker::clock_moved() { impl_->server.clock_moved(); }
+
+}  // namespace millrace::broker

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/metrics.h"
+#include "broker/broker.h"
+#include "broker/internal/group_service.h"
+#include "broker/internal/producer_ids.h"
+#include "broker/internal/purgatory.h"
+#include "broker/internal/rate_limit.h"
+#include "broker/internal/topics.h"
+#include "broker/internal/worker.h"
+#include "log/store.h"
+
+namespace millrace::broker {
+
+// The one node's id: Kafka's default for a single one.
+inline constexpr int32_t kNodeId = 1;
+
+// What handlers work with. Everything in it is thread-safe, except that `groups` is used on its own executor.
+struct Core {
+  const Settings& settings;
+  const std::vector<ListenerAddress>& advertised;  // by listener
+  const Clock& clock;
+  log::Store& store;
+  Topics& topics;
+  Purgatory& purgatory;
+  GroupService& groups;
+  ProducerIds& producer_ids;
+  Worker& worker;
+  RateLimit& notes;  // for log lines that clients can cause
+};
+
+}  // namespace millrace::broker

@@ -1,0 +1,79 @@
+#include "broker/internal/dispatch.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "broker/internal/handlers.h"
+#include "wire/messages.h"
+
+namespace millrace::broker {
+
+using wire::ApiKey;
+
+namespace {
+
+struct Row {
+  ApiKey key;
+  Handler handler;
+};
+
+constexpr std::array kHandlers = {
+    Row{ApiKey::kProduce, decoded<wire::ProduceRequest, handle_produce>},
+    Row{ApiKey::kFetch, decoded<wire::FetchRequest, handle_fetch>},
+    Row{ApiKey::kListOffsets, decoded<wire::ListOffsetsRequest, handle_list_offsets>},
+    Row{ApiKey::kMetadata, decoded<wire::MetadataRequest, handle_metadata>},
+    Row{ApiKey::kOffsetCommit, decoded<wire::OffsetCommitRequest, handle_offset_commit>},
+    Row{ApiKey::kOffsetFetch, decoded<wire::OffsetFetchRequest, handle_offset_fetch>},
+    Row{ApiKey::kFindCoordinator, decoded<wire::FindCoordinatorRequest, handle_find_coordinator>},
+    Row{ApiKey::kJoinGroup, decoded<wire::JoinGroupRequest, handle_join_group>},
+    Row{ApiKey::kHeartbeat, decoded<wire::HeartbeatRequest, handle_heartbeat>},
+    Row{ApiKey::kLeaveGroup, decoded<wire::LeaveGroupRequest, handle_leave_group>},
+    Row{ApiKey::kSyncGroup, decoded<wire::SyncGroupRequest, handle_sync_group>},
+    Row{ApiKey::kDescribeGroups, decoded<wire::DescribeGroupsRequest, handle_describe_groups>},
+    Row{ApiKey::kListGroups, decoded<wire::ListGroupsRequest, handle_list_groups>},
+    Row{ApiKey::kCreateTopics, decoded<wire::CreateTopicsRequest, handle_create_topics>},
+    Row{ApiKey::kDeleteTopics, decoded<wire::DeleteTopicsRequest, handle_delete_topics>},
+    Row{ApiKey::kInitProducerId, decoded<wire::InitProducerIdRequest, handle_init_producer_id>},
+    Row{ApiKey::kOffsetForLeaderEpoch, decoded<wire::OffsetForLeaderEpochRequest, handle_offset_for_leader_epoch>},
+    Row{ApiKey::kDescribeConfigs, decoded<wire::DescribeConfigsRequest, handle_describe_configs>},
+};
+
+}  // namespace
+
+Handler find_handler(ApiKey key) {
+  const auto* found = std::ranges::find(kHandlers, key, &Row::key);
+  return found == kHandlers.end() ? nullptr : found->handler;
+}
+
+Dispatcher::Dispatcher(Core& core, Metrics& metrics) : core_(core) {
+  for (const wire::ApiRange& api : wire::supported_apis())
+    requests_.emplace(api.key,
+                      metrics.counter("millrace_broker_requests_total", "Requests begun", {{"api", api.name}}));
+}
+
+void Dispatcher::handle(Incoming incoming) {
+  ByteReader in(incoming.frame->view());
+  auto header = wire::decode_request_header(in);
+  if (!header) return incoming.reply.give_up(header.error().message);
+  Request request{.header = std::move(*header),
+                  .frame = std::move(incoming.frame),
+                  .body = in,
+                  .client_host = std::move(incoming.client_host),
+                  .listener = incoming.listener,
+                  .reply = std::move(incoming.reply)};
+  const ApiKey key = request.header.api_key;
+  const int16_t version = request.header.api_version;
+  const wire::ApiRange* api = wire::find_api(static_cast<int16_t>(key));
+  if (const auto counter = requests_.find(key); counter != requests_.end()) counter->second.add();
+  const bool supported = api != nullptr && version >= api->decodable_min && version <= api->decodable_max;
+  if (key == ApiKey::kApiVersions) return handle_api_versions(std::move(request), supported);
+  const Handler handler = find_handler(key);
+  if (!supported || handler == nullptr)
+    return request.reply.give_up(fmt::format("{} version {} is not served", wire::api_name(key), version));
+  handler(core_, std::move(request));
+}
+
+}  // namespace millrace::broker

@@ -1,0 +1,25 @@
+#include "broker/internal/handlers.h"
+#include "wire/api_versions.h"
+#include "wire/messages.h"
+
+namespace millrace::broker {
+
+// A client that asks in a version that we do not know gets version 0, which all can read, with the range that it may
+// use.
+void handle_api_versions(Request request, bool supported) {
+  wire::ApiVersionsResponse response;
+  if (!supported) {
+    request.header.api_version = 0;
+    response.error_code = wire::ErrorCode::kUnsupportedVersion;
+    const wire::ApiRange* self = wire::find_api(static_cast<int16_t>(wire::ApiKey::kApiVersions));
+    response.api_keys.push_back({static_cast<int16_t>(self->key), self->min, self->max});
+    return respond(request, response);
+  }
+  const auto message = wire::ApiVersionsRequest::decode(request.body, request.header.api_version);
+  if (!message) return request.reply.give_up("malformed ApiVersionsRequest: " + message.error().message);
+  for (const wire::ApiRange& api : wire::supported_apis())
+    response.api_keys.push_back({static_cast<int16_t>(api.key), api.min, api.max});
+  respond(request, response);
+}
+
+}  // namespace millrace::broker

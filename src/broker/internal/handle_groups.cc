@@ -1,0 +1,251 @@
+#include <chrono>
+#include <memory>
+#include <utility>
+
+#include "broker/internal/error_codes.h"
+#include "broker/internal/handlers.h"
+
+// The life of a group's members: wire messages to coordinator events, and replies back.
+namespace millrace::broker {
+namespace {
+
+using std::chrono::milliseconds;
+using wire::ErrorCode;
+
+Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
+
+// Run `act` on the groups' thread, or answer with `refuse`'s response where groups are not served.
+template <typename Act, typename Refuse>
+void on_groups(Core& core, Request request, Act act, Refuse refuse) {
+  core.groups.post([&core, request = std::move(request), act = std::move(act), refuse = std::move(refuse)]() mutable {
+    if (!core.groups.ready()) return refuse(request, ErrorCode::kNotCoordinator);
+    act(std::move(request));
+  });
+}
+
+// For responses that consist of an error.
+template <typename Response>
+struct RefuseWith {
+  void operator()(Request& request, ErrorCode error) const {
+    Response response;
+    response.error_code = error;
+    respond(request, response);
+  }
+};
+
+wire::JoinGroupResponse join_response(const coord::JoinReply& reply, int16_t version) {
+  wire::JoinGroupResponse response;
+  response.error_code = to_wire(reply.error);
+  response.generation_id = reply.generation;
+  if (version >= 7) {
+    response.protocol_type = reply.protocol_type;
+    response.protocol_name = reply.protocol_name;
+  } else {
+    response.protocol_name = reply.protocol_name.value_or("");
+  }
+  response.leader = reply.leader;
+  if (version >= 9) response.skip_assignment = reply.skip_assignment;
+  response.member_id = reply.member_id;
+  for (const auto& member : reply.members) {
+    auto& out = response.members.emplace_back();
+    out.member_id = member.member_id;
+    if (version >= 5) out.group_instance_id = member.instance_id;
+    out.metadata = member.metadata;
+  }
+  return response;
+}
+
+coord::JoinRequest join_event(const Request& request, wire::JoinGroupRequest message) {
+  const int16_t version = request.header.api_version;
+  coord::JoinRequest join;
+  join.group = std::move(message.group_id);
+  join.member_id = std::move(message.member_id);
+  join.instance_id = std::move(message.group_instance_id);
+  join.client_id = request.header.client_id.value_or("");
+  join.client_host = request.client_host;
+  join.session_timeout_ms = milliseconds(message.session_timeout_ms);
+  join.rebalance_timeout_ms = milliseconds(version >= 1 ? message.rebalance_timeout_ms : message.session_timeout_ms);
+  join.protocol_type = std::move(message.protocol_type);
+  for (auto& protocol : message.protocols)
+    join.protocols.push_back({.name = std::move(protocol.name), .metadata = copy(protocol.metadata)});
+  join.requires_known_member_id = version >= 4;
+  join.supports_skip_assignment = version >= 9;
+  join.reason = message.reason.value_or("");
+  return join;
+}
+
+}  // namespace
+
+void handle_join_group(Core& core, Request request, wire::JoinGroupRequest message) {
+  auto join = join_event(request, std::move(message));
+  request.frame.reset();
+  on_groups(
+      core, std::move(request),
+      [&core, join = std::move(join)](Request asked) mutable {
+        core.groups.call<coord::JoinReply>(std::move(join),
+                                           [asked = std::move(asked)](const coord::JoinReply& reply) mutable {
+                                             respond(asked, join_response(reply, asked.header.api_version));
+                                           });
+      },
+      RefuseWith<wire::JoinGroupResponse>{});
+}
+
+void handle_sync_group(Core& core, Request request, wire::SyncGroupRequest message) {
+  coord::SyncRequest sync;
+  sync.group = std::move(message.group_id);
+  sync.member_id = std::move(message.member_id);
+  sync.instance_id = std::move(message.group_instance_id);
+  sync.generation = message.generation_id;
+  sync.protocol_type = std::move(message.protocol_type);
+  sync.protocol_name = std::move(message.protocol_name);
+  for (auto& assigned : message.assignments)
+    sync.assignments.push_back({.member_id = std::move(assigned.member_id), .assignment = copy(assigned.assignment)});
+  request.frame.reset();
+  on_groups(
+      core, std::move(request),
+      [&core, sync = std::move(sync)](Request asked) mutable {
+        core.groups.call<coord::SyncReply>(std::move(sync),
+                                           [asked = std::move(asked)](const coord::SyncReply& reply) mutable {
+                                             wire::SyncGroupResponse response;
+                                             response.error_code = to_wire(reply.error);
+                                             response.protocol_type = reply.protocol_type;
+                                             response.protocol_name = reply.protocol_name;
+                                             response.assignment = reply.assignment;
+                                             respond(asked, response);
+                                           });
+      },
+      RefuseWith<wire::SyncGroupResponse>{});
+}
+
+void handle_heartbeat(Core& core, Request request, wire::HeartbeatRequest message) {
+  coord::HeartbeatRequest beat;
+  beat.group = std::move(message.group_id);
+  beat.member_id = std::move(message.member_id);
+  beat.instance_id = std::move(message.group_instance_id);
+  beat.generation = message.generation_id;
+  on_groups(
+      core, std::move(request),
+      [&core, beat = std::move(beat)](Request asked) mutable {
+        core.groups.call<coord::HeartbeatReply>(std::move(beat),
+                                                [asked = std::move(asked)](const coord::HeartbeatReply& reply) mutable {
+                                                  wire::HeartbeatResponse response;
+                                                  response.error_code = to_wire(reply.error);
+                                                  respond(asked, response);
+                                                });
+      },
+      RefuseWith<wire::HeartbeatResponse>{});
+}
+
+void handle_leave_group(Core& core, Request request, wire::LeaveGroupRequest message) {
+  constexpr int16_t kSeveralFrom = 3;
+  coord::LeaveRequest leave;
+  leave.group = std::move(message.group_id);
+  if (request.header.api_version < kSeveralFrom) {
+    leave.members.push_back({.member_id = std::move(message.member_id), .instance_id = {}, .reason = {}});
+  } else {
+    for (auto& member : message.members)
+      leave.members.push_back({.member_id = std::move(member.member_id),
+                               .instance_id = std::move(member.group_instance_id),
+                               .reason = member.reason.value_or("")});
+  }
+  on_groups(
+      core, std::move(request),
+      [&core, leave = std::move(leave)](Request asked) mutable {
+        core.groups.call<coord::LeaveReply>(
+            std::move(leave), [asked = std::move(asked)](const coord::LeaveReply& reply) mutable {
+              wire::LeaveGroupResponse response;
+              response.error_code = to_wire(reply.error);
+              if (asked.header.api_version < kSeveralFrom) {
+                if (reply.error == coord::GroupError::kNone && !reply.members.empty())
+                  response.error_code = to_wire(reply.members.front().error);
+              } else {
+                for (const auto& member : reply.members)
+                  response.members.push_back({member.member_id, member.instance_id, to_wire(member.error)});
+              }
+              respond(asked, response);
+            });
+      },
+      RefuseWith<wire::LeaveGroupResponse>{});
+}
+
+// Queries: what they find is shown when all that it rests upon is durable.
+
+void handle_list_groups(Core& core, Request request, wire::ListGroupsRequest message) {
+  on_groups(
+      core, std::move(request),
+      [&core, message = std::move(message)](Request asked) mutable {
+        wire::ListGroupsResponse response;
+        for (auto& group : core.groups.coordinator().list({message.states_filter, message.types_filter})) {
+          auto& listed = response.groups.emplace_back();
+          listed.group_id = std::move(group.group);
+          listed.protocol_type = std::move(group.protocol_type);
+          listed.group_state = coord::group_state_name(group.state);
+          listed.group_type = std::move(group.type);
+        }
+        core.groups.after_durable(
+            [asked = std::move(asked), response = std::move(response)](const Status& durable) mutable {
+              if (!durable) return RefuseWith<wire::ListGroupsResponse>{}(asked, ErrorCode::kCoordinatorNotAvailable);
+              respond(asked, response);
+            });
+      },
+      // Where there is no __consumer_offsets yet, there are no groups.
+      [](Request& asked, ErrorCode) { respond(asked, wire::ListGroupsResponse{}); });
+}
+
+namespace {
+
+wire::DescribeGroupsResponse::DescribedGroup describe(const std::string& id, const coord::GroupDescription* found,
+                                                      int16_t version) {
+  constexpr int16_t kNotFoundFrom = 6;
+  wire::DescribeGroupsResponse::DescribedGroup group;
+  group.group_id = id;
+  if (found == nullptr) {
+    group.group_state = "Dead";
+    if (version >= kNotFoundFrom) {
+      group.error_code = ErrorCode::kGroupIdNotFound;
+      group.error_message = "there is no group '" + id + "'";
+    }
+    return group;
+  }
+  group.group_state = coord::group_state_name(found->state);
+  group.protocol_type = found->protocol_type;
+  group.protocol_data = found->protocol_name;
+  for (const auto& member : found->members) {
+    auto& out = group.members.emplace_back();
+    out.member_id = member.member_id;
+    if (version >= 4) out.group_instance_id = member.instance_id;
+    out.client_id = member.client_id;
+    out.client_host = member.client_host;
+    out.member_metadata = member.metadata;
+    out.member_assignment = member.assignment;
+  }
+  return group;
+}
+
+void describe_all(Request& request, const std::vector<std::string>& ids,
+                  const std::vector<std::optional<coord::GroupDescription>>& found) {
+  wire::DescribeGroupsResponse response;
+  for (size_t i = 0; i < ids.size(); ++i)
+    response.groups.push_back(describe(ids[i], found[i] ? &*found[i] : nullptr, request.header.api_version));
+  respond(request, response);
+}
+
+}  // namespace
+
+void handle_describe_groups(Core& core, Request request, wire::DescribeGroupsRequest message) {
+  const auto ids = message.groups;
+  on_groups(
+      core, std::move(request),
+      [&core, ids](Request asked) mutable {
+        std::vector<std::optional<coord::GroupDescription>> found;
+        for (const std::string& id : ids) found.push_back(core.groups.coordinator().describe(id));
+        core.groups.after_durable([asked = std::move(asked), ids, found = std::move(found)](const Status&) mutable {
+          describe_all(asked, ids, found);
+        });
+      },
+      [ids](Request& asked, ErrorCode) {
+        describe_all(asked, ids, std::vector<std::optional<coord::GroupDescription>>(ids.size()));
+      });
+}
+
+}  // namespace millrace::broker

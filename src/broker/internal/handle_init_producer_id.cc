@@ -1,0 +1,35 @@
+#include "base/logging.h"
+#include "broker/internal/error_codes.h"
+#include "broker/internal/handlers.h"
+
+namespace millrace::broker {
+
+void handle_init_producer_id(Core& core, Request request, wire::InitProducerIdRequest message) {
+  wire::InitProducerIdResponse response;
+  response.producer_epoch = -1;
+  if (message.transactional_id) {
+    if (core.notes.pass())
+      log_warning("broker", "transactional id '{}' refused: transactions are not built yet", *message.transactional_id);
+    response.error_code = wire::ErrorCode::kInvalidRequest;
+    return respond(request, response);
+  }
+  // A producer that is only idempotent gets a new id each time, also where it comes with one that it has.
+  response.producer_epoch = 0;
+  if (const auto id = core.producer_ids.take()) {
+    response.producer_id = id->value();
+    return respond(request, response);
+  }
+  core.worker.post([&core, response, request = std::move(request)]() mutable {
+    const auto id = core.producer_ids.take_waiting();
+    if (id) {
+      response.producer_id = id->value();
+    } else {
+      log_error("broker", "no producer id could be given: {}", id.error().message);
+      response.error_code = wire::ErrorCode::kCoordinatorNotAvailable;
+      response.producer_epoch = -1;
+    }
+    respond(request, response);
+  });
+}
+
+}  // namespace millrace::broker

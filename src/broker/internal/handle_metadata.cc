@@ -1,0 +1,106 @@
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/logging.h"
+#include "broker/internal/error_codes.h"
+#include "broker/internal/handlers.h"
+#include "broker/internal/topic_names.h"
+
+namespace millrace::broker {
+namespace {
+
+using wire::ErrorCode;
+using Topic = wire::MetadataResponse::MetadataResponseTopic;
+
+Topic describe(const TopicState& state) {
+  Topic topic;
+  topic.name = state.name();
+  topic.topic_id = state.id();
+  topic.is_internal = state.internal;
+  for (int32_t index = 0; index < state.partitions(); ++index) {
+    wire::MetadataResponse::MetadataResponsePartition partition;
+    partition.partition_index = index;
+    partition.leader_id = kNodeId;
+    partition.leader_epoch = (*state.partition(index))->leader_epoch().value();
+    partition.replica_nodes = {kNodeId};
+    partition.isr_nodes = {kNodeId};
+    topic.partitions.push_back(std::move(partition));
+  }
+  return topic;
+}
+
+Topic refuse(std::optional<std::string> name, const Uuid& id, ErrorCode error) {
+  Topic topic;
+  topic.error_code = error;
+  topic.name = std::move(name);
+  topic.topic_id = id;
+  return topic;
+}
+
+bool wants_all(const Request& request, const wire::MetadataRequest& message) {
+  return !message.topics || (request.header.api_version == 0 && message.topics->empty());
+}
+
+void answer(Core& core, Request& request, const wire::MetadataRequest& message) {
+  const auto topics = core.topics.snapshot();
+  const ListenerAddress& address = core.advertised[request.listener];
+  wire::MetadataResponse response;
+  wire::MetadataResponse::MetadataResponseBroker broker;
+  broker.node_id = kNodeId;
+  broker.host = address.host;
+  broker.port = address.port;
+  response.brokers.push_back(std::move(broker));
+  response.cluster_id = core.store.cluster_id().to_string();
+  response.controller_id = kNodeId;
+  if (wants_all(request, message)) {
+    for (const auto& [name, state] : topics->all()) response.topics.push_back(describe(*state));
+    return respond(request, response);
+  }
+  for (const auto& asked : *message.topics) {
+    const bool by_id = !asked.topic_id.is_zero();
+    const auto state = by_id ? topics->find(asked.topic_id) : topics->find(asked.name.value_or(""));
+    if (state)
+      response.topics.push_back(describe(*state));
+    else if (by_id)
+      response.topics.push_back(refuse(std::nullopt, asked.topic_id, ErrorCode::kUnknownTopicId));
+    else if (!check_topic_name(asked.name.value_or("")))
+      response.topics.push_back(refuse(asked.name.value_or(""), {}, ErrorCode::kInvalidTopicException));
+    else
+      response.topics.push_back(refuse(asked.name, {}, ErrorCode::kUnknownTopicOrPartition));
+  }
+  // Before version 12 a name cannot be null, and only ids have none.
+  if (request.header.api_version < 12)
+    for (Topic& topic : response.topics)
+      if (!topic.name) topic.name = "";
+  respond(request, response);
+}
+
+}  // namespace
+
+void handle_metadata(Core& core, Request request, wire::MetadataRequest message) {
+  std::set<std::string> to_create;
+  if (!wants_all(request, message) && core.settings.auto_create_topics && message.allow_auto_topic_creation) {
+    const auto topics = core.topics.snapshot();
+    for (const auto& asked : *message.topics)
+      if (asked.topic_id.is_zero() && asked.name && !topics->find(*asked.name) && check_topic_name(*asked.name))
+        to_create.insert(*asked.name);
+  }
+  if (to_create.empty()) return answer(core, request, message);
+  core.worker.post(
+      [&core, to_create = std::move(to_create), request = std::move(request), message = std::move(message)]() mutable {
+        for (const std::string& name : to_create) {
+          const auto partitions =
+              name == kOffsetsTopic ? core.settings.offsets_topic_partitions : core.settings.num_partitions;
+          const auto made = core.topics.create(name, static_cast<int32_t>(partitions), {});
+          if (made)
+            log_info("broker", "topic '{}' made for a client that asked for it", name);
+          else if (made.error().code != Errc::kAlreadyExists)
+            log_warning("broker", "topic '{}' could not be made: {}", name, made.error().message);
+        }
+        answer(core, request, message);
+      });
+}
+
+}  // namespace millrace::broker

@@ -1,0 +1,174 @@
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "broker/internal/error_codes.h"
+#include "broker/internal/handlers.h"
+
+namespace millrace::broker {
+namespace {
+
+using wire::ErrorCode;
+
+constexpr int16_t kGroupsFrom = 8;
+
+bool exists(const TopicTable& topics, const std::string& topic, int32_t partition) {
+  const auto state = topics.find(topic);
+  return state && state->partition(partition) != nullptr;
+}
+
+// The response in the request's shape. Partitions that do not exist are refused here; the others take the coordinator's
+// errors in their order.
+class CommitAnswer {
+ public:
+  CommitAnswer(const TopicTable& topics, wire::OffsetCommitRequest message, coord::CommitRequest& commit) {
+    for (auto& topic : message.topics) {
+      auto& answered = response_.topics.emplace_back();
+      answered.name = topic.name;
+      for (auto& asked : topic.partitions) {
+        auto& partition = answered.partitions.emplace_back();
+        partition.partition_index = asked.partition_index;
+        if (!exists(topics, topic.name, asked.partition_index)) {
+          partition.error_code = ErrorCode::kUnknownTopicOrPartition;
+          continue;
+        }
+        commit.offsets.push_back({.topic = topic.name,
+                                  .partition = PartitionId{asked.partition_index},
+                                  .offset = Offset{asked.committed_offset},
+                                  .leader_epoch = asked.committed_leader_epoch,
+                                  .metadata = std::move(asked.committed_metadata).value_or("")});
+      }
+    }
+  }
+
+  void take(const std::vector<coord::GroupError>& errors) {
+    auto error = errors.begin();
+    for_each_known([&](ErrorCode& code) {
+      if (error != errors.end()) code = to_wire(*error++);
+    });
+  }
+  void refuse(ErrorCode with) {
+    for_each_known([&](ErrorCode& code) { code = with; });
+  }
+
+  const wire::OffsetCommitResponse& response() const { return response_; }
+
+ private:
+  template <typename Change>
+  void for_each_known(Change change) {
+    for (auto& topic : response_.topics)
+      for (auto& partition : topic.partitions)
+        if (partition.error_code == ErrorCode::kNone) change(partition.error_code);
+  }
+
+  wire::OffsetCommitResponse response_;
+};
+
+}  // namespace
+
+void handle_offset_commit(Core& core, Request request, wire::OffsetCommitRequest message) {
+  coord::CommitRequest commit;
+  commit.group = message.group_id;
+  commit.member_id = message.member_id;
+  commit.instance_id = message.group_instance_id;
+  commit.generation = message.generation_id_or_member_epoch;
+  CommitAnswer answer(*core.topics.snapshot(), std::move(message), commit);
+  request.frame.reset();
+  core.groups.post([&core, commit = std::move(commit), answer = std::move(answer),
+                    request = std::move(request)]() mutable {
+    if (!core.groups.ready()) {
+      answer.refuse(ErrorCode::kNotCoordinator);
+      return respond(request, answer.response());
+    }
+    core.groups.call<coord::CommitReply>(std::move(commit), [answer = std::move(answer), request = std::move(request)](
+                                                                const coord::CommitReply& reply) mutable {
+      answer.take(reply.errors);
+      respond(request, answer.response());
+    });
+  });
+}
+
+namespace {
+
+using FetchedGroup = wire::OffsetFetchResponse::OffsetFetchResponseGroup;
+using AskedGroup = wire::OffsetFetchRequest::OffsetFetchRequestGroup;
+
+void add_offset(wire::OffsetFetchResponse::OffsetFetchResponseTopics& topic, int32_t partition,
+                const coord::CommittedOffset* committed) {
+  auto& out = topic.partitions.emplace_back();
+  out.partition_index = partition;
+  out.committed_offset = committed == nullptr ? -1 : committed->offset.value();
+  out.committed_leader_epoch = committed == nullptr ? -1 : committed->leader_epoch;
+  out.metadata = committed == nullptr ? std::string() : committed->metadata;
+}
+
+FetchedGroup fetch_group(const GroupService& groups, const AskedGroup& asked) {
+  FetchedGroup fetched;
+  fetched.group_id = asked.group_id;
+  if (asked.group_id.empty()) {
+    fetched.error_code = ErrorCode::kInvalidGroupId;
+    return fetched;
+  }
+  const bool ready = groups.ready();
+  if (asked.topics) {
+    for (const auto& topic : *asked.topics) {
+      auto& out = fetched.topics.emplace_back();
+      out.name = topic.name;
+      for (const int32_t partition : topic.partition_indexes)
+        add_offset(out, partition,
+                   ready ? groups.coordinator().committed_offset(asked.group_id, topic.name, PartitionId{partition})
+                         : nullptr);
+    }
+    return fetched;
+  }
+  if (!ready) return fetched;
+  for (const auto& committed : groups.coordinator().committed_offsets(asked.group_id)) {
+    if (fetched.topics.empty() || fetched.topics.back().name != committed.topic)
+      fetched.topics.emplace_back().name = committed.topic;
+    add_offset(fetched.topics.back(), committed.partition.value(), &committed.committed);
+  }
+  return fetched;
+}
+
+// Before version 8 one group lies in the request and the response themselves.
+AskedGroup only_group(wire::OffsetFetchRequest& message) {
+  AskedGroup group;
+  group.group_id = std::move(message.group_id);
+  group.topics.reset();
+  if (message.topics) {
+    group.topics.emplace();
+    for (auto& topic : *message.topics)
+      group.topics->push_back({std::move(topic.name), std::move(topic.partition_indexes)});
+  }
+  return group;
+}
+
+void put_only_group(wire::OffsetFetchResponse& response, FetchedGroup group) {
+  response.error_code = group.error_code;
+  for (auto& topic : group.topics) {
+    auto& out = response.topics.emplace_back();
+    out.name = std::move(topic.name);
+    for (auto& partition : topic.partitions)
+      out.partitions.push_back({partition.partition_index, partition.committed_offset, partition.committed_leader_epoch,
+                                std::move(partition.metadata), partition.error_code});
+  }
+}
+
+}  // namespace
+
+// Without transactions every committed offset is stable, so require_stable asks for nothing.
+void handle_offset_fetch(Core& core, Request request, wire::OffsetFetchRequest message) {
+  core.groups.post([&core, request = std::move(request), message = std::move(message)]() mutable {
+    wire::OffsetFetchResponse response;
+    if (request.header.api_version < kGroupsFrom) {
+      put_only_group(response, fetch_group(core.groups, only_group(message)));
+    } else {
+      for (const AskedGroup& asked : message.groups) response.groups.push_back(fetch_group(core.groups, asked));
+    }
+    core.groups.after_durable([request = std::move(request), response = std::move(response)](const Status&) mutable {
+      respond(request, response);
+    });
+  });
+}
+
+}  // namespace millrace::broker

@@ -1,0 +1,192 @@
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "base/logging.h"
+#include "broker/internal/error_codes.h"
+#include "broker/internal/handlers.h"
+#include "broker/internal/topic_configs_shown.h"
+#include "broker/internal/topic_names.h"
+
+namespace millrace::broker {
+namespace {
+
+using wire::ErrorCode;
+using Creatable = wire::CreateTopicsRequest::CreatableTopic;
+using Created = wire::CreateTopicsResponse::CreatableTopicResult;
+
+constexpr int32_t kPartitionsMax = 10'000;
+
+struct Refusal {
+  ErrorCode error;
+  std::string message;
+};
+tl::unexpected<Refusal> refuse(ErrorCode error, std::string message) {
+  return tl::unexpected(Refusal{error, std::move(message)});
+}
+
+// What a valid request amounts to.
+struct Plan {
+  int32_t partitions = 1;
+  std::map<std::string, std::string> config;
+};
+
+tl::expected<int32_t, Refusal> partitions_of_assignments(const Creatable& asked) {
+  if (asked.num_partitions != -1 || asked.replication_factor != -1)
+    return refuse(ErrorCode::kInvalidRequest, "with assignments, partitions and replication factor must be -1");
+  std::set<int32_t> seen;
+  for (const auto& assignment : asked.assignments) {
+    if (!seen.insert(assignment.partition_index).second)
+      return refuse(ErrorCode::kInvalidReplicaAssignment, "a partition is assigned twice");
+    if (std::ranges::count(assignment.broker_ids, kNodeId) != 1 || assignment.broker_ids.size() != 1)
+      return refuse(ErrorCode::kInvalidReplicaAssignment, fmt::format("the only broker has id {}", kNodeId));
+  }
+  const auto count = static_cast<int32_t>(seen.size());
+  if (*seen.begin() != 0 || *seen.rbegin() != count - 1)
+    return refuse(ErrorCode::kInvalidReplicaAssignment, "the partitions are not 0, 1, 2, …");
+  return count;
+}
+
+tl::expected<int32_t, Refusal> partitions_of(const Core& core, const Creatable& asked) {
+  if (!asked.assignments.empty()) return partitions_of_assignments(asked);
+  const auto count =
+      asked.num_partitions == -1 ? static_cast<int32_t>(core.settings.num_partitions) : asked.num_partitions;
+  if (count < 1 || count > kPartitionsMax)
+    return refuse(ErrorCode::kInvalidPartitions, fmt::format("{} partitions; 1 to {} can be", count, kPartitionsMax));
+  if (asked.replication_factor == 0 || asked.replication_factor < -1)
+    return refuse(ErrorCode::kInvalidReplicationFactor, fmt::format("replication factor {}", asked.replication_factor));
+  if (asked.replication_factor > 1)
+    log_info("broker", "topic '{}' asks for {} replicas and gets 1: this is a single broker", asked.name,
+             asked.replication_factor);
+  return count;
+}
+
+tl::expected<Plan, Refusal> plan(const Core& core, const Creatable& asked) {
+  if (const auto valid = check_topic_name(asked.name); !valid)
+    return refuse(ErrorCode::kInvalidTopicException, valid.error().message);
+  if (core.topics.snapshot()->find(asked.name))
+    return refuse(ErrorCode::kTopicAlreadyExists, fmt::format("topic '{}' exists already", asked.name));
+  const auto partitions = partitions_of(core, asked);
+  if (!partitions) return tl::unexpected(partitions.error());
+  Plan planned{.partitions = *partitions, .config = {}};
+  for (const auto& config : asked.configs) {
+    if (const auto valid = check_topic_config(config.name, config.value); !valid)
+      return refuse(ErrorCode::kInvalidConfig, valid.error().message);
+    planned.config.insert_or_assign(config.name, *config.value);
+  }
+  return planned;
+}
+
+Created refused(const std::string& name, Refusal refusal) {
+  Created result;
+  result.name = name;
+  result.error_code = refusal.error;
+  result.error_message = std::move(refusal.message);
+  result.configs.emplace();
+  return result;
+}
+
+Created create_one(Core& core, const Creatable& asked, bool validate_only) {
+  auto planned = plan(core, asked);
+  if (!planned) return refused(asked.name, std::move(planned.error()));
+  Created result;
+  result.name = asked.name;
+  result.error_message.reset();
+  result.num_partitions = planned->partitions;
+  result.replication_factor = 1;
+  result.configs.emplace();
+  for (const ShownConfig& config : shown_topic_configs(planned->config, core.settings)) {
+    auto& out = result.configs->emplace_back();
+    out.name = config.name;
+    out.value = config.value;
+    out.config_source = static_cast<int8_t>(config.source);
+  }
+  if (validate_only) return result;
+  const auto made = core.topics.create(asked.name, planned->partitions, std::move(planned->config));
+  if (!made) return refused(asked.name, {to_wire(made.error().code), made.error().message});
+  result.topic_id = (*made)->id();
+  return result;
+}
+
+void create_topics(Core& core, Request& request, const wire::CreateTopicsRequest& message) {
+  std::map<std::string, int> times;
+  for (const Creatable& asked : message.topics) ++times[asked.name];
+  wire::CreateTopicsResponse response;
+  std::set<std::string> done;
+  for (const Creatable& asked : message.topics) {
+    if (!done.insert(asked.name).second) continue;
+    response.topics.push_back(times[asked.name] == 1
+                                  ? create_one(core, asked, message.validate_only)
+                                  : refused(asked.name, {ErrorCode::kInvalidRequest, "the topic is named twice"}));
+  }
+  respond(request, response);
+}
+
+using Deletable = wire::DeleteTopicsRequest::DeleteTopicState;
+using Deleted = wire::DeleteTopicsResponse::DeletableTopicResult;
+
+Deleted not_deleted(Deleted result, ErrorCode error, std::string message, int16_t version) {
+  result.error_code = error;
+  if (version >= 5) result.error_message = std::move(message);
+  return result;
+}
+
+Deleted delete_one(Core& core, const Deletable& asked, int16_t version) {
+  const bool by_id = !asked.topic_id.is_zero();
+  Deleted result;
+  result.name = asked.name;
+  result.topic_id = asked.topic_id;
+  if (by_id && asked.name)
+    return not_deleted(std::move(result), ErrorCode::kInvalidRequest, "a topic has a name or an id here, not both",
+                       version);
+  const auto topics = core.topics.snapshot();
+  const auto state = by_id ? topics->find(asked.topic_id) : topics->find(asked.name.value_or(""));
+  if (!state)
+    return not_deleted(std::move(result), by_id ? ErrorCode::kUnknownTopicId : ErrorCode::kUnknownTopicOrPartition,
+                       "there is no such topic", version);
+  result.name = state->name();
+  result.topic_id = state->id();
+  if (state->internal)
+    return not_deleted(std::move(result), ErrorCode::kInvalidRequest, "internal topics cannot be deleted", version);
+  if (const auto removed = core.topics.remove(state->name()); !removed)
+    return not_deleted(std::move(result), to_wire(removed.error().code), removed.error().message, version);
+  log_info("broker", "topic '{}' deleted", state->name());
+  core.groups.post([&core, name = state->name()] { core.groups.topic_deleted(name); });
+  return result;
+}
+
+void delete_topics(Core& core, Request& request, const wire::DeleteTopicsRequest& message) {
+  constexpr int16_t kStatesFrom = 6;
+  const int16_t version = request.header.api_version;
+  wire::DeleteTopicsResponse response;
+  if (version >= kStatesFrom) {
+    for (const Deletable& asked : message.topics) response.responses.push_back(delete_one(core, asked, version));
+  } else {
+    for (const std::string& name : message.topic_names) {
+      Deletable asked;
+      asked.name = name;
+      response.responses.push_back(delete_one(core, asked, version));
+    }
+  }
+  respond(request, response);
+}
+
+}  // namespace
+
+void handle_create_topics(Core& core, Request request, wire::CreateTopicsRequest message) {
+  core.worker.post([&core, request = std::move(request), message = std::move(message)]() mutable {
+    create_topics(core, request, message);
+  });
+}
+
+void handle_delete_topics(Core& core, Request request, wire::DeleteTopicsRequest message) {
+  core.worker.post([&core, request = std::move(request), message = std::move(message)]() mutable {
+    delete_topics(core, request, message);
+  });
+}
+
+}  // namespace millrace::broker

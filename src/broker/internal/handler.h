@@ -1,0 +1,38 @@
+#pragma once
+
+#include <fmt/core.h>
+
+#include <utility>
+#include <vector>
+
+#include "broker/internal/core.h"
+#include "broker/internal/request.h"
+#include "wire/api.h"
+
+namespace millrace::broker {
+
+// Takes a request whose API and version are served. On the session's thread; must not block.
+using Handler = void (*)(Core&, Request);
+
+// One for each served API, by key; null for the others.
+Handler find_handler(wire::ApiKey key);
+
+// Answer with `response`; what its views point into must be in `held`.
+template <typename Response>
+void respond(Request& request, const Response& response, std::vector<Bytes> held = {}) {
+  auto frame = wire::encode_response(response, request.header.correlation_id, request.header.api_version);
+  if (!frame) return request.reply.give_up(fmt::format("no answer could be made: {}", frame.error().message));
+  request.reply.send({std::move(*frame), std::move(held)});
+}
+
+// A Handler of a function that takes the decoded message, too.
+template <typename Message, void (*handle)(Core&, Request, Message)>
+void decoded(Core& core, Request request) {
+  auto message = Message::decode(request.body, request.header.api_version);
+  if (!message)
+    return request.reply.give_up(fmt::format("malformed {} version {}: {}", Message::kName, request.header.api_version,
+                                             message.error().message));
+  handle(core, std::move(request), std::move(*message));
+}
+
+}  // namespace millrace::broker

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "base/byte_writer.h"
+#include "broker/internal/executor.h"
+
+namespace millrace::broker {
+
+// A network thread: an Asio context with one thread, and its timers.
+class IoThread final : public Executor {
+ public:
+  explicit IoThread(Clock& clock);
+  // The thread must have been stopped.
+  ~IoThread() override;
+
+  void start();
+  // Returns when the thread has ended. Tasks and timers that have not run are kept, unrun, until destruction.
+  void stop();
+
+  void post(Task task) override;
+  bool is_current() const override { return std::this_thread::get_id() == id_; }
+  TimerId call_at(MonoTime when, Task task) override;
+  void cancel(TimerId timer) override { timers_.cancel(timer); }
+
+  // Run what is due by the clock. On the own thread.
+  void run_timers();
+
+  boost::asio::io_context& context() { return context_; }
+  // Space for one read at a time, shared by the thread's sessions so that an idle connection holds none.
+  std::span<std::byte> scratch() { return scratch_; }
+
+ private:
+  void arm();
+
+  static constexpr size_t kScratchBytes = 64 * 1024;
+
+  Clock& clock_;
+  boost::asio::io_context context_{1};
+  boost::asio::steady_timer timer_{context_};
+  std::optional<MonoTime> armed_for_;
+  TimerQueue timers_;
+  Bytes scratch_;
+  std::thread thread_;
+  std::atomic<std::thread::id> id_;
+};
+
+}  // namespace millrace::broker

@@ -1,0 +1,50 @@
+#include "broker/internal/purgatory.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace millrace::broker {
+
+void Purgatory::enter(const std::shared_ptr<Parked>& parked, const Partitions& partitions) {
+  MutexLock lock(mutex_);
+  for (const auto& partition : partitions) waiting_[partition.get()].push_back(parked);
+}
+
+void Purgatory::leave(const Parked& parked, const Partitions& partitions) {
+  MutexLock lock(mutex_);
+  for (const auto& partition : partitions) {
+    const auto found = waiting_.find(partition.get());
+    if (found == waiting_.end()) continue;
+    std::erase_if(found->second, [&](const auto& other) { return other.get() == &parked; });
+    if (found->second.empty()) waiting_.erase(found);
+  }
+}
+
+void Purgatory::advanced(std::span<const std::shared_ptr<log::Partition>> partitions) {
+  using Woken = std::vector<std::shared_ptr<Parked>>;
+  std::vector<std::pair<Executor*, Woken>> by_home;
+  {
+    MutexLock lock(mutex_);
+    if (waiting_.empty()) return;
+    for (const auto& partition : partitions) {
+      const auto found = waiting_.find(partition.get());
+      if (found == waiting_.end()) continue;
+      for (const auto& parked : found->second) {
+        if (parked->woken_.exchange(true)) continue;
+        auto home = std::ranges::find(by_home, &parked->home_, &std::pair<Executor*, Woken>::first);
+        if (home == by_home.end()) home = by_home.insert(by_home.end(), {&parked->home_, {}});
+        home->second.push_back(parked);
+      }
+    }
+  }
+  for (auto& entry : by_home) {
+    entry.first->post([woken = std::move(entry.second)] {
+      for (const auto& parked : woken) {
+        parked->woken_ = false;
+        parked->on_advance();
+      }
+    });
+  }
+}
+
+}  // namespace millrace::broker

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "base/mutex.h"
+#include "broker/internal/executor.h"
+#include "log/partition.h"
+
+namespace millrace::broker {
+
+// A request that waits for partitions to grow.
+class Parked {
+ public:
+  explicit Parked(Executor& home) : home_(home) {}
+  virtual ~Parked() = default;
+  Parked(const Parked&) = delete;
+  Parked& operator=(const Parked&) = delete;
+
+  // One or more of its partitions have grown. On its home's thread; may come once more after leave().
+  virtual void on_advance() = 0;
+
+ private:
+  friend class Purgatory;
+  Executor& home_;
+  std::atomic<bool> woken_{false};  // on_advance() is on its way: once is enough
+};
+
+// Where requests wait for high watermarks to move, without a thread or a timer. Thread-safe.
+class Purgatory {
+ public:
+  using Partitions = std::vector<std::shared_ptr<log::Partition>>;
+
+  // From now on `parked` is told of every advance of the partitions, until it leaves. An advance just before is not
+  // told: look again after entering.
+  void enter(const std::shared_ptr<Parked>& parked, const Partitions& partitions) EXCLUDES(mutex_);
+  void leave(const Parked& parked, const Partitions& partitions) EXCLUDES(mutex_);
+
+  // Tell those who wait: one post for each executor that is concerned. For the store's advance observer.
+  void advanced(std::span<const std::shared_ptr<log::Partition>> partitions) EXCLUDES(mutex_);
+
+ private:
+  Mutex mutex_;
+  std::unordered_map<const log::Partition*, std::vector<std::shared_ptr<Parked>>> waiting_ GUARDED_BY(mutex_);
+};
+
+}  // namespace millrace::broker

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "broker/internal/executor.h"
+#include "broker/internal/memory_budget.h"
+#include "wire/frame.h"
+
+namespace millrace::broker {
+
+// An answer ready to be sent, and what its slices point into.
+struct Response {
+  wire::OutgoingFrame frame;
+  std::vector<Bytes> held;
+};
+
+// Where answers go: a connection. Only on its executor's thread.
+class ReplySink {
+ public:
+  virtual ~ReplySink() = default;
+  // `slot` is the request's place in the connection's order; no response where the request has none (acks=0).
+  virtual void answer(uint64_t slot, std::optional<Response> response) = 0;
+  // Give the connection up, saying why once in the log.
+  virtual void give_up(const std::string& reason) = 0;
+};
+
+// The right to answer one request, once, from any thread. When the connection is gone by then, nothing happens.
+class Reply {
+ public:
+  Reply(std::weak_ptr<ReplySink> sink, Executor& home, uint64_t slot)
+      : sink_(std::move(sink)), home_(&home), slot_(slot) {}
+  Reply(Reply&&) = default;
+  Reply& operator=(Reply&&) = default;
+
+  void send(Response response) { deliver(std::optional<Response>(std::move(response))); }
+  void send_nothing() { deliver(std::nullopt); }
+  void give_up(std::string reason);
+
+  // The connection is gone: nobody waits for the answer.
+  bool abandoned() const { return sink_.expired(); }
+
+  // The connection's own thread: what works there may be posted to it, and is dropped with it.
+  Executor& home() const { return *home_; }
+
+ private:
+  void deliver(std::optional<Response> response);
+
+  std::weak_ptr<ReplySink> sink_;
+  Executor* home_;
+  uint64_t slot_;
+};
+
+// A frame on its way through a handler. Views that were decoded from it live as long as `frame`.
+struct Request {
+  wire::RequestHeader header;
+  FramePtr frame;
+  ByteReader body;  // behind the header
+  std::string client_host;
+  size_t listener = 0;  // index of the listener it came in by
+  Reply reply;
+};
+
+}  // namespace millrace::broker

@@ -1,0 +1,288 @@
+#include "broker/internal/session.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "base/logging.h"
+
+namespace millrace::broker {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+namespace {
+
+// By the frame's first field, the API key. Every frame has at least kFrameBytesMin.
+bool is_produce(const Frame& frame) {
+  return ByteReader(frame.view()).fixed<int16_t>().value() == static_cast<int16_t>(wire::ApiKey::kProduce);
+}
+
+// A request's header without client id and tags.
+constexpr int32_t kFrameBytesMin = 8;
+
+}  // namespace
+
+Session::Session(asio::ip::tcp::socket socket, IoThread& thread, SessionShared& shared, size_t listener)
+    : socket_(std::move(socket)), thread_(thread), shared_(shared), listener_(listener) {}
+
+Session::~Session() { shared_.on_closed(); }
+
+void Session::start() {
+  error_code error;
+  const auto peer = socket_.remote_endpoint(error);
+  if (!error) client_host_ = "/" + peer.address().to_string();
+  if (!error) socket_.non_blocking(true, error);
+  if (!error) socket_.set_option(asio::ip::tcp::no_delay(true), error);
+  if (error) return close();
+  last_activity_ = shared_.clock.mono_now();
+  watch_idle();
+  resume_reading();
+}
+
+// ── Reading ──
+
+bool Session::may_read() const {
+  return !closed_ && pending_.empty() && !waiting_for_memory_ && unsent_bytes_ < kUnsentBytesMax;
+}
+
+void Session::resume_reading() {
+  if (reading_ || !may_read()) return;
+  reading_ = true;
+  socket_.async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this()](const error_code& error) {
+    self->reading_ = false;
+    if (error) return self->close();
+    self->on_readable();
+  });
+}
+
+void Session::on_readable() {
+  reading_ = true;
+  size_t turns_left = kReadBytesPerTurn / thread_.scratch().size();
+  while (may_read() && turns_left-- > 0) {
+    if (!read_some()) break;
+    work();
+  }
+  reading_ = false;
+  resume_reading();
+}
+
+bool Session::read_some() {
+  const size_t frame_left = frame_ ? frame_->size() - frame_bytes_read_ : 0;
+  const auto scratch = thread_.scratch();
+  const std::array<asio::mutable_buffer, 2> into = {
+      asio::buffer(frame_ ? frame_->data() + frame_bytes_read_ : nullptr, frame_left),
+      asio::buffer(scratch.data(), scratch.size())};
+  error_code error;
+  const size_t got = socket_.read_some(into, error);
+  if (error == asio::error::would_block || error == asio::error::try_again) return false;
+  if (error) {
+    close();
+    return false;
+  }
+  last_activity_ = shared_.clock.mono_now();
+  shared_.bytes_in.add(static_cast<double>(got));
+  const size_t direct = std::min(got, frame_left);
+  frame_bytes_read_ += direct;
+  finish_frame_if_whole();
+  take_bytes(scratch.first(got - direct));
+  watch_stall();
+  return !closed_;
+}
+
+void Session::take_bytes(ByteView bytes) {
+  while (!bytes.empty() && !closed_) {
+    if (!frame_) {
+      const size_t wanted = std::min(size_bytes_.size() - size_bytes_read_, bytes.size());
+      std::copy_n(bytes.begin(), wanted, size_bytes_.begin() + static_cast<ptrdiff_t>(size_bytes_read_));
+      size_bytes_read_ += wanted;
+      bytes = bytes.subspan(wanted);
+      if (size_bytes_read_ < size_bytes_.size()) return;
+      if (!begin_frame()) {
+        overrun_.assign(bytes.begin(), bytes.end());
+        return;
+      }
+    }
+    const size_t wanted = std::min(frame_->size() - frame_bytes_read_, bytes.size());
+    std::copy_n(bytes.begin(), wanted, frame_->data() + frame_bytes_read_);
+    frame_bytes_read_ += wanted;
+    bytes = bytes.subspan(wanted);
+    finish_frame_if_whole();
+  }
+}
+
+bool Session::begin_frame() {
+  const int32_t size = ByteReader(size_bytes_).fixed<int32_t>().value();
+  if (size < kFrameBytesMin || static_cast<size_t>(size) > shared_.limits.request_bytes_max) {
+    give_up(
+        fmt::format("a request of {} bytes; socket.request.max.bytes is {}", size, shared_.limits.request_bytes_max));
+    return false;
+  }
+  frame_ = shared_.budget->allocate(static_cast<size_t>(size), thread_, [self = weak_from_this()] {
+    if (const auto alive = self.lock()) static_cast<Session&>(*alive).on_memory();
+  });
+  waiting_for_memory_ = frame_ == nullptr;
+  frame_bytes_read_ = 0;
+  return frame_ != nullptr;
+}
+
+void Session::on_memory() {
+  if (closed_ || !begin_frame()) return;
+  take_bytes(std::exchange(overrun_, {}));
+  work();
+}
+
+void Session::finish_frame_if_whole() {
+  if (!frame_ || frame_bytes_read_ < frame_->size()) return;
+  pending_.push_back(std::move(frame_));
+  frame_.reset();
+  size_bytes_read_ = 0;
+}
+
+void Session::watch_stall() {
+  if (!frame_ || stall_timer_ || closed_) return;
+  stall_timer_ = thread_.call_at(last_activity_ + kStallMax, [self = weak_from_this()] {
+    if (const auto alive = self.lock()) static_cast<Session&>(*alive).on_stall_timer();
+  });
+}
+
+void Session::on_stall_timer() {
+  stall_timer_.reset();
+  if (frame_ && reading_ && shared_.clock.mono_now() - last_activity_ >= kStallMax)
+    return give_up(fmt::format("a request stopped after {} of {} bytes", frame_bytes_read_, frame_->size()));
+  watch_stall();
+}
+
+// ── Working ──
+
+void Session::work() {
+  if (working_) return;
+  working_ = true;
+  collect_answered();
+  do {
+    while (may_start_next()) {
+      start_next();
+      collect_answered();
+    }
+    flush();
+  } while (may_start_next());
+  working_ = false;
+  resume_reading();
+}
+
+bool Session::may_start_next() const {
+  if (closed_ || pending_.empty() || unsent_bytes_ >= kUnsentBytesMax) return false;
+  if (slots_.empty()) return true;
+  return slots_.back().produce && is_produce(*pending_.front()) && slots_.size() < kProducesInWorkMax;
+}
+
+void Session::start_next() {
+  FramePtr frame = std::move(pending_.front());
+  pending_.pop_front();
+  const uint64_t slot = first_slot_ + slots_.size();
+  slots_.push_back({shared_.clock.mono_now(), is_produce(*frame), false, std::nullopt});
+  shared_.handler->handle({std::move(frame), client_host_, listener_, Reply(weak_from_this(), thread_, slot)});
+}
+
+void Session::answer(uint64_t slot, std::optional<Response> response) {
+  if (closed_) return;
+  Slot& asked = slots_[slot - first_slot_];
+  asked.answered = true;
+  asked.response = std::move(response);
+  if (!working_) work();
+}
+
+void Session::collect_answered() {
+  while (!slots_.empty() && slots_.front().answered) {
+    Slot done = std::move(slots_.front());
+    slots_.pop_front();
+    ++first_slot_;
+    const auto took = std::chrono::duration<double>(shared_.clock.mono_now() - done.begun);
+    shared_.latency_s.observe(took.count());
+    if (!done.response) continue;
+    const auto pieces = done.response->frame.pieces();
+    for (const ByteView piece : pieces) {
+      unsent_bytes_ += piece.size();
+      unsent_pieces_.push_back(piece);
+    }
+    unsent_.push_back({std::move(*done.response), pieces.size()});
+  }
+}
+
+// ── Writing ──
+
+void Session::flush() {
+  constexpr size_t kPiecesMax = 64;
+  while (!closed_ && !writing_ && !unsent_pieces_.empty()) {
+    std::array<asio::const_buffer, kPiecesMax> pieces;
+    const size_t count = std::min(kPiecesMax, unsent_pieces_.size());
+    for (size_t i = 0; i < count; ++i) pieces[i] = asio::buffer(unsent_pieces_[i].data(), unsent_pieces_[i].size());
+    error_code error;
+    const size_t sent = socket_.write_some(std::span<const asio::const_buffer>(pieces.data(), count), error);
+    if (error == asio::error::would_block || error == asio::error::try_again) {
+      writing_ = true;
+      socket_.async_wait(asio::ip::tcp::socket::wait_write, [self = shared_from_this()](const error_code& failed) {
+        self->writing_ = false;
+        if (failed) return self->close();
+        self->flush();
+        self->work();
+      });
+      return;
+    }
+    if (error) return close();
+    consume_written(sent);
+  }
+}
+
+void Session::consume_written(size_t bytes) {
+  last_activity_ = shared_.clock.mono_now();
+  shared_.bytes_out.add(static_cast<double>(bytes));
+  unsent_bytes_ -= bytes;
+  while (!unsent_pieces_.empty() && bytes >= unsent_pieces_.front().size()) {
+    bytes -= unsent_pieces_.front().size();
+    unsent_pieces_.pop_front();
+    if (--unsent_.front().pieces_left == 0) unsent_.pop_front();
+  }
+  if (bytes > 0) unsent_pieces_.front() = unsent_pieces_.front().subspan(bytes);
+}
+
+// ── The end ──
+
+void Session::watch_idle() {
+  idle_timer_ = thread_.call_at(last_activity_ + shared_.limits.idle_max, [self = weak_from_this()] {
+    const auto alive = self.lock();
+    if (!alive) return;
+    auto& session = static_cast<Session&>(*alive);
+    session.idle_timer_.reset();
+    const MonoTime now = session.shared_.clock.mono_now();
+    if (session.slots_.empty() && now - session.last_activity_ >= session.shared_.limits.idle_max)
+      return session.close();
+    if (!session.slots_.empty()) session.last_activity_ = now;
+    session.watch_idle();
+  });
+}
+
+void Session::give_up(const std::string& reason) {
+  if (closed_) return;
+  if (const auto held_back = shared_.rejects.pass()) {
+    log_warning("broker", "connection of {} closed: {}{}", client_host_, reason,
+                *held_back > 0 ? fmt::format(" ({} such messages held back)", *held_back) : "");
+  }
+  close();
+}
+
+void Session::close() {
+  if (closed_) return;
+  closed_ = true;
+  if (idle_timer_) thread_.cancel(*idle_timer_);
+  if (stall_timer_) thread_.cancel(*stall_timer_);
+  error_code ignored;
+  socket_.close(ignored);
+  pending_.clear();
+  frame_.reset();
+}
+
+}  // namespace millrace::broker

@@ -1,0 +1,145 @@
+#pragma once
+
+#include <array>
+#include <boost/asio/ip/tcp.hpp>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/metrics.h"
+#include "broker/internal/io_thread.h"
+#include "broker/internal/rate_limit.h"
+#include "broker/internal/request.h"
+
+namespace millrace::broker {
+
+// What a session needs of the rest. `handle` is called on the session's thread, with the session's frames in their
+// order.
+class FrameHandler {
+ public:
+  virtual ~FrameHandler() = default;
+  struct Incoming {
+    FramePtr frame;
+    std::string client_host;
+    size_t listener;
+    Reply reply;
+  };
+  virtual void handle(Incoming incoming) = 0;
+};
+
+struct SessionLimits {
+  size_t request_bytes_max;
+  std::chrono::milliseconds idle_max;
+};
+
+// What all sessions share. Outlives them.
+struct SessionShared {
+  FrameHandler* handler;
+  SessionLimits limits;
+  std::shared_ptr<MemoryBudget> budget;
+  const Clock& clock;
+  RateLimit& rejects;
+  Counter bytes_in;
+  Counter bytes_out;
+  Histogram latency_s;
+  std::function<void()> on_closed;  // from the session's thread, once
+};
+
+// One connection: cuts its bytes into frames, has them handled one at a time, and sends the answers in their order.
+//
+// A produce that is not yet answered (it waits for a sync) does not hold up further produces; any other request waits
+// until all before it are answered. While a request waits, or more than kUnsentBytesMax are not taken by the client,
+// nothing more is read from the socket. Lives on its IoThread; kept alive by what it waits for on the socket.
+class Session final : public ReplySink, public std::enable_shared_from_this<Session> {
+ public:
+  Session(boost::asio::ip::tcp::socket socket, IoThread& thread, SessionShared& shared, size_t listener);
+  ~Session() override;
+
+  void start();
+  void answer(uint64_t slot, std::optional<Response> response) override;
+  void give_up(const std::string& reason) override;
+
+ private:
+  struct Slot {
+    MonoTime begun;
+    bool produce = false;
+    bool answered = false;
+    std::optional<Response> response;
+  };
+
+  struct Unsent {
+    Response response;
+    size_t pieces_left;
+  };
+
+  // Reading.
+  void resume_reading();
+  bool may_read() const;
+  void on_readable();
+  // Read once. False when the socket has no more for now, or the connection is gone.
+  bool read_some();
+  void take_bytes(ByteView bytes);
+  // Make the frame whose size is known by now. False when it must wait for memory, or is refused.
+  bool begin_frame();
+  void on_memory();
+  void finish_frame_if_whole();
+  void watch_stall();
+  void on_stall_timer();
+
+  // Working.
+  void work();
+  bool may_start_next() const;
+  void start_next();
+  void collect_answered();
+
+  // Writing.
+  void flush();
+  void consume_written(size_t bytes);
+
+  void watch_idle();
+  void close();
+
+  // Nothing is gained by more: the sync that they wait for takes all of them.
+  static constexpr size_t kProducesInWorkMax = 64;
+  static constexpr size_t kUnsentBytesMax = 1 << 20;
+  // A frame that began must go on: its memory is counted.
+  static constexpr std::chrono::seconds kStallMax{30};
+  // Then other sessions of the thread have their turn.
+  static constexpr size_t kReadBytesPerTurn = 4 << 20;
+
+  boost::asio::ip::tcp::socket socket_;
+  IoThread& thread_;
+  SessionShared& shared_;
+  const size_t listener_;
+  std::string client_host_;
+  bool closed_ = false;
+
+  // Reading: the size's bytes, then the frame they announce.
+  std::array<std::byte, 4> size_bytes_{};
+  size_t size_bytes_read_ = 0;
+  FramePtr frame_;
+  size_t frame_bytes_read_ = 0;
+  Bytes overrun_;  // read, but behind a frame that waits for memory
+  bool reading_ = false;
+  bool waiting_for_memory_ = false;
+  std::deque<FramePtr> pending_;  // read whole, not begun
+
+  // Working: one slot for each request begun and not yet sent.
+  std::deque<Slot> slots_;
+  uint64_t first_slot_ = 0;
+  bool working_ = false;
+
+  // Writing.
+  std::deque<Unsent> unsent_;
+  std::deque<ByteView> unsent_pieces_;
+  size_t unsent_bytes_ = 0;
+  bool writing_ = false;
+
+  MonoTime last_activity_;
+  std::optional<TimerId> idle_timer_;
+  std::optional<TimerId> stall_timer_;
+};
+
+}  // namespace millrace::broker

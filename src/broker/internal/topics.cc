@@ -1,0 +1,95 @@
+#include "broker/internal/topics.h"
+
+#include <utility>
+
+namespace millrace::broker {
+
+bool is_internal_topic(std::string_view name) { return name == kOffsetsTopic || name == "__transaction_state"; }
+
+std::shared_ptr<const TopicState> TopicTable::find(std::string_view name) const {
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<const TopicState> TopicTable::find(const Uuid& id) const {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : found->second;
+}
+
+Topics::Topics(log::Store& store, const Settings& settings, Metrics& metrics, Random random)
+    : store_(store), settings_(settings), metrics_(metrics), random_(random) {
+  auto table = std::make_shared<TopicTable>();
+  for (const auto& topic : store.topics()) {
+    auto state = make_state(topic);
+    table->by_id_.emplace(state->id(), state);
+    table->by_name_.emplace(state->name(), std::move(state));
+  }
+  MutexLock lock(mutex_);
+  table_ = std::move(table);
+}
+
+std::shared_ptr<const TopicTable> Topics::snapshot() const {
+  MutexLock lock(mutex_);
+  return table_;
+}
+
+std::shared_ptr<const TopicState> Topics::make_state(std::shared_ptr<const log::Topic> topic) const {
+  const MetricLabels labels = {{"topic", topic->info.name}};
+  TopicState state{
+      .topic = topic,
+      .config = parse_topic_config(topic->info.config, settings_),
+      .internal = is_internal_topic(topic->info.name),
+      .records_in = metrics_.counter("millrace_broker_produced_records_total", "Records appended", labels),
+      .bytes_in = metrics_.counter("millrace_broker_produced_bytes_total", "Bytes of record batches appended", labels),
+      .records_out = metrics_.counter("millrace_broker_fetched_records_total", "Records sent to consumers", labels),
+      .bytes_out =
+          metrics_.counter("millrace_broker_fetched_bytes_total", "Bytes of record batches sent to consumers", labels),
+  };
+  return std::make_shared<const TopicState>(std::move(state));
+}
+
+Result<std::shared_ptr<const TopicState>> Topics::create(const std::string& name, int32_t partitions,
+                                                         std::map<std::string, std::string> config) {
+  log::TopicInfo info{.name = name, .id = {}, .partitions = partitions, .config = std::move(config)};
+  {
+    MutexLock lock(mutex_);
+    info.id = Uuid::random(random_);
+  }
+  MILLRACE_ASSIGN_OR_RETURN(const auto topic, store_.create_topic(info));
+  auto state = make_state(topic);
+  MutexLock lock(mutex_);
+  auto changed = std::make_shared<TopicTable>(*table_);
+  changed->by_name_.insert_or_assign(name, state);
+  changed->by_id_.insert_or_assign(state->id(), state);
+  table_ = std::move(changed);
+  return state;
+}
+
+Status Topics::remove(const std::string& name) {
+  // First out of the table: what is in work still has the topic, and its log refuses from then on.
+  {
+    MutexLock lock(mutex_);
+    const auto state = table_->find(name);
+    if (!state) return fail(Errc::kNotFound, "topic '" + name + "' does not exist");
+    auto changed = std::make_shared<TopicTable>(*table_);
+    changed->by_name_.erase(name);
+    changed->by_id_.erase(state->id());
+    table_ = std::move(changed);
+  }
+  return store_.delete_topic(name);
+}
+
+std::vector<TopicStats> Topics::stats() const {
+  std::vector<TopicStats> stats;
+  for (const auto& [name, state] : snapshot()->all())
+    stats.push_back({.name = name,
+                     .internal = state->internal,
+                     .partitions = state->partitions(),
+                     .records_in = static_cast<uint64_t>(state->records_in.value()),
+                     .bytes_in = static_cast<uint64_t>(state->bytes_in.value()),
+                     .records_out = static_cast<uint64_t>(state->records_out.value()),
+                     .bytes_out = static_cast<uint64_t>(state->bytes_out.value())});
+  return stats;
+}
+
+}  // namespace millrace::broker

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/metrics.h"
+#include "base/mutex.h"
+#include "base/random.h"
+#include "broker/broker.h"
+#include "broker/internal/topic_config.h"
+#include "log/store.h"
+
+namespace millrace::broker {
+
+inline constexpr std::string_view kOffsetsTopic = "__consumer_offsets";
+
+// Topics that Kafka itself writes: shown as internal, and closed to producers.
+bool is_internal_topic(std::string_view name);
+
+// An existing topic as requests see it. Immutable but for the counters; usable after deletion (its log then refuses).
+struct TopicState {
+  std::shared_ptr<const log::Topic> topic;
+  TopicConfig config;
+  bool internal;
+  Counter records_in;
+  Counter bytes_in;
+  Counter records_out;
+  Counter bytes_out;
+
+  const std::string& name() const { return topic->info.name; }
+  const Uuid& id() const { return topic->info.id; }
+  int32_t partitions() const { return static_cast<int32_t>(topic->partitions.size()); }
+  // Null where there is no such partition.
+  const std::shared_ptr<log::Partition>* partition(int32_t index) const {
+    if (index < 0 || index >= partitions()) return nullptr;
+    return &topic->partitions[static_cast<size_t>(index)];
+  }
+};
+
+// All topics at one moment.
+class TopicTable {
+ public:
+  using ByName = std::map<std::string, std::shared_ptr<const TopicState>, std::less<>>;
+
+  const ByName& all() const { return by_name_; }
+  std::shared_ptr<const TopicState> find(std::string_view name) const;
+  std::shared_ptr<const TopicState> find(const Uuid& id) const;
+
+ private:
+  friend class Topics;
+  ByName by_name_;
+  std::unordered_map<Uuid, std::shared_ptr<const TopicState>> by_id_;
+};
+
+// The broker's view of the store's topics. Reading takes a snapshot, which stays as it is. Thread-safe.
+class Topics {
+ public:
+  // Takes up the topics that the store has.
+  Topics(log::Store& store, const Settings& settings, Metrics& metrics, Random random);
+
+  std::shared_ptr<const TopicTable> snapshot() const EXCLUDES(mutex_);
+
+  // Both write to disk and wait for it, so not on a network thread. Errors are the store's.
+  Result<std::shared_ptr<const TopicState>> create(const std::string& name, int32_t partitions,
+                                                   std::map<std::string, std::string> config) EXCLUDES(mutex_);
+  Status remove(const std::string& name) EXCLUDES(mutex_);
+
+  std::vector<TopicStats> stats() const;
+
+ private:
+  std::shared_ptr<const TopicState> make_state(std::shared_ptr<const log::Topic> topic) const;
+
+  log::Store& store_;
+  const Settings& settings_;
+  Metrics& metrics_;
+
+  mutable Mutex mutex_;
+  Random random_ GUARDED_BY(mutex_);
+  std::shared_ptr<const TopicTable> table_ GUARDED_BY(mutex_);
+};
+
+}  // namespace millrace::broker
