@@ -125,6 +125,7 @@ Result<Trainer> Trainer::restore(std::span<const StatePage> pages) {
     const uint32_t number = page.number & (Metrics::kPagesMax - 1);
     switch (part) {
       case Part::kHeader:
+        if (number != 0) return fail(Errc::kCorruption, "a trainer has one header");
         header = page.bytes;
         continue;
       case Part::kModel:

@@ -58,13 +58,13 @@ size_t ScoreBins::bin_of(double score) {
     if (!(x > 0)) return 0;
     int exponent;
     const double mantissa = std::frexp(x, &exponent);  // [0.5, 1)
-    const int level = kExponents - 1 + exponent;       // 0.25 <= x < 0.5: exponent -1, level 62
+    const int level = kExponents + exponent;           // 0.25 <= x < 0.5: exponent -1, level 63
     if (level < 0) return 0;
     return static_cast<size_t>(level) * kMantissaBins +
            static_cast<size_t>((mantissa - 0.5) * 2 * static_cast<double>(kMantissaBins));
   };
   if (score < 0.5) return half_bin(score);
-  return kBins - 1 - half_bin(1 - score);
+  return score > 0.5 ? kBins - 1 - half_bin(1 - score) : kHalf;
 }
 
 void ScoreBins::add(const ScoreBins& other) {
