@@ -109,9 +109,9 @@ class Admin {
   // Make the topic unless it exists. One that exists with another number of partitions is kConflict.
   Status ensure_topic(const TopicSpec& topic, Millis timeout);
 
-  // Every topic, ascending by name, internal ones too.
+  // Every topic, ascending by name, internal ones too; ids are left out.
   Result<std::vector<TopicInfo>> list_topics(Millis timeout);
-  // kNotFound where there is no such topic.
+  // With its id. kNotFound where there is no such topic.
   Result<TopicInfo> describe_topic(const std::string& topic, Millis timeout);
   Result<std::vector<ConfigEntry>> describe_topic_config(const std::string& topic, Millis timeout);
   Result<ClusterInfo> describe_cluster(Millis timeout);

@@ -73,11 +73,12 @@ class GroupConsumer {
   // Join the group for these topics; replaces an earlier subscription. Partitions arrive as an event of poll().
   Status subscribe(std::span<const std::string> topics);
 
-  // At most `records_max` records, or what there is after `wait`; returns at once when an event comes. After an event
+  // At most `records_max` records: waits up to `wait` for the first, and from then up to `gather` for more. Returns at
+  // once when an event comes. After an event
   // every further poll() returns records of the partitions held before, and no new event, until acknowledge().
   // An Error ends the membership for good (kConflict: fenced; kInvalidArgument: no offset and reset is kError;
   // kPermissionDenied: not allowed): close and make a new consumer.
-  Result<Polled> poll(size_t records_max, Millis wait);
+  Result<Polled> poll(size_t records_max, Millis wait, Millis gather = Millis(0));
 
   // Tell the group that the pending event was dealt with. For kAssigned: `starts` says where to begin, for partitions
   // among the event's; the others begin at the group's committed offset. With `paused` they deliver nothing until

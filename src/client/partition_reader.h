@@ -42,8 +42,8 @@ class PartitionReader {
   Status add(const ReadRange& range, Millis timeout);
   Status remove(const TopicPartition& source);
 
-  // At most `records_max` records of offsets below each range's end, or what there is after `wait`. kNotFound: a topic
-  // or partition does not exist (any more); kUnavailable: no broker answers, going on may help.
+  // At most `records_max` records of offsets below each range's end; waits up to `wait` for the first. kNotFound: a
+  // topic or partition does not exist (any more); kUnavailable: no broker answers, going on may help.
   Result<Records> poll(size_t records_max, Millis wait);
 
   // Every range that ends has been returned up to its end (also where its last offsets hold no records). A reader with
