@@ -57,7 +57,8 @@ class Database : public std::enable_shared_from_this<Database> {
 };
 
 // A statement's rows, batch after batch. Row ids hold the row's number in the result as offset. The connection must
-// outlive it, and runs nothing else meanwhile.
+// outlive it, and runs nothing else until the stream is read to its end or destroyed; the transaction of a statement
+// that is not read to its end is rolled back when the connection's next one begins.
 class ResultStream {
  public:
   ~ResultStream();
@@ -116,8 +117,8 @@ class Connection {
   // transaction, if there is one.
   Status append(std::string_view table, const columns::Batch& batch);
 
-  // Makes `FROM name(...)` read what `factory` returns, for every connection of this database; up to `positional`
-  // varchar arguments may be given, and the named ones listed (all varchar). A name is registered once.
+  // Makes `FROM name(...)` read what `factory` returns, for every connection of this database. It takes `positional`
+  // varchar arguments, and the named ones listed (varchar, may be left out). Precondition: the name is new.
   Status register_table(const std::string& name, size_t positional, const std::vector<std::string>& named,
                         TableFactory factory);
 
