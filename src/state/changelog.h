@@ -91,7 +91,7 @@ class ChangelogGroup {
   Bytes step_prefix_;  // encoded step id and signature
   Bytes buffer_;
   std::vector<Extent> records_;
-  std::shared_ptr<PageSink> sink_;
+  std::unique_ptr<PageSink> sink_;
 };
 
 // What a changelog says after its last closed group.

@@ -58,7 +58,7 @@ class Store final : public Paged {
     }
   };
   void visit_from(PlaceView from, bool one_key, const Visit& visit) const;
-  void account(const Place& place, const Bytes* before, const Bytes* after);
+  void account(size_t key_bytes, const std::optional<ByteView>& before, const std::optional<ByteView>& after);
 
   std::map<Place, Bytes, Order> store_;
   std::map<Place, std::optional<Bytes>, Order> overlay_;  // none: erased

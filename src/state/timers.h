@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/ids.h"
 #include "state/page.h"
@@ -43,11 +44,12 @@ class Timers final : public Paged {
  private:
   static constexpr int64_t kOffsetsPerPage = 256;
   static uint64_t page_of(const Timer& timer);
-  void mark(const Timer& timer);
+  void add(Timer timer);
+  Timer take(std::set<Timer>::iterator place);
 
-  std::set<Timer> timers_;                       // by (due, offset, key)
-  std::map<uint64_t, std::set<Timer>> by_page_;  // what each page holds
-  std::map<uint64_t, uint32_t> written_parts_;   // pages in the changelog, and in how many parts
+  std::set<Timer> timers_;                                 // by (due, offset, key)
+  std::map<uint64_t, std::vector<const Timer*>> by_page_;  // what each page holds
+  std::map<uint64_t, uint32_t> written_parts_;             // pages in the changelog, and in how many parts
   std::set<uint64_t> dirty_;
 };
 
