@@ -43,6 +43,8 @@ struct StoreOptions {
   std::chrono::hours producer_id_expiration{24};
 };
 
+inline constexpr int32_t kPartitionsMax = 10'000;  // of one topic
+
 struct TopicInfo {
   std::string name;
   Uuid id;

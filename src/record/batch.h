@@ -39,6 +39,10 @@ class BatchView {
   // kCorruption otherwise: for bytes that passed check_batch() once, that is our own files.
   static Result<BatchView> first_of(ByteView bytes);
 
+  // A view of a header whose records are elsewhere: payload() and checksum_matches() are not for it. `header` must hold
+  // kBatchHeaderBytes.
+  static BatchView of_header(ByteView header) { return BatchView(header); }
+
   // The batch's size from its first kBatchPrefixBytes, as the length field has it: may be any number. For readers that
   // need to know how much to read; `bytes` must hold the prefix.
   static int64_t size_field(ByteView bytes) { return int64_t{load<int32_t>(bytes, 8)} + int64_t{kBatchPrefixBytes}; }

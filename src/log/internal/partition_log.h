@@ -1,0 +1,140 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "env/file_system.h"
+#include "log/internal/checkpoint_file.h"
+#include "log/internal/producer_state.h"
+#include "log/internal/segment.h"
+#include "log/internal/wal.h"
+#include "log/partition.h"
+#include "log/store.h"
+
+namespace millrace::log {
+
+// A partition's log behind the public handle. Promises as in Partition.
+//
+// Locks, in the order in which they are taken: append_mutex_ makes appends, flushes and snapshots follow each other and
+// is held while the segment is written; mutex_ is for what readers share and is never held over I/O. Segments and the
+// write-ahead log have their own below.
+class PartitionLog final : public WalParticipant {
+ public:
+  // What all partitions share. Outlives them.
+  struct Shared {
+    const StoreOptions& options;
+    env::FileSystem& files;
+    const Clock& clock;
+    Wal& wal;
+    std::atomic<uint64_t> tails_bytes{0};
+  };
+  struct Identity {
+    std::string topic;
+    Uuid topic_id;
+    uint32_t topic_number = 0;
+    PartitionId partition{0};
+  };
+
+  // A new, empty partition. Its directory is made with the first write.
+  PartitionLog(std::shared_ptr<Shared> shared, Identity identity);
+  // As the checkpoint has it: opens the segments, cuts off what came after. For use before the store is shared.
+  Status restore(const PartitionSnapshot& snapshot);
+  // Apply batches that the write-ahead log holds, with their offsets; those that are there already are skipped.
+  Status replay(ByteView batches);
+  // Recovery is over: everything there is durable. After a crash a new leader epoch begins.
+  void finish_recovery(bool crashed);
+  void set_handle(std::weak_ptr<Partition> handle) { handle_ = std::move(handle); }
+
+  const Identity& identity() const { return identity_; }
+  const std::string& directory() const { return directory_; }
+
+  Result<Appended> append(std::span<std::byte> batches, const AppendOptions& options) EXCLUDES(append_mutex_);
+  // append() in two steps, for several partitions at once: with append_mutex() held over both. prepare() changes
+  // nothing that is visible and may fail; what it leaves in `plan` is for commit(), which cannot fail and needs
+  // wal_bytes(plan) admitted.
+  struct Plan {
+    Appended result;
+    std::span<std::byte> batches;
+    bool written_ahead = false;
+  };
+  Mutex& append_mutex() { return append_mutex_; }
+  Status prepare(std::span<std::byte> batches, const AppendOptions& options, Plan& plan) REQUIRES(append_mutex_);
+  size_t wal_bytes(const Plan& plan) const;
+  void commit(Plan& plan) REQUIRES(append_mutex_);
+
+  Result<ReadInfo> read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out) const;
+  Result<std::optional<TimestampedOffset>> offset_for_time(int64_t timestamp_ms) const;
+  Result<std::optional<TimestampedOffset>> offset_of_max_timestamp() const;
+  Offset log_start_offset() const;
+  Offset high_watermark() const { return Offset{high_watermark_.load(std::memory_order_acquire)}; }
+  Offset log_end_offset() const;
+  uint64_t size_bytes() const;
+  LeaderEpoch leader_epoch() const;
+  EpochEnd epoch_end_offset(LeaderEpoch epoch) const;
+
+  // From now on appends and reads are kNotFound. Waits for a running append.
+  void mark_deleted();
+
+  // For a checkpoint: write the tail out, and give the state and the segments that need sync().
+  struct Snapshot {
+    PartitionSnapshot content;
+    std::vector<std::shared_ptr<Segment>> unsynced;
+    bool epochs_changed = false;
+  };
+  Result<Snapshot> snapshot();
+  // The checkpoint failed: what the snapshot gave still needs sync().
+  void put_back(const Snapshot& snapshot);
+  // leader-epoch-checkpoint, as Kafka has it, for its tools; ours is in the checkpoint.
+  Status write_epoch_file(const PartitionSnapshot& content);
+  bool is_deleted() const { return deleted_.load(std::memory_order_acquire); }
+
+  void advance(Offset durable_end) override { high_watermark_.store(durable_end.value(), std::memory_order_release); }
+  std::shared_ptr<Partition> handle() override { return handle_.lock(); }
+
+ private:
+  Segment::Options segment_options() const;
+  Status check_open() const;
+  tl::unexpected<Error> deleted() const;
+  // Make room for `bytes` ending at `last_offset` in the active segment, or begin another.
+  Status make_room(size_t bytes, Offset last_offset, bool from_reserve) REQUIRES(append_mutex_);
+  Status make_directory() REQUIRES(append_mutex_);
+  Status flush_active() REQUIRES(append_mutex_);
+  std::shared_ptr<Segment> active() const REQUIRES(append_mutex_);
+  std::vector<std::shared_ptr<Segment>> segments() const;
+  void apply(ByteView batches, bool written_ahead) REQUIRES(append_mutex_);
+  void roll() REQUIRES(append_mutex_);
+  Result<Offset> scan_for_max_timestamp(const Segment& segment, Offset limit) const;
+  Result<std::optional<TimestampedOffset>> first_record_at(const Segment& segment, uint64_t position,
+                                                           int64_t timestamp_ms) const;
+
+  const std::shared_ptr<Shared> shared_;
+  const Identity identity_;
+  const std::string directory_;
+  std::weak_ptr<Partition> handle_;
+  std::atomic<int64_t> high_watermark_{0};
+  std::atomic<bool> deleted_{false};
+
+  Mutex append_mutex_;
+  ProducerStates producers_ GUARDED_BY(append_mutex_);
+  WalPosition last_position_ GUARDED_BY(append_mutex_){0};
+  bool has_directory_ GUARDED_BY(append_mutex_) = false;
+  std::vector<std::shared_ptr<Segment>> unsynced_ GUARDED_BY(append_mutex_);  // written since their last sync
+  bool epochs_changed_ GUARDED_BY(append_mutex_) = true;
+
+  mutable Mutex mutex_;
+  std::vector<std::shared_ptr<Segment>> segments_ GUARDED_BY(mutex_);  // ascending; the last is appended to
+  Offset log_start_ GUARDED_BY(mutex_){0};
+  Offset log_end_ GUARDED_BY(mutex_){0};
+  LeaderEpoch leader_epoch_ GUARDED_BY(mutex_){0};
+  std::vector<EpochStart> epochs_ GUARDED_BY(mutex_);
+};
+
+}  // namespace millrace::log

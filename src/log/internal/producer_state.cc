@@ -1,0 +1,97 @@
+#include "log/internal/producer_state.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace millrace::log {
+
+ProducerStates::Verdict ProducerStates::check(const record::BatchView& batch) const {
+  const auto it = producers_.find(batch.producer_id());
+  if (it == producers_.end()) return {};
+  const Producer& producer = it->second;
+  if (batch.producer_epoch() < producer.epoch) return {AppendOutcome::kInvalidProducerEpoch, {}};
+  // Control batches have no sequence.
+  if (batch.is_control()) return {};
+  if (batch.producer_epoch() > producer.epoch) {
+    return {batch.base_sequence() == 0 ? AppendOutcome::kAppended : AppendOutcome::kOutOfOrderSequence, {}};
+  }
+  for (uint32_t i = 0; i < producer.count; ++i) {
+    const Batch& known = producer.batches[i];
+    if (known.first_sequence == batch.base_sequence() && known.last_sequence == batch.last_sequence()) {
+      return {AppendOutcome::kDuplicate, known};
+    }
+  }
+  // Only control batches of this epoch so far: its first records begin at 0.
+  const int32_t expected =
+      producer.count == 0 ? 0 : record::sequence_after(producer.batches[producer.count - 1].last_sequence, 1);
+  return {batch.base_sequence() == expected ? AppendOutcome::kAppended : AppendOutcome::kOutOfOrderSequence, {}};
+}
+
+void ProducerStates::update(const record::BatchView& batch, int64_t now_ms) {
+  Producer& producer = producers_[batch.producer_id()];
+  if (batch.producer_epoch() != producer.epoch) {
+    producer.epoch = batch.producer_epoch();
+    producer.count = 0;
+  }
+  producer.last_ms = now_ms;
+  if (batch.is_control()) return;
+  if (producer.count == kBatchesKept) {
+    std::ranges::rotate(producer.batches, producer.batches.begin() + 1);
+    --producer.count;
+  }
+  producer.batches[producer.count++] = {.first_sequence = batch.base_sequence(),
+                                        .last_sequence = batch.last_sequence(),
+                                        .base_offset = batch.base_offset(),
+                                        .last_offset = batch.last_offset()};
+}
+
+void ProducerStates::expire(int64_t before_ms) {
+  std::erase_if(producers_, [&](const auto& entry) { return entry.second.last_ms < before_ms; });
+}
+
+void ProducerStates::encode(Bytes& out) const {
+  ByteWriter writer(out);
+  writer.uvarint(producers_.size());
+  for (const auto& [id, producer] : producers_) {
+    writer.fixed(id.value());
+    writer.fixed(producer.epoch.value());
+    writer.fixed(producer.last_ms);
+    writer.uvarint(producer.count);
+    for (uint32_t i = 0; i < producer.count; ++i) {
+      const Batch& batch = producer.batches[i];
+      writer.fixed(batch.first_sequence);
+      writer.fixed(batch.last_sequence);
+      writer.fixed(batch.base_offset.value());
+      writer.fixed(batch.last_offset.value());
+    }
+  }
+}
+
+Status ProducerStates::decode(ByteReader& reader) {
+  producers_.clear();
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t count, reader.uvarint());
+  for (uint64_t i = 0; i < count; ++i) {
+    MILLRACE_ASSIGN_OR_RETURN(const auto id, reader.fixed<int64_t>());
+    Producer producer;
+    MILLRACE_ASSIGN_OR_RETURN(const auto epoch, reader.fixed<int16_t>());
+    producer.epoch = ProducerEpoch{epoch};
+    MILLRACE_ASSIGN_OR_RETURN(producer.last_ms, reader.fixed<int64_t>());
+    MILLRACE_ASSIGN_OR_RETURN(const uint64_t batches, reader.uvarint());
+    if (batches > kBatchesKept) return fail(Errc::kCorruption, fmt::format("a producer with {} batches", batches));
+    producer.count = static_cast<uint32_t>(batches);
+    for (uint32_t b = 0; b < producer.count; ++b) {
+      Batch& batch = producer.batches[b];
+      MILLRACE_ASSIGN_OR_RETURN(batch.first_sequence, reader.fixed<int32_t>());
+      MILLRACE_ASSIGN_OR_RETURN(batch.last_sequence, reader.fixed<int32_t>());
+      MILLRACE_ASSIGN_OR_RETURN(const auto base_offset, reader.fixed<int64_t>());
+      MILLRACE_ASSIGN_OR_RETURN(const auto last_offset, reader.fixed<int64_t>());
+      batch.base_offset = Offset{base_offset};
+      batch.last_offset = Offset{last_offset};
+    }
+    producers_.emplace(ProducerId{id}, producer);
+  }
+  return {};
+}
+
+}  // namespace millrace::log

@@ -1,0 +1,182 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/logging.h"
+#include "log/internal/store_impl.h"
+
+namespace millrace::log {
+
+namespace {
+
+constexpr std::string_view kFormatPrefix = "millrace-data ";
+constexpr std::string_view kFormatVersion = "1";
+constexpr uint64_t kFormatBytesMax = 4096;
+
+// "millrace-data <version>\ncluster <id>\n": the version alone where it is not ours.
+Result<Uuid> parse_format(std::string_view text, const std::string& path) {
+  const size_t line = text.find('\n');
+  if (!text.starts_with(kFormatPrefix) || line == text.npos) {
+    return fail(Errc::kCorruption, fmt::format("{} is not a format file", path));
+  }
+  const std::string_view version = text.substr(kFormatPrefix.size(), line - kFormatPrefix.size());
+  if (version != kFormatVersion) {
+    return fail(
+        Errc::kConflict,
+        fmt::format("{}: the data folder is of version {}, this program reads {}", path, version, kFormatVersion),
+        "use the program that wrote it, or another data folder");
+  }
+  std::string_view rest = text.substr(line + 1);
+  constexpr std::string_view kCluster = "cluster ";
+  if (!rest.starts_with(kCluster) || !rest.ends_with('\n')) {
+    return fail(Errc::kCorruption, fmt::format("{} names no cluster", path));
+  }
+  rest.remove_prefix(kCluster.size());
+  rest.remove_suffix(1);
+  return Uuid::parse(rest);
+}
+
+}  // namespace
+
+Status Store::Impl::open(Random& random) {
+  bool is_new = false;
+  MILLRACE_RETURN_IF_ERROR(open_folder(random, is_new));
+  MILLRACE_RETURN_IF_ERROR(recover());
+  if (is_new) {
+    // Last of all: where it is, the rest has to be.
+    const std::string format =
+        fmt::format("{}{}\ncluster {}\n", kFormatPrefix, kFormatVersion, cluster_id_.to_string());
+    MILLRACE_RETURN_IF_ERROR(env::write_file_atomically(files_, path("FORMAT"), as_byte_view(format)));
+  }
+  background_ = std::thread([this] { run_background(); });
+  if (recovered_from_crash_) {
+    // A full disk must not keep what is there from being read; the background thread tries again.
+    const Status taken = checkpoint();
+    if (!taken && taken.error().code != Errc::kOutOfSpace) return taken;
+  }
+  return {};
+}
+
+Status Store::Impl::open_folder(Random& random, bool& is_new) {
+  MILLRACE_RETURN_IF_ERROR(files_.make_directories(options_.dir));
+  MILLRACE_ASSIGN_OR_RETURN(lock_, files_.lock(path("LOCK")));
+  MILLRACE_ASSIGN_OR_RETURN(const bool exists, files_.exists(path("FORMAT")));
+  is_new = !exists;
+  if (is_new) return make_folder(random);
+  MILLRACE_ASSIGN_OR_RETURN(const Bytes format, env::read_file(files_, path("FORMAT"), kFormatBytesMax));
+  MILLRACE_ASSIGN_OR_RETURN(cluster_id_, parse_format(as_text(format), path("FORMAT")));
+  return {};
+}
+
+Status Store::Impl::make_folder(Random& random) {
+  // Without a format file there may only be what a start that did not get this far has left.
+  if (files_.exists(path("topics")).value_or(false)) {
+    MILLRACE_ASSIGN_OR_RETURN(const auto entries, files_.list(path("topics")));
+    if (!entries.empty()) {
+      return fail(Errc::kCorruption, fmt::format("{} holds topics, but no FORMAT file", options_.dir),
+                  "restore the data folder from a copy, or use another one");
+    }
+  }
+  cluster_id_ = Uuid::random(random);
+  MILLRACE_RETURN_IF_ERROR(files_.remove_all(path("wal")));
+  MILLRACE_RETURN_IF_ERROR(files_.make_directories(path("wal")));
+  MILLRACE_RETURN_IF_ERROR(files_.make_directories(path("topics")));
+  // Recovery expects a file at the checkpoint's position: an empty one, which the log then replaces.
+  MILLRACE_RETURN_IF_ERROR(files_.open(path("wal/" + wal_file_name(0)), env::OpenMode::kCreateNew));
+  MILLRACE_RETURN_IF_ERROR(files_.sync_directory(path("wal")));
+  MILLRACE_RETURN_IF_ERROR(files_.sync_directory(options_.dir));
+  const std::string parent = env::parent_directory(options_.dir);
+  if (parent != ".") MILLRACE_RETURN_IF_ERROR(files_.sync_directory(parent));
+  return write_checkpoint(files_, path("checkpoint"), {});
+}
+
+// The topics that exist at the end of the write-ahead log; the files of those it deletes are removed.
+Result<Store::Impl::RecoveredTopics> Store::Impl::recover_topics(const CheckpointContent& checkpoint) {
+  RecoveredTopics topics;
+  for (const TopicSnapshot& topic : checkpoint.topics) topics[topic.number] = {topic.info, topic.partitions};
+  uint32_t next_number = checkpoint.next_topic_number;
+  std::vector<TopicInfo> deleted;
+  uint64_t entries = 0;
+  const auto visit = [&](const WalEntry& entry) -> Status {
+    ++entries;
+    switch (entry.type) {
+      case WalEntryType::kBatches:
+        return {};
+      case WalEntryType::kCreateTopic: {
+        MILLRACE_ASSIGN_OR_RETURN(TopicInfo info, decode_topic(entry.body));
+        next_number = std::max(next_number, entry.topic + 1);
+        topics.try_emplace(entry.topic, Recovered{std::move(info), {}});
+        return {};
+      }
+      case WalEntryType::kDeleteTopic: {
+        const auto it = topics.find(entry.topic);
+        if (it == topics.end()) return {};
+        deleted.push_back(std::move(it->second.info));
+        topics.erase(it);
+        return {};
+      }
+    }
+    return {};
+  };
+  MILLRACE_RETURN_IF_ERROR(read_wal(files_, path("wal"), checkpoint.position, visit));
+  for (const TopicInfo& info : deleted) {
+    // One of the same name that lives was made later: the write-ahead log has everything that was written to it.
+    for (int32_t p = 0; p < info.partitions; ++p) {
+      MILLRACE_RETURN_IF_ERROR(files_.remove_all(path(fmt::format("topics/{}-{}", info.name, p))));
+    }
+  }
+  recovered_from_crash_ = entries > 0;
+  MutexLock lock(changes_mutex_);
+  next_topic_number_ = next_number;
+  return topics;
+}
+
+Status Store::Impl::recover() {
+  MILLRACE_ASSIGN_OR_RETURN(const CheckpointContent checkpoint, read_checkpoint(files_, path("checkpoint")));
+  MILLRACE_ASSIGN_OR_RETURN(const RecoveredTopics recovered, recover_topics(checkpoint));
+  std::map<uint32_t, std::shared_ptr<const Topic>> by_number;
+  for (const auto& [number, topic] : recovered) {
+    const auto made = make_topic(number, topic.info);
+    for (size_t p = 0; p < made->partitions.size(); ++p) {
+      const PartitionSnapshot fresh{.epochs = {{}}};
+      MILLRACE_RETURN_IF_ERROR(
+          made->partitions[p]->impl().restore(topic.partitions.empty() ? fresh : topic.partitions[p]));
+    }
+    by_number[number] = made;
+  }
+  const auto visit = [&](const WalEntry& entry) -> Status {
+    if (entry.type != WalEntryType::kBatches) return {};
+    const auto it = by_number.find(entry.topic);
+    if (it == by_number.end()) return {};  // deleted later
+    const auto& partitions = it->second->partitions;
+    if (entry.partition < 0 || static_cast<size_t>(entry.partition) >= partitions.size()) {
+      return fail(Errc::kCorruption,
+                  fmt::format("topic {} has no partition {}", it->second->info.name, entry.partition));
+    }
+    return partitions[static_cast<size_t>(entry.partition)]->impl().replay(entry.body);
+  };
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t end, read_wal(files_, path("wal"), checkpoint.position, visit));
+  for (const auto& [number, topic] : by_number) {
+    for (const auto& partition : topic->partitions) partition->impl().finish_recovery(recovered_from_crash_);
+    publish_topic(topic);
+  }
+  {
+    MutexLock lock(background_mutex_);
+    checkpoint_position_ = checkpoint.position;
+    wal_end_ = end;
+    if (recovered_from_crash_) dirty_since_ = clock_.mono_now();
+  }
+  MILLRACE_RETURN_IF_ERROR(remove_leftovers());
+  return wal_.start(end);
+}
+
+Status Store::Impl::remove_leftovers() {
+  MILLRACE_ASSIGN_OR_RETURN(const auto entries, files_.list(path("topics")));
+  MutexLock lock(background_mutex_);
+  for (const auto& entry : entries) {
+    if (entry.is_directory && entry.name.ends_with("-delete")) removals_.push_back(path("topics/" + entry.name));
+  }
+  return {};
+}
+
+}  // namespace millrace::log

@@ -1,0 +1,601 @@
+#include "log/internal/segment.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "base/byte_reader.h"
+#include "base/check.h"
+#include "base/logging.h"
+
+namespace millrace::log {
+
+namespace {
+
+constexpr size_t kScanBytes = 64u << 10;
+constexpr uint64_t kWindowBytesMin = 4096;
+constexpr size_t kRebuildBytes = 1u << 20;
+constexpr const char* kLog = ".log";
+constexpr const char* kIndex = ".index";
+constexpr const char* kTimeIndex = ".timeindex";
+
+IndexEntry decode_index_entry(ByteView bytes) {
+  ByteReader reader(bytes);
+  return {reader.fixed<int32_t>().value_or(0), reader.fixed<int32_t>().value_or(0)};
+}
+
+TimeIndexEntry decode_time_index_entry(ByteView bytes) {
+  ByteReader reader(bytes);
+  return {reader.fixed<int64_t>().value_or(0), reader.fixed<int32_t>().value_or(0)};
+}
+
+// The number of entries of a sorted index file that `is_before` holds for, reading one entry at a time.
+template <typename Predicate>
+Result<uint64_t> partition_point(const env::File& file, size_t entry_bytes, uint64_t count, Predicate is_before) {
+  Bytes entry(entry_bytes);
+  uint64_t low = 0;
+  while (low < count) {
+    const uint64_t middle = low + (count - low) / 2;
+    MILLRACE_ASSIGN_OR_RETURN(const size_t got, file.read_at(middle * entry_bytes, entry));
+    if (got < entry_bytes) return fail(Errc::kCorruption, fmt::format("{} is too short", file.path()));
+    if (is_before(ByteView(entry))) {
+      low = middle + 1;
+    } else {
+      count = middle;
+    }
+  }
+  return low;
+}
+
+}  // namespace
+
+std::string segment_name(Offset base_offset) { return fmt::format("{:020}", base_offset.value()); }
+
+Segment::Segment(env::FileSystem& files, std::string directory, Offset base_offset, const Options& options)
+    : files_(files), directory_(std::move(directory)), base_offset_(base_offset), options_(options) {}
+
+Segment::~Segment() {
+  if (options_.tails_bytes != nullptr) options_.tails_bytes->fetch_sub(tail_bytes(), std::memory_order_relaxed);
+}
+
+std::shared_ptr<Segment> Segment::make(env::FileSystem& files, std::string directory, Offset base_offset,
+                                       const Options& options) {
+  return std::shared_ptr<Segment>(new Segment(files, std::move(directory), base_offset, options));
+}
+
+Result<std::shared_ptr<Segment>> Segment::open_active(env::FileSystem& files, std::string directory,
+                                                      const SegmentEnd& end, const Options& options) {
+  auto segment = make(files, std::move(directory), end.base_offset, options);
+  if (end.bytes == 0) return segment;
+  MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> file,
+                            files.open(segment->path(kLog), env::OpenMode::kReadWrite));
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
+  if (size < end.bytes)
+    return segment->damaged(size, fmt::format("the file ends before its durable {} bytes", end.bytes));
+  if (size > end.bytes) MILLRACE_RETURN_IF_ERROR(file->truncate(end.bytes));
+  {
+    MutexLock lock(segment->mutex_);
+    segment->file_ = std::move(file);
+    segment->file_bytes_ = end.bytes;
+    segment->max_timestamp_ms_ = end.max_timestamp_ms;
+    segment->max_timestamp_offset_ = end.max_timestamp_offset;
+  }
+  if (!segment->load_indexes(end.index_entries, end.time_index_entries)) {
+    log_warning("log", "{}: building the indexes anew", segment->log_path());
+    MILLRACE_RETURN_IF_ERROR(segment->rebuild(end.bytes));
+  }
+  return segment;
+}
+
+Result<std::shared_ptr<Segment>> Segment::open_closed(env::FileSystem& files, std::string directory, Offset base_offset,
+                                                      Offset end_offset, const Options& options) {
+  auto segment = make(files, std::move(directory), base_offset, options);
+  MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> file,
+                            files.open(segment->path(kLog), env::OpenMode::kReadWrite));
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
+  {
+    MutexLock lock(segment->mutex_);
+    segment->file_bytes_ = size;
+    segment->file_ = std::move(file);
+  }
+  if (!segment->check_closed(end_offset)) {
+    log_warning("log", "{}: building the indexes anew", segment->log_path());
+    MILLRACE_RETURN_IF_ERROR(segment->rebuild(size));
+    Offset last = base_offset;
+    MILLRACE_RETURN_IF_ERROR(segment->scan(base_offset, [&](const Found& found) {
+      last = found.view().last_offset();
+      return true;
+    }));
+    if (last + 1 != end_offset) {
+      return segment->damaged(
+          size, fmt::format("the file ends at offset {} instead of {}", last.value(), end_offset.value() - 1));
+    }
+  }
+  segment->close_for_append();
+  MutexLock lock(segment->mutex_);
+  segment->file_.reset();  // opened again when it is read
+  return segment;
+}
+
+std::string Segment::path(const char* suffix) const {
+  return env::join_path(directory_, segment_name(base_offset_) + suffix);
+}
+std::string Segment::log_path() const { return path(kLog); }
+
+uint64_t Segment::size_bytes() const {
+  MutexLock lock(mutex_);
+  return file_bytes_ + tail_.size();
+}
+bool Segment::needs_sync() const {
+  MutexLock lock(mutex_);
+  return index_in_memory_ && file_bytes_ > 0;
+}
+uint64_t Segment::tail_bytes() const {
+  MutexLock lock(mutex_);
+  return tail_.size();
+}
+
+tl::unexpected<Error> Segment::damaged(uint64_t position, std::string_view what) const {
+  return fail(Errc::kCorruption, fmt::format("{} is damaged at byte {}: {}", path(kLog), position, what),
+              "restore the data folder from a copy");
+}
+
+Status Segment::load_indexes(uint64_t index_entries, uint64_t time_index_entries) {
+  const auto load = [&](const char* suffix, uint64_t bytes) -> Result<Bytes> {
+    if (bytes == 0) return Bytes{};
+    MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.open(path(suffix), env::OpenMode::kRead));
+    MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
+    if (size < bytes) return fail(Errc::kCorruption, "too short");
+    Bytes content(bytes);
+    MILLRACE_RETURN_IF_ERROR(file->read_at(0, content));
+    return content;
+  };
+  MILLRACE_ASSIGN_OR_RETURN(const Bytes index, load(kIndex, index_entries * kIndexEntryBytes));
+  MILLRACE_ASSIGN_OR_RETURN(const Bytes time_index, load(kTimeIndex, time_index_entries * kTimeIndexEntryBytes));
+  MutexLock lock(mutex_);
+  for (size_t at = 0; at < index.size(); at += kIndexEntryBytes) {
+    const IndexEntry entry = decode_index_entry(ByteView(index).subspan(at));
+    const bool follows = index_.empty() || (entry.relative_offset > index_.back().relative_offset &&
+                                            entry.position > index_.back().position);
+    if (!follows || entry.position < 0 || static_cast<uint64_t>(entry.position) >= file_bytes_) {
+      return fail(Errc::kCorruption, "not an index of this segment");
+    }
+    index_.push_back(entry);
+  }
+  for (size_t at = 0; at < time_index.size(); at += kTimeIndexEntryBytes) {
+    const TimeIndexEntry entry = decode_time_index_entry(ByteView(time_index).subspan(at));
+    if (!time_index_.empty() && entry.timestamp_ms <= time_index_.back().timestamp_ms) {
+      return fail(Errc::kCorruption, "not a time index of this segment");
+    }
+    time_index_.push_back(entry);
+  }
+  index_written_ = index_.size();
+  time_index_written_ = time_index_.size();
+  bytes_since_index_ = file_bytes_ - (index_.empty() ? 0 : static_cast<uint64_t>(index_.back().position));
+  return {};
+}
+
+Status Segment::check_closed(Offset end_offset) {
+  const auto last_entry = [&](const char* suffix, size_t entry_bytes, uint64_t& count) -> Result<Bytes> {
+    MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.open(path(suffix), env::OpenMode::kRead));
+    MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
+    if (size % entry_bytes != 0) return fail(Errc::kCorruption, "not whole entries");
+    count = size / entry_bytes;
+    Bytes entry(count == 0 ? 0 : entry_bytes);
+    if (count > 0) MILLRACE_RETURN_IF_ERROR(file->read_at(size - entry_bytes, entry));
+    return entry;
+  };
+  uint64_t index_count = 0;
+  uint64_t time_index_count = 0;
+  MILLRACE_ASSIGN_OR_RETURN(const Bytes index, last_entry(kIndex, kIndexEntryBytes, index_count));
+  MILLRACE_ASSIGN_OR_RETURN(const Bytes time_index, last_entry(kTimeIndex, kTimeIndexEntryBytes, time_index_count));
+  // A segment that is closed has at least its greatest timestamp there.
+  if (time_index.empty()) return fail(Errc::kCorruption, "empty");
+  const TimeIndexEntry greatest = decode_time_index_entry(time_index);
+  Offset from = base_offset_;
+  if (!index.empty()) {
+    const IndexEntry entry = decode_index_entry(index);
+    if (entry.position < 0 || static_cast<uint64_t>(entry.position) >= size_bytes()) {
+      return fail(Errc::kCorruption, "not an index of this segment");
+    }
+    from = base_offset_ + entry.relative_offset;
+  }
+  {
+    MutexLock lock(mutex_);
+    index_in_memory_ = false;
+    index_written_ = index_count;
+    time_index_written_ = time_index_count;
+    max_timestamp_ms_ = greatest.timestamp_ms;
+    max_timestamp_offset_ = base_offset_ + greatest.relative_offset;
+  }
+  Offset last{-1};
+  MILLRACE_RETURN_IF_ERROR(scan(from, [&](const Found& found) {
+    last = found.view().last_offset();
+    return true;
+  }));
+  if (last + 1 != end_offset) return fail(Errc::kCorruption, "the index and the segment do not fit");
+  return {};
+}
+
+Status Segment::rebuild(uint64_t bytes) {
+  {
+    MutexLock lock(mutex_);
+    index_.clear();
+    time_index_.clear();
+    index_in_memory_ = true;
+    index_written_ = 0;
+    time_index_written_ = 0;
+    bytes_since_index_ = 0;
+    max_timestamp_ms_ = record::kNoTimestamp;
+    max_timestamp_offset_ = Offset{-1};
+  }
+  Bytes window;
+  size_t window_bytes = kRebuildBytes;
+  for (uint64_t position = 0; position < bytes;) {
+    window.clear();
+    MILLRACE_RETURN_IF_ERROR(read_raw(position, std::min<uint64_t>(window_bytes, bytes - position), window));
+    uint64_t at = 0;
+    while (at < window.size()) {
+      const auto batch = record::BatchView::first_of(ByteView(window).subspan(at));
+      if (!batch) break;
+      if (!batch->checksum_matches()) return damaged(position + at, "the checksum of a record batch does not match");
+      MutexLock lock(mutex_);
+      note_batch(*batch, position + at);
+      at += batch->size_bytes();
+    }
+    if (at == 0) {
+      // One batch larger than the window, or no batch at all.
+      if (window.size() == bytes - position) return damaged(position, "no whole record batch is here");
+      window_bytes *= 2;
+    }
+    position += at;
+  }
+  return {};
+}
+
+bool Segment::is_full(uint64_t bytes, Offset last_offset, uint64_t segment_bytes) const {
+  const uint64_t size = size_bytes();
+  constexpr int64_t kFormatMax = std::numeric_limits<int32_t>::max();
+  return size > 0 &&
+         (size + bytes > std::min<uint64_t>(segment_bytes, kFormatMax) || last_offset - base_offset_ > kFormatMax);
+}
+
+void Segment::note_batch(const record::BatchView& batch, uint64_t position) {
+  if (batch.max_timestamp_ms() > max_timestamp_ms_ || max_timestamp_offset_.value() < 0) {
+    max_timestamp_ms_ = batch.max_timestamp_ms();
+    max_timestamp_offset_ = batch.last_offset();
+  }
+  if (bytes_since_index_ > options_.index_interval_bytes) {
+    index_.push_back({static_cast<int32_t>(batch.last_offset() - base_offset_), static_cast<int32_t>(position)});
+    if (time_index_.empty() || max_timestamp_ms_ > time_index_.back().timestamp_ms) {
+      time_index_.push_back({max_timestamp_ms_, static_cast<int32_t>(max_timestamp_offset_ - base_offset_)});
+    }
+    bytes_since_index_ = 0;
+  }
+  bytes_since_index_ += batch.size_bytes();
+}
+
+void Segment::note_batches(ByteView batches, uint64_t position) {
+  while (!batches.empty()) {
+    const auto batch = record::BatchView::first_of(batches);
+    MILLRACE_CHECK(batch.has_value(), "what is appended was checked");
+    note_batch(*batch, position);
+    position += batch->size_bytes();
+    batches = batches.subspan(batch->size_bytes());
+  }
+}
+
+void Segment::append(ByteView batches) {
+  MutexLock lock(mutex_);
+  note_batches(batches, file_bytes_ + tail_.size());
+  tail_.insert(tail_.end(), batches.begin(), batches.end());
+  if (options_.tails_bytes != nullptr) options_.tails_bytes->fetch_add(batches.size(), std::memory_order_relaxed);
+}
+
+Status Segment::write_ahead(ByteView batches) {
+  uint64_t position = 0;
+  {
+    MutexLock lock(mutex_);
+    MILLRACE_CHECK(tail_.empty());
+    position = file_bytes_;
+  }
+  MILLRACE_ASSIGN_OR_RETURN(const auto log, file());
+  return log->write_at(position, batches);
+}
+
+void Segment::append_written(ByteView batches) {
+  MutexLock lock(mutex_);
+  note_batches(batches, file_bytes_);
+  file_bytes_ += batches.size();
+}
+
+Status Segment::flush() {
+  ByteView tail;  // only this thread changes it: readers may copy it meanwhile
+  uint64_t position = 0;
+  {
+    MutexLock lock(mutex_);
+    tail = tail_;
+    position = file_bytes_;
+  }
+  if (tail.empty()) return {};
+  MILLRACE_ASSIGN_OR_RETURN(const auto log, file());
+  MILLRACE_RETURN_IF_ERROR(log->write_at(position, tail));
+  const size_t bytes = tail.size();
+  MutexLock lock(mutex_);
+  file_bytes_ += bytes;
+  // Capacity is kept: the next tail will be as large. A quiet partition gives it back at the next checkpoint.
+  tail_.clear();
+  if (options_.tails_bytes != nullptr) options_.tails_bytes->fetch_sub(bytes, std::memory_order_relaxed);
+  return {};
+}
+
+void Segment::close_for_append() {
+  MutexLock lock(mutex_);
+  closed_ = true;
+  tail_.shrink_to_fit();
+  if (index_in_memory_ && max_timestamp_offset_.value() >= 0 &&
+      (time_index_.empty() || max_timestamp_ms_ > time_index_.back().timestamp_ms)) {
+    time_index_.push_back({max_timestamp_ms_, static_cast<int32_t>(max_timestamp_offset_ - base_offset_)});
+  }
+}
+
+SegmentEnd Segment::end() const {
+  MutexLock lock(mutex_);
+  return {.base_offset = base_offset_,
+          .bytes = file_bytes_,
+          .index_entries = index_.size(),
+          .time_index_entries = time_index_.size(),
+          .max_timestamp_ms = max_timestamp_ms_,
+          .max_timestamp_offset = max_timestamp_offset_};
+}
+
+Status Segment::write_index_file(const char* suffix, uint64_t position, ByteView entries, bool& sync_failed) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.open(path(suffix), env::OpenMode::kCreate));
+  MILLRACE_RETURN_IF_ERROR(file->truncate(position));
+  if (!entries.empty()) MILLRACE_RETURN_IF_ERROR(file->write_at(position, entries));
+  Status synced = file->sync_data();
+  sync_failed |= !synced;
+  return synced;
+}
+
+Status Segment::sync(bool& sync_failed) {
+  std::shared_ptr<env::File> log;
+  Bytes index;
+  Bytes time_index;
+  uint64_t index_at = 0;
+  uint64_t time_index_at = 0;
+  bool in_memory = false;
+  {
+    MutexLock lock(mutex_);
+    if (file_bytes_ == 0) return {};
+    log = file_;
+    index_at = index_written_;
+    time_index_at = time_index_written_;
+    in_memory = index_in_memory_;
+    ByteWriter index_writer(index);
+    ByteWriter time_writer(time_index);
+    for (size_t i = index_at; in_memory && i < index_.size(); ++i) {
+      index_writer.fixed(index_[i].relative_offset);
+      index_writer.fixed(index_[i].position);
+    }
+    for (size_t i = time_index_at; in_memory && i < time_index_.size(); ++i) {
+      time_writer.fixed(time_index_[i].timestamp_ms);
+      time_writer.fixed(time_index_[i].relative_offset);
+    }
+    if (tail_.empty()) tail_.shrink_to_fit();
+  }
+  if (log != nullptr) {
+    const Status synced = log->sync_data();
+    sync_failed |= !synced;
+    if (!synced) return synced;
+  }
+  if (in_memory) {
+    MILLRACE_RETURN_IF_ERROR(write_index_file(kIndex, index_at * kIndexEntryBytes, index, sync_failed));
+    MILLRACE_RETURN_IF_ERROR(
+        write_index_file(kTimeIndex, time_index_at * kTimeIndexEntryBytes, time_index, sync_failed));
+  }
+  const Status named = files_.sync_directory(directory_);
+  sync_failed |= !named && named.error().code == Errc::kIo;
+  if (!named) return named;
+  MutexLock lock(mutex_);
+  index_written_ = index_at + index.size() / kIndexEntryBytes;
+  time_index_written_ = time_index_at + time_index.size() / kTimeIndexEntryBytes;
+  if (closed_ && index_in_memory_ && index_written_ == index_.size() && time_index_written_ == time_index_.size()) {
+    index_in_memory_ = false;
+    std::vector<IndexEntry>().swap(index_);
+    std::vector<TimeIndexEntry>().swap(time_index_);
+  }
+  return {};
+}
+
+Result<std::shared_ptr<env::File>> Segment::file() const {
+  bool exists = false;
+  {
+    MutexLock lock(mutex_);
+    if (file_ != nullptr) return file_;
+    exists = file_bytes_ > 0;
+  }
+  // The first write finds, at most, what a crash left of a segment that was never durable.
+  MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> opened,
+                            files_.open(path(kLog), exists ? env::OpenMode::kReadWrite : env::OpenMode::kCreateNew));
+  MutexLock lock(mutex_);
+  if (file_ == nullptr) file_ = std::move(opened);
+  return file_;
+}
+
+Result<size_t> Segment::read_raw(uint64_t position, size_t bytes, Bytes& out) const {
+  const size_t start = out.size();
+  size_t from_file = 0;
+  Bytes from_tail;
+  {
+    MutexLock lock(mutex_);
+    if (position < file_bytes_) from_file = std::min<uint64_t>(bytes, file_bytes_ - position);
+    const uint64_t tail_at = position + from_file - std::min(position + from_file, file_bytes_);
+    if (from_file < bytes && position + from_file >= file_bytes_ && tail_at < tail_.size()) {
+      const auto begin = tail_.begin() + static_cast<std::ptrdiff_t>(tail_at);
+      const auto end =
+          begin + static_cast<std::ptrdiff_t>(std::min<uint64_t>(bytes - from_file, tail_.size() - tail_at));
+      if (from_file == 0) {
+        out.insert(out.end(), begin, end);
+        return out.size() - start;
+      }
+      from_tail.assign(begin, end);
+    }
+  }
+  if (from_file == 0) return size_t{0};
+  MILLRACE_ASSIGN_OR_RETURN(const auto log, file());
+  out.resize(start + from_file);
+  MILLRACE_ASSIGN_OR_RETURN(const size_t got, log->read_at(position, std::span(out).subspan(start)));
+  if (got < from_file) return damaged(position + got, "the file has become shorter");
+  out.insert(out.end(), from_tail.begin(), from_tail.end());
+  return out.size() - start;
+}
+
+Result<uint64_t> Segment::floor_position(Offset offset) const {
+  uint64_t count = 0;
+  {
+    MutexLock lock(mutex_);
+    for (const Cursor& cursor : cursors_) {
+      if (cursor.offset == offset) return cursor.position;
+    }
+    if (index_in_memory_) {
+      const auto after = std::ranges::upper_bound(index_, offset - base_offset_, {}, &IndexEntry::relative_offset);
+      return after == index_.begin() ? 0 : static_cast<uint64_t>(std::prev(after)->position);
+    }
+    count = index_written_;
+  }
+  if (count == 0) return 0;
+  MILLRACE_ASSIGN_OR_RETURN(const auto index, files_.open(path(kIndex), env::OpenMode::kRead));
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t after, partition_point(*index, kIndexEntryBytes, count, [&](ByteView entry) {
+                              return decode_index_entry(entry).relative_offset <= offset - base_offset_;
+                            }));
+  if (after == 0) return 0;
+  Bytes entry(kIndexEntryBytes);
+  MILLRACE_RETURN_IF_ERROR(index->read_at((after - 1) * kIndexEntryBytes, entry));
+  return static_cast<uint64_t>(decode_index_entry(entry).position);
+}
+
+Status Segment::scan(Offset from, const std::function<bool(const Found&)>& visit) const {
+  MILLRACE_ASSIGN_OR_RETURN(uint64_t position, floor_position(from));
+  const uint64_t end = size_bytes();
+  Bytes window;
+  while (position < end) {
+    window.clear();
+    MILLRACE_RETURN_IF_ERROR(read_raw(position, std::min<uint64_t>(kScanBytes, end - position), window));
+    uint64_t at = 0;
+    while (at + record::kBatchHeaderBytes <= window.size()) {
+      const ByteView header = ByteView(window).subspan(at, record::kBatchHeaderBytes);
+      const int64_t size = record::BatchView::size_field(header);
+      if (size < static_cast<int64_t>(record::kBatchHeaderBytes) || static_cast<uint64_t>(size) > end - position - at) {
+        return damaged(position + at, "no record batch is here");
+      }
+      const Found found{position + at, header};
+      if (found.view().last_offset() >= from && !visit(found)) return {};
+      at += static_cast<uint64_t>(size);
+    }
+    if (at == 0) return damaged(position, "the file ends in the middle of a record batch");
+    position += at;
+  }
+  return {};
+}
+
+Result<size_t> Segment::read(Offset from, Offset limit, size_t bytes_max, bool at_least_one, Bytes& out) const {
+  const size_t start = out.size();
+  MILLRACE_ASSIGN_OR_RETURN(uint64_t position, floor_position(from));
+  const uint64_t segment_end = size_bytes();
+  // Room to skip what lies between an index entry and the offset.
+  uint64_t window_bytes = std::max<uint64_t>(uint64_t{bytes_max} + options_.index_interval_bytes, kWindowBytesMin);
+  const auto header_at = [&](size_t at) {
+    return record::BatchView::of_header(ByteView(out).subspan(start + at, record::kBatchHeaderBytes));
+  };
+  while (position < segment_end) {
+    out.resize(start);
+    MILLRACE_ASSIGN_OR_RETURN(const size_t got,
+                              read_raw(position, std::min(window_bytes, segment_end - position), out));
+    const auto size_at = [&](size_t at) -> Result<size_t> {
+      const int64_t size = record::BatchView::size_field(ByteView(out).subspan(start + at));
+      if (size < static_cast<int64_t>(record::kBatchHeaderBytes) ||
+          static_cast<uint64_t>(size) > segment_end - position - at) {
+        return damaged(position + at, "no record batch is here");
+      }
+      return static_cast<size_t>(size);
+    };
+    size_t at = 0;
+    while (at + record::kBatchHeaderBytes <= got && header_at(at).last_offset() < from) {
+      MILLRACE_ASSIGN_OR_RETURN(const size_t size, size_at(at));
+      at += size;
+    }
+    if (at + record::kBatchHeaderBytes > got) {
+      if (at == 0) return damaged(position, "the file ends in the middle of a record batch");
+      position += at;
+      continue;
+    }
+    if (header_at(at).base_offset() >= limit) break;
+    MILLRACE_ASSIGN_OR_RETURN(const size_t first, size_at(at));
+    if (first > bytes_max && !at_least_one) break;
+    if (at + first > got) {
+      position += at;
+      window_bytes = std::max<uint64_t>(window_bytes, first);
+      continue;
+    }
+    size_t end = at + first;
+    Offset next = header_at(at).last_offset() + 1;
+    while (end + record::kBatchHeaderBytes <= got && header_at(end).base_offset() < limit) {
+      MILLRACE_ASSIGN_OR_RETURN(const size_t size, size_at(end));
+      if (end + size - at > bytes_max || end + size > got) break;
+      next = header_at(end).last_offset() + 1;
+      end += size;
+    }
+    out.resize(start + end);
+    if (at > 0)
+      out.erase(out.begin() + static_cast<std::ptrdiff_t>(start),
+                out.begin() + static_cast<std::ptrdiff_t>(start + at));
+    MutexLock lock(mutex_);
+    cursors_[next_cursor_++ % cursors_.size()] = {next, position + end};
+    return end - at;
+  }
+  out.resize(start);
+  return size_t{0};
+}
+
+Result<Bytes> Segment::read_batch(uint64_t position) const {
+  Bytes batch;
+  MILLRACE_RETURN_IF_ERROR(read_raw(position, record::kBatchHeaderBytes, batch));
+  const int64_t size = batch.size() < record::kBatchHeaderBytes ? 0 : record::BatchView::size_field(batch);
+  if (size < static_cast<int64_t>(record::kBatchHeaderBytes) || static_cast<uint64_t>(size) > size_bytes() - position) {
+    return damaged(position, "no record batch is here");
+  }
+  batch.clear();
+  MILLRACE_RETURN_IF_ERROR(read_raw(position, static_cast<size_t>(size), batch));
+  return batch;
+}
+
+TimestampedOffset Segment::max_timestamp() const {
+  MutexLock lock(mutex_);
+  return {.offset = max_timestamp_offset_, .timestamp_ms = max_timestamp_ms_};
+}
+
+Result<Offset> Segment::floor_of_time(int64_t timestamp_ms) const {
+  uint64_t count = 0;
+  {
+    MutexLock lock(mutex_);
+    if (index_in_memory_) {
+      const auto after = std::ranges::lower_bound(time_index_, timestamp_ms, {}, &TimeIndexEntry::timestamp_ms);
+      return after == time_index_.begin() ? base_offset_ : base_offset_ + std::prev(after)->relative_offset;
+    }
+    count = time_index_written_;
+  }
+  if (count == 0) return base_offset_;
+  MILLRACE_ASSIGN_OR_RETURN(const auto index, files_.open(path(kTimeIndex), env::OpenMode::kRead));
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t after,
+                            partition_point(*index, kTimeIndexEntryBytes, count, [&](ByteView entry) {
+                              return decode_time_index_entry(entry).timestamp_ms < timestamp_ms;
+                            }));
+  if (after == 0) return base_offset_;
+  Bytes entry(kTimeIndexEntryBytes);
+  MILLRACE_RETURN_IF_ERROR(index->read_at((after - 1) * kTimeIndexEntryBytes, entry));
+  return base_offset_ + decode_time_index_entry(entry).relative_offset;
+}
+
+}  // namespace millrace::log

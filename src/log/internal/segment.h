@@ -1,0 +1,164 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "env/file_system.h"
+#include "log/partition.h"
+#include "record/batch.h"
+
+namespace millrace::log {
+
+// docs/formats/segments.md. An offset index entry says where the batch that ends at an offset begins in the file.
+struct IndexEntry {
+  int32_t relative_offset = 0;
+  int32_t position = 0;
+};
+inline constexpr size_t kIndexEntryBytes = 8;
+
+// All records up to the offset are stamped at or before the timestamp, and the record with that offset's batch has it.
+struct TimeIndexEntry {
+  int64_t timestamp_ms = 0;
+  int32_t relative_offset = 0;
+};
+inline constexpr size_t kTimeIndexEntryBytes = 12;
+
+// What a checkpoint knows of the segment that is appended to: the files up to there are durable, beyond it nothing is
+// to be believed.
+struct SegmentEnd {
+  Offset base_offset{0};
+  uint64_t bytes = 0;
+  uint64_t index_entries = 0;
+  uint64_t time_index_entries = 0;
+  int64_t max_timestamp_ms = record::kNoTimestamp;
+  Offset max_timestamp_offset{-1};  // the last offset of the batch that has it
+};
+
+// One segment of a partition: a run of batches in a file, the newest of them still in memory (the tail), and its two
+// indexes. One thread at a time writes (append, flush, close_for_append), any number read beside it.
+//
+// Index entries live in memory until sync() has put them into their files; a segment that is no longer appended to then
+// looks them up there.
+class Segment {
+ public:
+  struct Options {
+    uint32_t index_interval_bytes = 4096;
+    std::atomic<uint64_t>* tails_bytes = nullptr;  // the sum over all segments, kept up to date
+  };
+
+  // A new, empty segment. Files are made when they are first written.
+  static std::shared_ptr<Segment> make(env::FileSystem& files, std::string directory, Offset base_offset,
+                                       const Options& options);
+  // The segment that a checkpoint describes, to be appended to. What lies beyond is cut off; kCorruption where
+  // something is missing; index files that do not fit are built anew.
+  static Result<std::shared_ptr<Segment>> open_active(env::FileSystem& files, std::string directory,
+                                                      const SegmentEnd& end, const Options& options);
+  // An older one. Its last offset is below `end_offset`.
+  static Result<std::shared_ptr<Segment>> open_closed(env::FileSystem& files, std::string directory, Offset base_offset,
+                                                      Offset end_offset, const Options& options);
+  ~Segment();
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+
+  Offset base_offset() const { return base_offset_; }
+  uint64_t size_bytes() const;
+  uint64_t tail_bytes() const;
+  std::string log_path() const;
+
+  // For the writer.
+  // Whether `bytes` more, ending at `last_offset`, would go beyond `segment_bytes` or the format's limits.
+  bool is_full(uint64_t bytes, Offset last_offset, uint64_t segment_bytes) const;
+  // Append whole batches with their final offsets to the tail.
+  void append(ByteView batches);
+  // Write batches at the end of the file, past a tail that is empty, without counting them yet: so that a full disk is
+  // found out before anything is promised. append_written() then counts them.
+  Status write_ahead(ByteView batches);
+  void append_written(ByteView batches);
+  // Write the tail to the file. On an error it stays where it is.
+  Status flush();
+  // Nothing is appended any more.
+  void close_for_append();
+  SegmentEnd end() const;
+
+  // For any thread.
+  // Whether a closed segment has indexes that are not in their files.
+  bool needs_sync() const;
+  // Make everything flushed so far, and the index up to there, durable. Not two at a time. `sync_failed` is set where
+  // the operating system failed to sync: then nothing is known about what is on disk, and nothing may be tried again.
+  Status sync(bool& sync_failed);
+
+  struct Found {
+    uint64_t position = 0;
+    ByteView header;  // kBatchHeaderBytes, valid during the call
+    record::BatchView view() const { return record::BatchView::of_header(header); }
+  };
+  // Visit batch headers from the batch that holds `from`, or the first after it, until `visit` returns false or the
+  // end.
+  Status scan(Offset from, const std::function<bool(const Found&)>& visit) const;
+
+  // Append whole batches to `out` as Partition::read() promises, up to `limit`, the offset that none may reach.
+  Result<size_t> read(Offset from, Offset limit, size_t bytes_max, bool at_least_one, Bytes& out) const;
+  // One whole batch, from its position.
+  Result<Bytes> read_batch(uint64_t position) const;
+
+  // The greatest timestamp and the last offset of the first batch that has it.
+  TimestampedOffset max_timestamp() const;
+  // An offset at or before the first record stamped at or after the timestamp, to scan from.
+  Result<Offset> floor_of_time(int64_t timestamp_ms) const;
+
+ private:
+  Segment(env::FileSystem& files, std::string directory, Offset base_offset, const Options& options);
+
+  std::string path(const char* suffix) const;
+  Status load_indexes(uint64_t index_entries, uint64_t time_index_entries);
+  Status check_closed(Offset end_offset);
+  // Scan the file up to `bytes`, checking every batch, and make index entries in memory.
+  Status rebuild(uint64_t bytes);
+  void note_batch(const record::BatchView& batch, uint64_t position) REQUIRES(mutex_);
+  void note_batches(ByteView batches, uint64_t position) REQUIRES(mutex_);
+  Result<std::shared_ptr<env::File>> file() const;
+  Result<size_t> read_raw(uint64_t position, size_t bytes, Bytes& out) const;
+  Result<uint64_t> floor_position(Offset offset) const;
+  Status write_index_file(const char* suffix, uint64_t position, ByteView entries, bool& sync_failed);
+  tl::unexpected<Error> damaged(uint64_t position, std::string_view what) const;
+
+  env::FileSystem& files_;
+  const std::string directory_;
+  const Offset base_offset_;
+  const Options options_;
+
+  mutable Mutex mutex_;
+  mutable std::shared_ptr<env::File> file_ GUARDED_BY(mutex_);
+  uint64_t file_bytes_ GUARDED_BY(mutex_) = 0;
+  Bytes tail_ GUARDED_BY(mutex_);  // what follows file_bytes_
+  std::vector<IndexEntry> index_ GUARDED_BY(mutex_);
+  std::vector<TimeIndexEntry> time_index_ GUARDED_BY(mutex_);
+  bool index_in_memory_ GUARDED_BY(mutex_) = true;
+  uint64_t index_written_ GUARDED_BY(mutex_) = 0;  // entries in the files
+  uint64_t time_index_written_ GUARDED_BY(mutex_) = 0;
+  uint64_t bytes_since_index_ GUARDED_BY(mutex_) = 0;
+  int64_t max_timestamp_ms_ GUARDED_BY(mutex_) = record::kNoTimestamp;
+  Offset max_timestamp_offset_ GUARDED_BY(mutex_){-1};
+  bool closed_ GUARDED_BY(mutex_) = false;
+  // Where the last reads ended, so that the next ones need not search.
+  struct Cursor {
+    Offset offset{-1};
+    uint64_t position = 0;
+  };
+  mutable std::array<Cursor, 8> cursors_ GUARDED_BY(mutex_);
+  mutable size_t next_cursor_ GUARDED_BY(mutex_) = 0;
+};
+
+// "00000000000000000042" of offset 42, as Kafka names segment files.
+std::string segment_name(Offset base_offset);
+
+}  // namespace millrace::log

@@ -1,0 +1,357 @@
+#include "log/internal/store_impl.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/check.h"
+#include "base/logging.h"
+
+namespace millrace::log {
+
+namespace {
+
+constexpr std::chrono::seconds kCheckpointRetry{1};
+constexpr size_t kTopicNameBytesMax = 249;
+
+Status check_topic(const TopicInfo& info) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-';
+  };
+  if (info.name.empty() || info.name.size() > kTopicNameBytesMax || info.name == "." || info.name == ".." ||
+      !std::ranges::all_of(info.name, allowed)) {
+    return fail(Errc::kInvalidArgument, fmt::format("'{}' is no name for a topic", info.name),
+                "1 to 249 letters, digits, dots, underscores and hyphens");
+  }
+  if (info.partitions < 1 || info.partitions > kPartitionsMax) {
+    return fail(Errc::kInvalidArgument, fmt::format("topic {} cannot have {} partitions", info.name, info.partitions),
+                fmt::format("1 to {}", kPartitionsMax));
+  }
+  if (info.id.is_zero()) return fail(Errc::kInvalidArgument, fmt::format("topic {} has no id", info.name));
+  return {};
+}
+
+}  // namespace
+
+Store::Impl::Impl(const StoreOptions& options, env::FileSystem& files, const Clock& clock)
+    : options_(options),
+      files_(files),
+      clock_(clock),
+      wal_({.directory = path("wal"),
+            .file_bytes = padded_frame_bytes(std::max<uint64_t>(options.wal_file_bytes, kWalBlockBytes)),
+            .buffer_bytes = options.wal_buffer_bytes,
+            .reserve_bytes = std::min<uint64_t>(1u << 20, options.wal_file_bytes / 4)},
+           files,
+           {.wants_spare =
+                [this] {
+                  MutexLock lock(background_mutex_);
+                  spare_wanted_ = true;
+                  background_wake_.notify_one();
+                },
+            .synced = [this](uint64_t end) { wal_synced(end); },
+            .failed = [this](const Error& error) { failed(error); }}),
+      shared_(std::make_shared<PartitionLog::Shared>(options_, files_, clock_, wal_)) {}
+
+Store::Impl::~Impl() { static_cast<void>(close()); }
+
+Status Store::Impl::close() {
+  {
+    MutexLock lock(background_mutex_);
+    if (std::exchange(closed_, true)) return {};
+    stopping_ = true;
+    background_wake_.notify_one();
+  }
+  if (!background_.joinable()) return {};  // open() failed
+  wal_.refuse();
+  background_.join();
+  const Status last = checkpoint();
+  wal_.stop();
+  lock_.reset();
+  return last;
+}
+
+std::shared_ptr<Topic> Store::Impl::make_topic(uint32_t number, const TopicInfo& info) {
+  auto topic = std::make_shared<Topic>();
+  topic->info = info;
+  for (int32_t i = 0; i < info.partitions; ++i) {
+    auto log = std::make_unique<PartitionLog>(
+        shared_, PartitionLog::Identity{
+                     .topic = info.name, .topic_id = info.id, .topic_number = number, .partition = PartitionId{i}});
+    topic->partitions.push_back(std::make_shared<Partition>(std::move(log)));
+    topic->partitions.back()->impl().set_handle(topic->partitions.back());
+  }
+  return topic;
+}
+
+void Store::Impl::publish_topic(const std::shared_ptr<const Topic>& topic) {
+  MutexLock lock(topics_mutex_);
+  by_name_[topic->info.name] = topic;
+  by_id_[topic->info.id] = topic;
+}
+
+Result<std::shared_ptr<const Topic>> Store::Impl::create_topic(const TopicInfo& info) {
+  MILLRACE_RETURN_IF_ERROR(check_topic(info));
+  MutexLock changes(changes_mutex_);
+  if (find_topic(info.name) != nullptr) {
+    return fail(Errc::kAlreadyExists, fmt::format("topic {} exists already", info.name));
+  }
+  if (find_topic(info.id) != nullptr) {
+    return fail(Errc::kAlreadyExists, fmt::format("a topic with id {} exists already", info.id.to_string()));
+  }
+  Bytes encoded;
+  encode_topic(info, encoded);
+  const WalEntry entry{.type = WalEntryType::kCreateTopic, .topic = next_topic_number_, .body = encoded};
+  MILLRACE_RETURN_IF_ERROR(wal_.admit(encoded_size(entry), false));
+  const auto topic = make_topic(next_topic_number_++, info);
+  MILLRACE_RETURN_IF_ERROR(wal_.wait_durable(wal_.append(entry, nullptr, Offset{0})));
+  publish_topic(topic);
+  return topic;
+}
+
+Status Store::Impl::delete_topic(const std::string& name) {
+  MutexLock changes(changes_mutex_);
+  const auto topic = find_topic(name);
+  if (topic == nullptr) return fail(Errc::kNotFound, fmt::format("there is no topic {}", name));
+  const uint32_t number = topic->partitions.front()->impl().identity().topic_number;
+  const WalEntry entry{.type = WalEntryType::kDeleteTopic, .topic = number, .body = {}};
+  MILLRACE_RETURN_IF_ERROR(wal_.admit(encoded_size(entry), true));
+  MILLRACE_RETURN_IF_ERROR(wal_.wait_durable(wal_.append(entry, nullptr, Offset{0})));
+  {
+    MutexLock lock(topics_mutex_);
+    by_name_.erase(name);
+    by_id_.erase(topic->info.id);
+  }
+  std::vector<std::string> leaving;
+  for (const auto& partition : topic->partitions) {
+    partition->impl().mark_deleted();
+    const std::string& directory = partition->impl().directory();
+    std::string renamed = fmt::format("{}.{}-delete", directory, topic->info.id.to_string());
+    const Status moved = files_.rename(directory, renamed);
+    if (moved) {
+      leaving.push_back(std::move(renamed));
+    } else if (moved.error().code != Errc::kNotFound) {
+      log_warning("log", "topic {} is deleted, but its files stay: {}", name, moved.error().message);
+    }
+  }
+  MutexLock lock(background_mutex_);
+  removals_.insert(removals_.end(), leaving.begin(), leaving.end());
+  background_wake_.notify_one();
+  return {};
+}
+
+std::vector<std::shared_ptr<const Topic>> Store::Impl::topics() const {
+  MutexLock lock(topics_mutex_);
+  std::vector<std::shared_ptr<const Topic>> all;
+  all.reserve(by_name_.size());
+  for (const auto& [name, topic] : by_name_) all.push_back(topic);
+  return all;
+}
+
+std::shared_ptr<const Topic> Store::Impl::find_topic(std::string_view name) const {
+  MutexLock lock(topics_mutex_);
+  const auto it = by_name_.find(name);
+  return it == by_name_.end() ? nullptr : it->second;
+}
+
+std::shared_ptr<const Topic> Store::Impl::find_topic(const Uuid& id) const {
+  MutexLock lock(topics_mutex_);
+  const auto it = by_id_.find(id);
+  return it == by_id_.end() ? nullptr : it->second;
+}
+
+// The analysis cannot follow a number of locks that is known only at run time.
+[[clang::no_thread_safety_analysis]] std::vector<Result<Appended>> Store::Impl::append_all(
+    std::span<const Item> items) {
+  const auto refuse_all = [&](const Error& error) {
+    return std::vector<Result<Appended>>(items.size(), Result<Appended>(tl::unexpected(error)));
+  };
+  std::vector<PartitionLog*> ordered;
+  for (const Item& item : items) ordered.push_back(&item.partition->impl());
+  std::ranges::sort(ordered);
+  if (std::ranges::adjacent_find(ordered) != ordered.end()) {
+    return refuse_all({Errc::kInvalidArgument, "a partition may be there only once", {}});
+  }
+  // Always in the order of their addresses, so that two callers cannot wait for each other.
+  std::vector<std::unique_ptr<MutexLock>> locks;
+  for (PartitionLog* log : ordered) locks.push_back(std::make_unique<MutexLock>(log->append_mutex()));
+
+  std::vector<PartitionLog::Plan> plans(items.size());
+  std::vector<Result<Appended>> results;
+  bool refused = false;
+  bool from_reserve = !items.empty();
+  size_t bytes = 0;
+  for (size_t i = 0; i < items.size(); ++i) {
+    PartitionLog& log = items[i].partition->impl();
+    const Status prepared = log.prepare(items[i].batches, items[i].options, plans[i]);
+    if (prepared) {
+      results.emplace_back(plans[i].result);
+      const AppendOutcome outcome = plans[i].result.outcome;
+      refused |= outcome != AppendOutcome::kAppended && outcome != AppendOutcome::kDuplicate;
+      bytes += log.wal_bytes(plans[i]);
+      from_reserve &= items[i].options.from_reserve;
+    } else {
+      results.emplace_back(tl::unexpected(prepared.error()));
+      refused = true;
+    }
+  }
+  if (!refused && bytes > 0) {
+    if (const Status admitted = wal_.admit(bytes, from_reserve); !admitted) return refuse_all(admitted.error());
+    const Wal::Hold together(wal_);
+    for (size_t i = 0; i < items.size(); ++i) {
+      items[i].partition->impl().commit(plans[i]);
+      results[i] = plans[i].result;
+    }
+  }
+  if (!refused) return results;
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (!plans[i].batches.empty()) {
+      results[i] = fail(Errc::kCancelled, "another partition of the same append was refused");
+    }
+  }
+  return results;
+}
+
+void Store::Impl::set_fatal_callback(std::function<void(const Error&)> callback) {
+  MutexLock lock(background_mutex_);
+  fatal_callback_ = std::move(callback);
+}
+
+void Store::Impl::failed(const Error& error) {
+  std::function<void(const Error&)> callback;
+  {
+    MutexLock lock(background_mutex_);
+    callback = fatal_callback_;
+  }
+  if (callback) callback(error);
+}
+
+Store::Statistics Store::Impl::statistics() const {
+  return {.wal_syncs = wal_.syncs(), .wal_bytes = wal_.bytes_written(), .checkpoints = checkpoints_.load()};
+}
+
+Status Store::Impl::take_snapshots(const std::vector<std::shared_ptr<const Topic>>& topics, CheckpointContent& content,
+                                   std::vector<Taken>& taken) {
+  for (const auto& topic : topics) {
+    TopicSnapshot snapshot;
+    snapshot.number = topic->partitions.front()->impl().identity().topic_number;
+    snapshot.info = topic->info;
+    for (const auto& partition : topic->partitions) {
+      MILLRACE_ASSIGN_OR_RETURN(PartitionLog::Snapshot one, partition->impl().snapshot());
+      snapshot.partitions.push_back(one.content);
+      if (!one.unsynced.empty() || one.epochs_changed) taken.push_back({partition, std::move(one)});
+    }
+    content.topics.push_back(std::move(snapshot));
+  }
+  return {};
+}
+
+Status Store::Impl::sync_segments(const std::vector<Taken>& taken, bool& sync_failed) {
+  for (const Taken& one : taken) {
+    PartitionLog& log = one.partition->impl();
+    for (const auto& segment : one.snapshot.unsynced) {
+      bool failed_here = false;
+      const Status synced = segment->sync(failed_here);
+      // Its files may be on their way out.
+      if (synced || log.is_deleted()) continue;
+      sync_failed |= failed_here;
+      return synced;
+    }
+    if (one.snapshot.epochs_changed && one.snapshot.content.has_directory) {
+      if (const Status written = log.write_epoch_file(one.snapshot.content); !written && !log.is_deleted())
+        return written;
+    }
+  }
+  const Status named = files_.sync_directory(path("topics"));
+  sync_failed |= !named;
+  return named;
+}
+
+Status Store::Impl::checkpoint() {
+  MutexLock only(checkpoint_mutex_);
+  CheckpointContent content;
+  std::vector<std::shared_ptr<const Topic>> all;
+  {
+    // Everything before the position is in what follows; what comes after it is applied again, which changes nothing
+    // where it is there already.
+    MutexLock changes(changes_mutex_);
+    MILLRACE_ASSIGN_OR_RETURN(content.position, wal_.flush());
+    content.next_topic_number = next_topic_number_;
+    all = topics();
+  }
+  std::vector<Taken> taken;
+  bool sync_failed = false;
+  Status done = take_snapshots(all, content, taken);
+  if (done) done = sync_segments(taken, sync_failed);
+  if (sync_failed) wal_.fail_for_good(done.error());
+  // What a snapshot has seen must be durable in the write-ahead log too, or an append to several partitions could come
+  // back in one of them only.
+  if (done) done = wal_.flush().map([](uint64_t) {});
+  if (done) done = write_checkpoint(files_, path("checkpoint"), content);
+  if (!done) {
+    for (const Taken& one : taken) one.partition->impl().put_back(one.snapshot);
+    return done;
+  }
+  checkpoints_.fetch_add(1, std::memory_order_relaxed);
+  {
+    MutexLock lock(background_mutex_);
+    checkpoint_position_ = content.position;
+    dirty_since_.reset();
+    if (wal_end_ > content.position) dirty_since_ = clock_.mono_now();
+  }
+  return wal_.recycle(content.position);
+}
+
+void Store::Impl::wal_synced(uint64_t end_position) {
+  MutexLock lock(background_mutex_);
+  wal_end_ = end_position;
+  const bool first = !dirty_since_;
+  if (first) dirty_since_ = clock_.mono_now();
+  if (first || wal_end_ - checkpoint_position_ >= options_.checkpoint_bytes) background_wake_.notify_one();
+}
+
+void Store::Impl::run_background() {
+  using std::chrono::microseconds;
+  while (true) {
+    bool make_spare = false;
+    bool take_checkpoint = false;
+    std::vector<std::string> removals;
+    {
+      MutexLock lock(background_mutex_);
+      while (true) {
+        if (stopping_) return;
+        make_spare = std::exchange(spare_wanted_, false);
+        removals.swap(removals_);
+        std::optional<MonoTime> due;
+        if (dirty_since_) {
+          const bool enough = wal_end_ - checkpoint_position_ >= options_.checkpoint_bytes;
+          due = enough ? *dirty_since_ : *dirty_since_ + options_.checkpoint_interval;
+          if (not_before_) due = std::max(*due, *not_before_);
+        }
+        const MonoTime now = clock_.mono_now();
+        take_checkpoint = due && *due <= now;
+        if (make_spare || take_checkpoint || !removals.empty()) break;
+        if (due) {
+          background_wake_.wait_for(background_mutex_, std::chrono::ceil<microseconds>(*due - now));
+        } else {
+          background_wake_.wait(background_mutex_);
+        }
+      }
+    }
+    if (make_spare) {
+      if (const Status made = wal_.prepare_spare(); !made) log_warning("log", "{}", made.error().message);
+    }
+    for (const std::string& leaving : removals) {
+      if (const Status gone = files_.remove_all(leaving); !gone) log_warning("log", "{}", gone.error().message);
+    }
+    if (!take_checkpoint) continue;
+    const Status taken = checkpoint();
+    if (!taken) log_warning("log", "the checkpoint failed: {}", taken.error().message);
+    MutexLock lock(background_mutex_);
+    not_before_.reset();
+    if (!taken) not_before_ = clock_.mono_now() + kCheckpointRetry;
+  }
+}
+
+}  // namespace millrace::log

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "env/file_system.h"
+#include "log/internal/checkpoint_file.h"
+#include "log/internal/partition_log.h"
+#include "log/internal/wal.h"
+#include "log/store.h"
+
+namespace millrace::log {
+
+// Locks, in the order in which they are taken: checkpoint_mutex_ (one checkpoint at a time, held over its I/O; nobody
+// else waits for it), changes_mutex_ (creating and deleting topics, one at a time, each durable before the next; a
+// checkpoint holds it while it notes which topics there are), then those of partitions, then of the write-ahead log.
+// topics_mutex_ and background_mutex_ are leaves.
+class Store::Impl {
+ public:
+  Impl(const StoreOptions& options, env::FileSystem& files, const Clock& clock);
+  ~Impl();
+
+  Status open(Random& random);
+  Status close();
+
+  const Uuid& cluster_id() const { return cluster_id_; }
+  bool recovered_from_crash() const { return recovered_from_crash_; }
+  Wal& wal() { return wal_; }
+
+  Result<std::shared_ptr<const Topic>> create_topic(const TopicInfo& info);
+  Status delete_topic(const std::string& name);
+  std::vector<std::shared_ptr<const Topic>> topics() const;
+  std::shared_ptr<const Topic> find_topic(std::string_view name) const;
+  std::shared_ptr<const Topic> find_topic(const Uuid& id) const;
+
+  std::vector<Result<Appended>> append_all(std::span<const Item> items);
+  void set_fatal_callback(std::function<void(const Error&)> callback);
+  Status checkpoint();
+  Statistics statistics() const;
+
+ private:
+  // A topic as recovery finds it.
+  struct Recovered {
+    TopicInfo info;
+    std::vector<PartitionSnapshot> partitions;  // empty: made after the checkpoint
+  };
+  using RecoveredTopics = std::map<uint32_t, Recovered>;
+
+  // recovery.cc
+  Status open_folder(Random& random, bool& is_new);
+  Status make_folder(Random& random);
+  Status recover();
+  Result<RecoveredTopics> recover_topics(const CheckpointContent& checkpoint);
+  Status remove_leftovers();
+
+  std::string path(std::string_view name) const { return env::join_path(options_.dir, name); }
+  std::shared_ptr<Topic> make_topic(uint32_t number, const TopicInfo& info);
+  void publish_topic(const std::shared_ptr<const Topic>& topic) EXCLUDES(topics_mutex_);
+
+  struct Taken {
+    std::shared_ptr<Partition> partition;
+    PartitionLog::Snapshot snapshot;
+  };
+  Status take_snapshots(const std::vector<std::shared_ptr<const Topic>>& topics, CheckpointContent& content,
+                        std::vector<Taken>& taken);
+  Status sync_segments(const std::vector<Taken>& taken, bool& sync_failed);
+
+  void run_background();
+  void wal_synced(uint64_t end_position);
+  void failed(const Error& error);
+
+  const StoreOptions options_;
+  env::FileSystem& files_;
+  const Clock& clock_;
+  std::unique_ptr<env::FileLock> lock_;
+  Uuid cluster_id_;
+  bool recovered_from_crash_ = false;
+  Wal wal_;
+  const std::shared_ptr<PartitionLog::Shared> shared_;
+
+  Mutex checkpoint_mutex_;
+  Mutex changes_mutex_;
+  uint32_t next_topic_number_ GUARDED_BY(changes_mutex_) = 1;
+
+  mutable Mutex topics_mutex_;
+  std::map<std::string, std::shared_ptr<const Topic>, std::less<>> by_name_ GUARDED_BY(topics_mutex_);
+  std::map<Uuid, std::shared_ptr<const Topic>> by_id_ GUARDED_BY(topics_mutex_);
+
+  Mutex background_mutex_;
+  CondVar background_wake_;
+  bool stopping_ GUARDED_BY(background_mutex_) = false;
+  bool closed_ GUARDED_BY(background_mutex_) = false;
+  bool spare_wanted_ GUARDED_BY(background_mutex_) = false;
+  std::optional<MonoTime> dirty_since_ GUARDED_BY(background_mutex_);  // the first sync after the last checkpoint
+  std::optional<MonoTime> not_before_ GUARDED_BY(background_mutex_);   // after a checkpoint that failed
+  uint64_t wal_end_ GUARDED_BY(background_mutex_) = 0;
+  uint64_t checkpoint_position_ GUARDED_BY(background_mutex_) = 0;
+  std::vector<std::string> removals_ GUARDED_BY(background_mutex_);
+  std::function<void(const Error&)> fatal_callback_ GUARDED_BY(background_mutex_);
+  std::atomic<uint64_t> checkpoints_{0};
+  std::thread background_;
+};
+
+}  // namespace millrace::log

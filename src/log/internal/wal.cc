@@ -1,0 +1,435 @@
+#include "log/internal/wal.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+#include "base/check.h"
+#include "base/logging.h"
+
+namespace millrace::log {
+
+namespace {
+
+constexpr size_t kKeptBufferBytes = 1u << 20;  // larger group buffers are given back when there is nothing to write
+constexpr size_t kSparesMax = 8;
+constexpr std::string_view kSparePrefix = "spare-";
+constexpr std::chrono::milliseconds kFullDiskRetry{250};
+constexpr std::array<std::byte, kWalBlockBytes> kZeros{};
+
+}  // namespace
+
+void Wal::Group::clear() {
+  frame.resize(kFrameHeaderBytes);
+  entries = 0;
+  targets.clear();
+}
+
+Wal::Wal(Options options, env::FileSystem& files, Events events)
+    : options_(std::move(options)), files_(files), events_(std::move(events)) {
+  MutexLock lock(mutex_);
+  filling_.clear();
+}
+
+Wal::~Wal() { stop(); }
+
+Status Wal::start(uint64_t position) {
+  MILLRACE_CHECK(position % kWalBlockBytes == 0);
+  position_ = position;
+  {
+    MutexLock lock(mutex_);
+    durable_position_ = position;
+  }
+  MILLRACE_RETURN_IF_ERROR(remove_old_spares());
+  const Status opened = switch_file(0);
+  if (!opened && opened.error().code != Errc::kOutOfSpace) return opened;
+  thread_ = std::thread([this] { run(); });
+  return {};
+}
+
+Status Wal::remove_old_spares() {
+  MILLRACE_ASSIGN_OR_RETURN(const auto entries, files_.list(options_.directory));
+  for (const auto& entry : entries) {
+    if (!entry.name.starts_with(kSparePrefix)) continue;
+    // Whether an earlier process had finished it is not known.
+    MILLRACE_RETURN_IF_ERROR(files_.remove(env::join_path(options_.directory, entry.name)));
+  }
+  return {};
+}
+
+void Wal::refuse() {
+  MutexLock lock(mutex_);
+  refusing_ = true;
+  room_.notify_all();
+}
+
+void Wal::stop() {
+  {
+    MutexLock lock(mutex_);
+    refusing_ = true;
+    stopping_ = true;
+    wake_.notify_one();
+    room_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+  std::vector<Waiting> left;
+  {
+    MutexLock lock(mutex_);
+    ended_ = true;
+    left.swap(waiting_);
+    durable_changed_.notify_all();
+  }
+  for (Waiting& waiting : left) waiting.callback(fail(Errc::kUnavailable, "the log is closed"));
+}
+
+Status Wal::refusal() const {
+  if (failure_) {
+    return fail(Errc::kUnavailable, fmt::format("the log takes no more records after a failure: {}", failure_->message),
+                "check the disk, then restart");
+  }
+  if (refusing_) return fail(Errc::kUnavailable, "the log is closed");
+  return {};
+}
+
+Status Wal::admit(size_t bytes, bool from_reserve) {
+  if (bytes > kAppendBytesMax + (1u << 20)) {
+    return fail(Errc::kTooLarge, fmt::format("{} bytes are more than one append may have", bytes));
+  }
+  bool ask_for_spare = false;
+  {
+    MutexLock lock(mutex_);
+    while (true) {
+      MILLRACE_RETURN_IF_ERROR(refusal());
+      const uint64_t pending = filling_.frame.size() + admitted_bytes_ + bytes;
+      const uint64_t reserve = from_reserve ? 0 : options_.reserve_bytes;
+      if (disk_full_ && spares_.empty() && padded_frame_bytes(pending) + reserve > file_room_) {
+        ask_for_spare = !spare_wanted_;
+        spare_wanted_ = true;
+        break;
+      }
+      const bool first = filling_.entries == 0 && admitted_bytes_ == 0;
+      if (first || pending <= options_.buffer_bytes) {
+        admitted_bytes_ += bytes;
+        return {};
+      }
+      room_.wait(mutex_);
+    }
+  }
+  if (ask_for_spare && events_.wants_spare) events_.wants_spare();
+  return fail(Errc::kOutOfSpace, fmt::format("{}: no space left for the write-ahead log", options_.directory),
+              "free space on this disk");
+}
+
+WalPosition Wal::append(const WalEntry& entry, WalParticipant* participant, Offset end) {
+  MutexLock lock(mutex_);
+  const size_t bytes = encoded_size(entry);
+  MILLRACE_CHECK(admitted_bytes_ >= bytes, "an append was not admitted");
+  admitted_bytes_ -= bytes;
+  encode_entry(entry, filling_.frame);
+  ++filling_.entries;
+  if (participant != nullptr) {
+    if (participant->group_ == filling_number_) {
+      filling_.targets[participant->slot_].end = end;
+    } else {
+      participant->group_ = filling_number_;
+      participant->slot_ = filling_.targets.size();
+      filling_.targets.push_back({participant, participant->handle(), end});
+    }
+  }
+  if (sleeping_ && holds_ == 0) wake_.notify_one();
+  return WalPosition{filling_number_};
+}
+
+Wal::Hold::Hold(Wal& wal) : wal_(wal) {
+  MutexLock lock(wal_.mutex_);
+  ++wal_.holds_;
+}
+
+Wal::Hold::~Hold() {
+  MutexLock lock(wal_.mutex_);
+  if (--wal_.holds_ == 0) wal_.wake_.notify_one();
+}
+
+void Wal::when_durable(WalPosition position, Store::DurableCallback callback) {
+  Status known;
+  {
+    MutexLock lock(mutex_);
+    if (position.value() > durable_number_) {
+      if (!failure_ && !ended_) {
+        waiting_.push_back({position, std::move(callback)});
+        return;
+      }
+      known = refusal();
+    }
+  }
+  callback(known);
+}
+
+Status Wal::wait_durable(WalPosition position) {
+  MutexLock lock(mutex_);
+  while (position.value() > durable_number_) {
+    if (failure_ || ended_) return refusal();
+    durable_changed_.wait(mutex_);
+  }
+  return {};
+}
+
+void Wal::set_observer(Store::AdvanceObserver observer) {
+  MutexLock lock(observer_mutex_);
+  observer_ = observer ? std::make_shared<const Store::AdvanceObserver>(std::move(observer)) : nullptr;
+  while (observer_running_) observer_idle_.wait(observer_mutex_);
+}
+
+Result<uint64_t> Wal::flush() {
+  WalPosition last;
+  {
+    MutexLock lock(mutex_);
+    last = WalPosition{filling_.entries > 0 ? filling_number_ : filling_number_ - 1};
+  }
+  MILLRACE_RETURN_IF_ERROR(wait_durable(last));
+  MutexLock lock(mutex_);
+  return durable_position_;
+}
+
+void Wal::run() {
+  Group writing;
+  writing.clear();
+  while (true) {
+    uint64_t number = 0;
+    {
+      MutexLock lock(mutex_);
+      // What was admitted is still to be appended, even at the end.
+      while ((filling_.entries == 0 || holds_ > 0) && !failure_ &&
+             !(stopping_ && holds_ == 0 && admitted_bytes_ == 0)) {
+        if (filling_.entries == 0 && writing.frame.capacity() > kKeptBufferBytes) {
+          writing.frame.resize(kFrameHeaderBytes);
+          writing.frame.shrink_to_fit();
+        }
+        sleeping_ = true;
+        wake_.wait(mutex_);
+        sleeping_ = false;
+      }
+      if (failure_ || filling_.entries == 0) return;
+      std::swap(filling_, writing);
+      number = filling_number_++;
+      file_room_ -= std::min(file_room_, padded_frame_bytes(writing.frame.size()));
+      room_.notify_all();
+    }
+    if (const Status wrote = write_group(writing); !wrote) {
+      if (wrote.error().code != Errc::kCancelled) fail_for_good(wrote.error());
+      return;
+    }
+    publish(writing, number);
+    writing.clear();
+  }
+}
+
+Status Wal::write_group(Group& group) {
+  const uint64_t bytes = padded_frame_bytes(group.frame.size());
+  while (true) {
+    Status wrote;
+    if (file_ == nullptr || position_ + bytes > file_start_ + file_size_) wrote = switch_file(bytes);
+    if (wrote) {
+      seal_frame(group.frame, position_, group.entries);
+      const std::array<ByteView, 2> pieces{group.frame, ByteView(kZeros).first(bytes - group.frame.size())};
+      wrote = file_->write_at(position_ - file_start_, pieces);
+    }
+    if (wrote) break;
+    if (wrote.error().code != Errc::kOutOfSpace) return wrote;
+    // Accepted before the disk was known to be full: keep it and try until there is room. Appends are refused
+    // meanwhile.
+    MutexLock lock(mutex_);
+    disk_full_ = true;
+    if (stopping_) {
+      failure_ = wrote.error();
+      durable_changed_.notify_all();
+      return fail(Errc::kCancelled, "stopped while the disk is full");
+    }
+    wake_.wait_for(mutex_, kFullDiskRetry);
+  }
+  MILLRACE_RETURN_IF_ERROR(file_->sync_data());
+  position_ += bytes;
+  syncs_.fetch_add(1, std::memory_order_relaxed);
+  bytes_written_.fetch_add(bytes, std::memory_order_relaxed);
+  return {};
+}
+
+Status Wal::switch_file(uint64_t bytes_needed) {
+  const std::string path = env::join_path(options_.directory, wal_file_name(position_));
+  std::string spare;
+  {
+    MutexLock lock(mutex_);
+    if (bytes_needed <= options_.file_bytes && !spares_.empty()) {
+      spare = spares_.back();
+      spares_.pop_back();
+    }
+  }
+  const uint64_t size = std::max(options_.file_bytes, bytes_needed);
+  file_.reset();
+  if (!spare.empty()) {
+    MILLRACE_RETURN_IF_ERROR(files_.rename(spare, path));
+    MILLRACE_ASSIGN_OR_RETURN(file_, files_.open(path, env::OpenMode::kReadWrite));
+  } else {
+    auto made = make_file(path, size, false);
+    if (!made) {
+      if (made.error().code == Errc::kOutOfSpace) {
+        MutexLock lock(mutex_);
+        disk_full_ = true;
+        file_room_ = 0;
+      }
+      return tl::unexpected(std::move(made).error());
+    }
+    file_ = std::move(*made);
+  }
+  MILLRACE_RETURN_IF_ERROR(files_.sync_directory(options_.directory));
+  file_start_ = position_;
+  file_size_ = size;
+  MutexLock lock(mutex_);
+  file_room_ = size - bytes_needed;
+  if (spare.empty()) disk_full_ = false;
+  return {};
+}
+
+void Wal::publish(Group& group, uint64_t number) {
+  std::vector<std::shared_ptr<Partition>> advanced;
+  advanced.reserve(group.targets.size());
+  for (Target& target : group.targets) {
+    target.participant->advance(target.end);
+    if (target.partition != nullptr) advanced.push_back(target.partition);
+  }
+  std::shared_ptr<const Store::AdvanceObserver> observer;
+  {
+    MutexLock lock(observer_mutex_);
+    observer = observer_;
+    observer_running_ = observer != nullptr;
+  }
+  if (observer != nullptr) {
+    if (!advanced.empty()) (*observer)(advanced);
+    MutexLock lock(observer_mutex_);
+    observer_running_ = false;
+    observer_idle_.notify_all();
+  }
+  std::vector<Waiting> done;
+  bool ask_for_spare = false;
+  {
+    MutexLock lock(mutex_);
+    durable_number_ = number;
+    durable_position_ = position_;
+    file_room_ = file_start_ + file_size_ - position_;
+    // Early enough that it is ready when it is needed, and not for a handful of records.
+    if (spares_.empty() && !spare_wanted_ && file_room_ < file_size_ / 4 * 3) {
+      spare_wanted_ = true;
+      ask_for_spare = true;
+    }
+    done = take_waiting(number);
+    durable_changed_.notify_all();
+  }
+  for (Waiting& waiting : done) waiting.callback({});
+  if (ask_for_spare && events_.wants_spare) events_.wants_spare();
+  if (events_.synced) events_.synced(position_);
+}
+
+std::vector<Wal::Waiting> Wal::take_waiting(uint64_t durable) {
+  std::vector<Waiting> done;
+  std::vector<Waiting> rest;
+  for (Waiting& waiting : waiting_) {
+    (waiting.position.value() <= durable ? done : rest).push_back(std::move(waiting));
+  }
+  waiting_.swap(rest);
+  return done;
+}
+
+void Wal::fail_for_good(const Error& error) {
+  std::vector<Waiting> left;
+  {
+    MutexLock lock(mutex_);
+    if (failure_) return;
+    failure_ = error;
+    left.swap(waiting_);
+    wake_.notify_one();
+    room_.notify_all();
+    durable_changed_.notify_all();
+  }
+  log_error("log", "the log has failed: {}", error.message);
+  for (Waiting& waiting : left) {
+    waiting.callback(fail(Errc::kUnavailable, fmt::format("the log has failed: {}", error.message)));
+  }
+  if (events_.failed) events_.failed(error);
+}
+
+Result<std::unique_ptr<env::File>> Wal::make_file(const std::string& path, uint64_t bytes, bool zero_fill) {
+  MILLRACE_ASSIGN_OR_RETURN(auto file, files_.open(path, env::OpenMode::kCreateNew));
+  Status made = file->allocate(0, bytes);
+  // Reserved blocks become written ones at their first write, which a sync has to record: twice the time. Zeros are
+  // written ahead, where nobody waits.
+  static constexpr size_t kPieceBytes = 256 * 1024;
+  const Bytes zeros(zero_fill ? kPieceBytes : 0);
+  for (uint64_t at = 0; made && zero_fill && at < bytes; at += kPieceBytes) {
+    made = file->write_at(at, ByteView(zeros).first(std::min<uint64_t>(kPieceBytes, bytes - at)));
+  }
+  if (made && zero_fill) made = file->sync_data();
+  if (!made) {
+    file.reset();
+    static_cast<void>(files_.remove(path));
+    return tl::unexpected(std::move(made).error());
+  }
+  return file;
+}
+
+Status Wal::prepare_spare() {
+  std::string path;
+  {
+    MutexLock lock(mutex_);
+    if (failure_ || !spares_.empty()) {
+      spare_wanted_ = false;
+      return {};
+    }
+    path = env::join_path(options_.directory, fmt::format("{}{}", kSparePrefix, ++spares_made_));
+  }
+  const auto made = make_file(path, options_.file_bytes, true);
+  MutexLock lock(mutex_);
+  spare_wanted_ = false;
+  if (!made) {
+    if (made.error().code == Errc::kOutOfSpace) disk_full_ = true;
+    return tl::unexpected(made.error());
+  }
+  spares_.push_back(path);
+  disk_full_ = false;
+  wake_.notify_one();
+  return {};
+}
+
+Status Wal::recycle(uint64_t position) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto all, list_wal_files(files_, options_.directory));
+  for (auto it = all.begin(); it != all.end(); ++it) {
+    const auto next = std::next(it);
+    // A file ends where the next one begins; the current one, the last, stays.
+    if (next == all.end() || next->first > position) break;
+    uint64_t size = 0;
+    {
+      MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.open(it->second, env::OpenMode::kRead));
+      MILLRACE_ASSIGN_OR_RETURN(size, file->size());
+    }
+    std::string spare;
+    {
+      MutexLock lock(mutex_);
+      if (size == options_.file_bytes && spares_.size() < kSparesMax) {
+        spare = env::join_path(options_.directory, fmt::format("{}{}", kSparePrefix, ++spares_made_));
+      }
+    }
+    if (spare.empty()) {
+      MILLRACE_RETURN_IF_ERROR(files_.remove(it->second));
+      continue;
+    }
+    MILLRACE_RETURN_IF_ERROR(files_.rename(it->second, spare));
+    MutexLock lock(mutex_);
+    spares_.push_back(spare);
+    disk_full_ = false;
+    wake_.notify_one();
+  }
+  return {};
+}
+
+}  // namespace millrace::log

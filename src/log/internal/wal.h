@@ -1,0 +1,176 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/result.h"
+#include "env/file_system.h"
+#include "log/internal/wal_format.h"
+#include "log/store.h"
+
+namespace millrace::log {
+
+// One who appends to the write-ahead log and is told how far it is durable: a partition.
+class WalParticipant {
+ public:
+  virtual ~WalParticipant() = default;
+  // On the log's thread, before observers and callbacks. Must not take a lock that is held around Wal calls.
+  virtual void advance(Offset durable_end) = 0;
+  virtual std::shared_ptr<Partition> handle() = 0;
+
+ private:
+  friend class Wal;
+  // Where this participant stands in the group that is filling; guarded by the Wal's mutex.
+  uint64_t group_ = 0;
+  size_t slot_ = 0;
+};
+
+// Writes the write-ahead log. Appends collect in memory in a group; its thread writes and syncs one group while the
+// next one fills: the next sync starts when the last ends. Thread-safe.
+//
+// An append has two steps. admit() may wait or refuse, append() cannot: so a caller changes its own state between them
+// and never has to take that back.
+class Wal {
+ public:
+  struct Options {
+    std::string directory;
+    uint64_t file_bytes = 0;
+    uint64_t buffer_bytes = 0;
+    // Of the last file's room, kept for those who may use it when the disk is full.
+    uint64_t reserve_bytes = 1u << 20;
+  };
+  // On the log's thread, no lock held.
+  struct Events {
+    std::function<void()> wants_spare;                  // call prepare_spare() soon, on another thread
+    std::function<void(uint64_t end_position)> synced;  // after each group
+    std::function<void(const Error&)> failed;           // once
+  };
+
+  Wal(Options options, env::FileSystem& files, Events events);
+  ~Wal();
+  Wal(const Wal&) = delete;
+  Wal& operator=(const Wal&) = delete;
+
+  // Begin at `position`, a multiple of kWalBlockBytes, in a new file; files before are for recycle(). Once. A full disk
+  // is no error: appends are refused until there is room.
+  Status start(uint64_t position);
+  // Admit nothing more.
+  void refuse();
+  // Write what was appended, run its callbacks, end the thread. Nothing is admitted from now on.
+  void stop();
+
+  // Room for entries of `bytes` together. Waits while the buffer is full. kOutOfSpace, kUnavailable.
+  Status admit(size_t bytes, bool from_reserve);
+  // The same entries: each admitted byte is appended exactly once. The participant's end is told to it when durable.
+  WalPosition append(const WalEntry& entry, WalParticipant* participant, Offset end);
+
+  // While one exists, appends go into the same group: all durable, or none. Take it after admit().
+  class Hold {
+   public:
+    explicit Hold(Wal& wal);
+    ~Hold();
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+   private:
+    Wal& wal_;
+  };
+
+  void when_durable(WalPosition position, Store::DurableCallback callback);
+  Status wait_durable(WalPosition position);
+  void set_observer(Store::AdvanceObserver observer);
+
+  // Wait until everything appended so far is durable; the position of the end of what is.
+  Result<uint64_t> flush();
+
+  // Make the next file ahead of time. kOutOfSpace is noted, and asked for again as soon as somebody appends.
+  Status prepare_spare();
+  // Keep the files that end at or before `position` for reuse, or remove them.
+  Status recycle(uint64_t position);
+
+  // End in failure, as after a failed sync.
+  void fail_for_good(const Error& error);
+
+  uint64_t syncs() const { return syncs_.load(std::memory_order_relaxed); }
+  uint64_t bytes_written() const { return bytes_written_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Target {
+    WalParticipant* participant;
+    std::shared_ptr<Partition> partition;  // keeps the participant alive
+    Offset end;
+  };
+  struct Group {
+    Bytes frame;  // begins with room for the header
+    uint32_t entries = 0;
+    std::vector<Target> targets;
+    void clear();
+  };
+  struct Waiting {
+    WalPosition position;
+    Store::DurableCallback callback;
+  };
+
+  void run();
+  // These three belong to the thread.
+  Status write_group(Group& group);
+  Status switch_file(uint64_t bytes_needed);
+  void publish(Group& group, uint64_t number);
+
+  Status remove_old_spares();
+  Result<std::unique_ptr<env::File>> make_file(const std::string& path, uint64_t bytes, bool zero_fill);
+  std::vector<Waiting> take_waiting(uint64_t durable) REQUIRES(mutex_);
+  Status refusal() const REQUIRES(mutex_);
+
+  const Options options_;
+  env::FileSystem& files_;
+  const Events events_;
+
+  Mutex mutex_;
+  CondVar wake_;  // the thread: there is something to write, or to stop for
+  CondVar room_;  // appenders: the buffer has room again
+  CondVar durable_changed_;
+  Group filling_ GUARDED_BY(mutex_);
+  uint64_t filling_number_ GUARDED_BY(mutex_) = 1;
+  uint64_t durable_number_ GUARDED_BY(mutex_) = 0;
+  uint64_t durable_position_ GUARDED_BY(mutex_) = 0;
+  size_t admitted_bytes_ GUARDED_BY(mutex_) = 0;  // admitted and not yet appended
+  int holds_ GUARDED_BY(mutex_) = 0;
+  bool sleeping_ GUARDED_BY(mutex_) = false;
+  bool refusing_ GUARDED_BY(mutex_) = false;
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  bool ended_ GUARDED_BY(mutex_) = false;
+  std::optional<Error> failure_ GUARDED_BY(mutex_);
+  std::vector<Waiting> waiting_ GUARDED_BY(mutex_);
+  std::vector<std::string> spares_ GUARDED_BY(mutex_);  // paths of files of file_bytes, ready to be renamed
+  uint64_t spares_made_ GUARDED_BY(mutex_) = 0;
+  bool spare_wanted_ GUARDED_BY(mutex_) = false;
+  bool disk_full_ GUARDED_BY(mutex_) = false;
+  uint64_t file_room_ GUARDED_BY(mutex_) =
+      0;  // left in the current file, the room of the group being written taken off
+
+  Mutex observer_mutex_;
+  CondVar observer_idle_;
+  std::shared_ptr<const Store::AdvanceObserver> observer_ GUARDED_BY(observer_mutex_);
+  bool observer_running_ GUARDED_BY(observer_mutex_) = false;
+
+  // The thread's own.
+  std::unique_ptr<env::File> file_;
+  uint64_t file_start_ = 0;
+  uint64_t file_size_ = 0;
+  uint64_t position_ = 0;
+
+  std::atomic<uint64_t> syncs_{0};
+  std::atomic<uint64_t> bytes_written_{0};
+  std::thread thread_;
+};
+
+}  // namespace millrace::log

@@ -1,0 +1,249 @@
+#include "log/internal/wal_format.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/byte_reader.h"
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/text.h"
+
+namespace millrace::log {
+
+namespace {
+
+constexpr uint32_t kFrameMagic = 0x4d525731;  // "MRW1"
+constexpr size_t kChecksummedAt = 8;
+constexpr std::string_view kFileSuffix = ".wal";
+
+struct FrameHeader {
+  uint32_t checksum = 0;
+  uint32_t length = 0;
+  uint32_t entries = 0;
+};
+
+// The header of the frame at `position`, or nullopt if no frame of that position begins here.
+std::optional<FrameHeader> parse_header(ByteView bytes, uint64_t position) {
+  ByteReader reader(bytes);
+  FrameHeader header;
+  if (reader.fixed<uint32_t>() != kFrameMagic) return std::nullopt;
+  header.checksum = reader.fixed<uint32_t>().value_or(0);
+  // A recycled file still holds frames of its earlier life: they carry other positions.
+  if (reader.fixed<uint64_t>() != position) return std::nullopt;
+  header.length = reader.fixed<uint32_t>().value_or(0);
+  header.entries = reader.fixed<uint32_t>().value_or(0);
+  return header;
+}
+
+// One file of the log.
+class WalFile {
+ public:
+  static Result<WalFile> open(env::FileSystem& files, std::string path, uint64_t start) {
+    MILLRACE_ASSIGN_OR_RETURN(auto file, files.open(path, env::OpenMode::kRead));
+    MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
+    return WalFile(std::move(file), start, size);
+  }
+
+  uint64_t start() const { return start_; }
+  uint64_t end() const { return start_ + size_; }
+  const std::string& path() const { return file_->path(); }
+
+  // The whole frame at `position` into `frame`: false if there is none.
+  Result<bool> read_frame(uint64_t position, Bytes& frame, uint32_t& entries) const {
+    frame.resize(kFrameHeaderBytes);
+    if (position + kFrameHeaderBytes > end()) return false;
+    MILLRACE_ASSIGN_OR_RETURN(const size_t got, file_->read_at(position - start_, frame));
+    if (got < frame.size()) return false;
+    const auto header = parse_header(frame, position);
+    if (!header || header->length > end() - position - kFrameHeaderBytes) return false;
+    frame.resize(kFrameHeaderBytes + header->length);
+    MILLRACE_ASSIGN_OR_RETURN(const size_t all, file_->read_at(position - start_, frame));
+    if (all < frame.size()) return false;
+    if (crc32c(ByteView(frame).subspan(kChecksummedAt)) != header->checksum) return false;
+    entries = header->entries;
+    return true;
+  }
+
+  // Whether any whole frame begins after `position`.
+  Result<bool> has_frame_after(uint64_t position) const {
+    Bytes frame;
+    uint32_t entries = 0;
+    for (uint64_t next = padded_frame_bytes(position + 1); next < end(); next += kWalBlockBytes) {
+      MILLRACE_ASSIGN_OR_RETURN(const bool found, read_frame(next, frame, entries));
+      if (found) return true;
+    }
+    return false;
+  }
+
+ private:
+  WalFile(std::unique_ptr<env::File> file, uint64_t start, uint64_t size)
+      : file_(std::move(file)), start_(start), size_(size) {}
+
+  std::unique_ptr<env::File> file_;
+  uint64_t start_;
+  uint64_t size_;
+};
+
+tl::unexpected<Error> damaged(const WalFile& file, uint64_t position) {
+  return fail(Errc::kCorruption,
+              fmt::format("{} is damaged at byte {}: a durable part of the write-ahead log cannot be read", file.path(),
+                          position - file.start()),
+              "restore the data folder from a copy; starting without this file would lose acknowledged records");
+}
+
+}  // namespace
+
+size_t encoded_size(const WalEntry& entry) {
+  switch (entry.type) {
+    case WalEntryType::kBatches:
+      return 13 + entry.body.size();
+    case WalEntryType::kCreateTopic:
+      return 9 + entry.body.size();
+    case WalEntryType::kDeleteTopic:
+      return 5;
+  }
+  return 0;
+}
+
+void encode_entry(const WalEntry& entry, Bytes& out) {
+  ByteWriter writer(out);
+  writer.fixed(static_cast<uint8_t>(entry.type));
+  writer.fixed(entry.topic);
+  if (entry.type == WalEntryType::kDeleteTopic) return;
+  if (entry.type == WalEntryType::kBatches) writer.fixed(entry.partition);
+  writer.fixed(static_cast<uint32_t>(entry.body.size()));
+  writer.bytes(entry.body);
+}
+
+Status decode_entries(ByteView payload, uint32_t entries, const std::function<Status(const WalEntry&)>& visit) {
+  ByteReader reader(payload);
+  for (uint32_t i = 0; i < entries; ++i) {
+    MILLRACE_ASSIGN_OR_RETURN(const auto type, reader.fixed<uint8_t>());
+    WalEntry entry;
+    MILLRACE_ASSIGN_OR_RETURN(entry.topic, reader.fixed<uint32_t>());
+    if (type < 1 || type > 3) return fail(Errc::kUnsupported, fmt::format("entry type {} is unknown", type));
+    entry.type = static_cast<WalEntryType>(type);
+    if (entry.type == WalEntryType::kBatches) {
+      MILLRACE_ASSIGN_OR_RETURN(entry.partition, reader.fixed<int32_t>());
+    }
+    if (entry.type != WalEntryType::kDeleteTopic) {
+      MILLRACE_ASSIGN_OR_RETURN(const auto size, reader.fixed<uint32_t>());
+      MILLRACE_ASSIGN_OR_RETURN(entry.body, reader.bytes(size));
+    }
+    MILLRACE_RETURN_IF_ERROR(visit(entry));
+  }
+  if (reader.remaining() > 0) return fail(Errc::kCorruption, "a frame is longer than its entries");
+  return {};
+}
+
+void seal_frame(Bytes& frame, uint64_t position, uint32_t entries) {
+  MILLRACE_CHECK(frame.size() >= kFrameHeaderBytes);
+  ByteWriter writer(frame);
+  writer.patch(0, kFrameMagic);
+  writer.patch(8, position);
+  writer.patch(16, static_cast<uint32_t>(frame.size() - kFrameHeaderBytes));
+  writer.patch(20, entries);
+  writer.patch(24, uint64_t{0});
+  writer.patch(4, crc32c(ByteView(frame).subspan(kChecksummedAt)));
+}
+
+uint64_t padded_frame_bytes(uint64_t frame_bytes) {
+  return (frame_bytes + kWalBlockBytes - 1) / kWalBlockBytes * kWalBlockBytes;
+}
+
+std::string wal_file_name(uint64_t position) { return fmt::format("{:020}{}", position, kFileSuffix); }
+
+void encode_topic(const TopicInfo& info, Bytes& out) {
+  ByteWriter writer(out);
+  const auto text = [&](std::string_view value) {
+    writer.uvarint(value.size());
+    writer.text(value);
+  };
+  text(info.name);
+  writer.text({reinterpret_cast<const char*>(info.id.bytes.data()), info.id.bytes.size()});
+  writer.fixed(info.partitions);
+  writer.uvarint(info.config.size());
+  for (const auto& [key, value] : info.config) {
+    text(key);
+    text(value);
+  }
+}
+
+Result<TopicInfo> decode_topic(ByteView bytes) {
+  ByteReader reader(bytes);
+  const auto text = [&]() -> Result<std::string> {
+    MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, reader.uvarint());
+    MILLRACE_ASSIGN_OR_RETURN(const std::string_view value, reader.text(size));
+    return std::string(value);
+  };
+  TopicInfo info;
+  MILLRACE_ASSIGN_OR_RETURN(info.name, text());
+  MILLRACE_ASSIGN_OR_RETURN(const ByteView id, reader.bytes(info.id.bytes.size()));
+  std::memcpy(info.id.bytes.data(), id.data(), id.size());
+  MILLRACE_ASSIGN_OR_RETURN(info.partitions, reader.fixed<int32_t>());
+  if (info.partitions < 1 || info.partitions > kPartitionsMax) {
+    return fail(Errc::kCorruption, fmt::format("a topic of {} partitions", info.partitions));
+  }
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t entries, reader.uvarint());
+  for (uint64_t i = 0; i < entries; ++i) {
+    MILLRACE_ASSIGN_OR_RETURN(std::string key, text());
+    MILLRACE_ASSIGN_OR_RETURN(info.config[std::move(key)], text());
+  }
+  if (reader.remaining() > 0) return fail(Errc::kCorruption, "bytes after a topic's configuration");
+  return info;
+}
+
+Result<std::map<uint64_t, std::string>> list_wal_files(env::FileSystem& files, const std::string& directory) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto entries, files.list(directory));
+  std::map<uint64_t, std::string> found;
+  for (const auto& entry : entries) {
+    std::string_view name = entry.name;
+    if (!name.ends_with(kFileSuffix)) continue;
+    name.remove_suffix(kFileSuffix.size());
+    const auto start = parse_int64(name);
+    if (start && *start >= 0 && wal_file_name(static_cast<uint64_t>(*start)) == entry.name) {
+      found.emplace(static_cast<uint64_t>(*start), env::join_path(directory, entry.name));
+    }
+  }
+  return found;
+}
+
+Result<uint64_t> read_wal(env::FileSystem& files, const std::string& directory, uint64_t from,
+                          const std::function<Status(const WalEntry&)>& visit) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto all, list_wal_files(files, directory));
+  auto it = all.upper_bound(from);
+  if (it == all.begin()) {
+    return fail(Errc::kCorruption, fmt::format("{} has no file that holds position {}", directory, from),
+                "restore the data folder from a copy; starting without it would lose acknowledged records");
+  }
+  --it;
+  uint64_t position = from;
+  Bytes frame;
+  for (; it != all.end(); ++it) {
+    MILLRACE_ASSIGN_OR_RETURN(const WalFile file, WalFile::open(files, it->second, it->first));
+    while (true) {
+      uint32_t entries = 0;
+      MILLRACE_ASSIGN_OR_RETURN(const bool found, file.read_frame(position, frame, entries));
+      if (!found) break;
+      auto outcome = decode_entries(ByteView(frame).subspan(kFrameHeaderBytes), entries, visit);
+      if (!outcome) {
+        Error error = std::move(outcome).error();
+        error.message = fmt::format("{} at byte {}: {}", file.path(), position - file.start(), error.message);
+        return tl::unexpected(std::move(error));
+      }
+      position += padded_frame_bytes(frame.size());
+    }
+    // The next file begins where this one's frames end; only behind the last one may something be torn.
+    const auto next = std::next(it);
+    if (next != all.end()) {
+      if (next->first != position) return damaged(file, position);
+      continue;
+    }
+    MILLRACE_ASSIGN_OR_RETURN(const bool more, file.has_frame_after(position));
+    if (more) return damaged(file, position);
+  }
+  return position;
+}
+
+}  // namespace millrace::log

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "base/byte_writer.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "env/file_system.h"
+#include "log/store.h"
+
+namespace millrace::log {
+
+// The write-ahead log's bytes; docs/formats/wal.md has the same with reasons. All numbers in network byte order.
+//
+// Files "wal/<first position, 20 digits>.wal" hold frames. A frame is one group commit, all of it or nothing, begins at
+// a multiple of kWalBlockBytes and is padded with zeros to the next:
+//
+//    0 magic u32 "MRW1"    8 position u64         20 entries u32      32 entries
+//    4 checksum u32        16 length u32 (32..)   24 reserved u64
+//
+// The checksum (CRC-32C) covers everything from byte 8 to the last entry. An entry is a type u8 and
+//   kBatches      topic u32, partition i32, size u32, record batches with their offsets
+//   kCreateTopic  topic u32, size u32, topic as in encode_topic()
+//   kDeleteTopic  topic u32
+// where `topic` is a number that the store gives each topic once and never again.
+inline constexpr uint64_t kWalBlockBytes = 4096;
+inline constexpr size_t kFrameHeaderBytes = 32;
+
+enum class WalEntryType : uint8_t { kBatches = 1, kCreateTopic = 2, kDeleteTopic = 3 };
+
+struct WalEntry {
+  WalEntryType type = WalEntryType::kBatches;
+  uint32_t topic = 0;
+  int32_t partition = 0;
+  ByteView body;  // batches, or an encoded topic
+};
+
+// What `entry` takes in a frame.
+size_t encoded_size(const WalEntry& entry);
+void encode_entry(const WalEntry& entry, Bytes& out);
+// Every entry of a frame's payload, in order. Stops at the first error, of `visit` or kCorruption.
+Status decode_entries(ByteView payload, uint32_t entries, const std::function<Status(const WalEntry&)>& visit);
+
+// Fill in the header of a frame whose payload stands behind kFrameHeaderBytes of room.
+void seal_frame(Bytes& frame, uint64_t position, uint32_t entries);
+
+uint64_t padded_frame_bytes(uint64_t frame_bytes);
+std::string wal_file_name(uint64_t position);
+
+void encode_topic(const TopicInfo& info, Bytes& out);
+Result<TopicInfo> decode_topic(ByteView bytes);
+
+// Call `visit` with each entry from `from` on, to the end of what was durable, which is returned: where the last whole
+// frame ends. A torn frame at the very end is ignored. kCorruption names file and byte of damage before that: a frame
+// that is not whole though a later one is there, or a missing file. kUnsupported: an entry of a later version.
+Result<uint64_t> read_wal(env::FileSystem& files, const std::string& directory, uint64_t from,
+                          const std::function<Status(const WalEntry&)>& visit);
+
+// The write-ahead log's files by first position.
+Result<std::map<uint64_t, std::string>> list_wal_files(env::FileSystem& files, const std::string& directory);
+
+}  // namespace millrace::log

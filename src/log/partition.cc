@@ -1,0 +1,34 @@
+#include "log/partition.h"
+
+#include "log/internal/partition_log.h"
+
+namespace millrace::log {
+
+Partition::Partition(std::unique_ptr<PartitionLog> log) : log_(std::move(log)) {}
+Partition::~Partition() = default;
+
+const std::string& Partition::topic() const { return log_->identity().topic; }
+const Uuid& Partition::topic_id() const { return log_->identity().topic_id; }
+PartitionId Partition::id() const { return log_->identity().partition; }
+
+Result<Appended> Partition::append(std::span<std::byte> batches, const AppendOptions& options) {
+  return log_->append(batches, options);
+}
+Result<ReadInfo> Partition::read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out) const {
+  return log_->read(from, bytes_max, at_least_one, out);
+}
+Result<std::optional<TimestampedOffset>> Partition::offset_for_time(int64_t timestamp_ms) const {
+  return log_->offset_for_time(timestamp_ms);
+}
+Result<std::optional<TimestampedOffset>> Partition::offset_of_max_timestamp() const {
+  return log_->offset_of_max_timestamp();
+}
+
+Offset Partition::log_start_offset() const { return log_->log_start_offset(); }
+Offset Partition::high_watermark() const { return log_->high_watermark(); }
+Offset Partition::log_end_offset() const { return log_->log_end_offset(); }
+uint64_t Partition::size_bytes() const { return log_->size_bytes(); }
+LeaderEpoch Partition::leader_epoch() const { return log_->leader_epoch(); }
+EpochEnd Partition::epoch_end_offset(LeaderEpoch epoch) const { return log_->epoch_end_offset(epoch); }
+
+}  // namespace millrace::log

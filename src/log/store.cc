@@ -1,0 +1,40 @@
+#include "log/store.h"
+
+#include "log/internal/store_impl.h"
+
+namespace millrace::log {
+
+Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Store::~Store() = default;
+
+Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options, env::FileSystem& files, const Clock& clock,
+                                           Random& random) {
+  auto impl = std::make_unique<Impl>(options, files, clock);
+  MILLRACE_RETURN_IF_ERROR(impl->open(random));
+  return std::unique_ptr<Store>(new Store(std::move(impl)));
+}
+
+Status Store::close() { return impl_->close(); }
+const Uuid& Store::cluster_id() const { return impl_->cluster_id(); }
+bool Store::recovered_from_crash() const { return impl_->recovered_from_crash(); }
+
+Result<std::shared_ptr<const Topic>> Store::create_topic(const TopicInfo& info) { return impl_->create_topic(info); }
+Status Store::delete_topic(const std::string& name) { return impl_->delete_topic(name); }
+std::vector<std::shared_ptr<const Topic>> Store::topics() const { return impl_->topics(); }
+std::shared_ptr<const Topic> Store::find_topic(std::string_view name) const { return impl_->find_topic(name); }
+std::shared_ptr<const Topic> Store::find_topic(const Uuid& id) const { return impl_->find_topic(id); }
+
+std::vector<Result<Appended>> Store::append_all(std::span<const Item> items) { return impl_->append_all(items); }
+void Store::when_durable(WalPosition position, DurableCallback callback) {
+  impl_->wal().when_durable(position, std::move(callback));
+}
+Status Store::wait_durable(WalPosition position) { return impl_->wal().wait_durable(position); }
+void Store::set_advance_observer(AdvanceObserver observer) { impl_->wal().set_observer(std::move(observer)); }
+void Store::set_fatal_callback(std::function<void(const Error&)> callback) {
+  impl_->set_fatal_callback(std::move(callback));
+}
+
+Status Store::checkpoint() { return impl_->checkpoint(); }
+Store::Statistics Store::statistics() const { return impl_->statistics(); }
+
+}  // namespace millrace::log
