@@ -1,0 +1,57 @@
+"""A member of a consumer group, as a process of its own, so that it can be killed.
+
+group_member.py CLIENT BOOTSTRAP GROUP TOPIC SESSION_TIMEOUT_MS [INSTANCE_ID]
+
+Prints one JSON object a line: {"assigned": [partitions]} at each change, {"record": [partition, offset, value]} for each record.
+"""
+
+import json
+import sys
+
+import confluent_kafka
+from kafka import ConsumerRebalanceListener, KafkaConsumer
+
+
+def say(what):
+    print(json.dumps(what), flush=True)
+
+
+class Listener(ConsumerRebalanceListener):
+    def on_partitions_revoked(self, revoked):
+        say({"assigned": []})
+
+    def on_partitions_assigned(self, assigned):
+        say({"assigned": sorted(partition.partition for partition in assigned)})
+
+
+def run_kafka_python(bootstrap, group, topic, session_timeout_ms, instance_id):
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=group, group_instance_id=instance_id,
+                             auto_offset_reset="earliest", session_timeout_ms=session_timeout_ms,
+                             heartbeat_interval_ms=session_timeout_ms // 6, auto_commit_interval_ms=500)
+    consumer.subscribe([topic], listener=Listener())
+    for record in consumer:
+        say({"record": [record.partition, record.offset, record.value.decode()]})
+
+
+def run_confluent_kafka(bootstrap, group, topic, session_timeout_ms, instance_id):
+    config = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
+              "session.timeout.ms": session_timeout_ms, "heartbeat.interval.ms": session_timeout_ms // 6,
+              "auto.commit.interval.ms": 500}
+    if instance_id:
+        config["group.instance.id"] = instance_id
+    consumer = confluent_kafka.Consumer(config)
+
+    def assigned(_, partitions):
+        say({"assigned": sorted(partition.partition for partition in partitions)})
+
+    consumer.subscribe([topic], on_assign=assigned, on_revoke=lambda *_: say({"assigned": []}))
+    while True:
+        message = consumer.poll(0.2)
+        if message is not None and message.error() is None:
+            say({"record": [message.partition(), message.offset(), message.value().decode()]})
+
+
+if __name__ == "__main__":
+    client, bootstrap, group, topic, session_timeout_ms, *rest = sys.argv[1:]
+    run = run_kafka_python if client == "kafka-python" else run_confluent_kafka
+    run(bootstrap, group, topic, int(session_timeout_ms), rest[0] if rest else None)

@@ -1,0 +1,249 @@
+"""Bytes that are no Kafka, clients that stall: nobody else may notice."""
+
+import random
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from both import consume, produce
+from conftest import make_topic
+
+API_VERSIONS = 18
+
+
+class Healthy:
+    """A producer and a consumer of the same topic, connected before the trouble starts."""
+
+    def __init__(self, bootstrap):
+        self.topic = make_topic(bootstrap)
+        self.producer = KafkaProducer(bootstrap_servers=bootstrap)
+        self.consumer = KafkaConsumer(bootstrap_servers=bootstrap)
+        self.consumer.assign([TopicPartition(self.topic, 0)])
+        self.consumer.seek(TopicPartition(self.topic, 0), 0)
+        self.sent = 0
+
+    def round_trip(self):
+        """One record there and back, in seconds."""
+        started = time.monotonic()
+        self.sent += 1
+        self.producer.send(self.topic, b"%d" % self.sent).get(timeout=10)
+        assert int(next(self.consumer).value) == self.sent
+        return time.monotonic() - started
+
+    def close(self):
+        self.producer.close()
+        self.consumer.close()
+
+
+@pytest.fixture
+def healthy(broker):
+    pair = Healthy(broker.bootstrap)
+    pair.round_trip()
+    yield pair
+    assert pair.round_trip() < 5
+    assert broker.is_running()
+    pair.close()
+
+
+def connect(broker):
+    return socket.create_connection(("127.0.0.1", broker.port), timeout=10)
+
+
+def frame(api_key, version, body=b"", correlation_id=7, client_id=b"raw"):
+    head = struct.pack(">hhih", api_key, version, correlation_id, len(client_id)) + client_id
+    return struct.pack(">i", len(head + body)) + head + body
+
+
+def receive(connection):
+    """One response frame, or None where the server closes the connection."""
+
+    def exactly(count):
+        data = b""
+        while len(data) < count:
+            more = connection.recv(count - len(data))
+            if not more:
+                return None
+            data += more
+        return data
+
+    try:
+        size = exactly(4)
+        return size and exactly(struct.unpack(">i", size)[0])
+    except ConnectionResetError:
+        return None
+
+
+def ends(connection):
+    """The server closes the connection without an answer."""
+    return receive(connection) is None
+
+
+@pytest.mark.parametrize("size", [-1, -2**31, 0, 1, 7, 2**31 - 1, 200 << 20])
+def test_impossible_frame_sizes_end_their_connection_only(broker, healthy, size):
+    with connect(broker) as connection:
+        connection.sendall(struct.pack(">i", size) + b"\x00" * 7)
+        assert ends(connection)
+
+
+def test_http_to_the_kafka_port_is_turned_away(broker, healthy):
+    with connect(broker) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert ends(connection)
+
+
+def test_an_unknown_api_ends_its_connection_only(broker, healthy):
+    with connect(broker) as connection:
+        connection.sendall(frame(999, 0))
+        assert ends(connection)
+
+
+def test_an_unknown_version_of_api_versions_is_told_the_known_ones(broker, healthy):
+    with connect(broker) as connection:
+        connection.sendall(frame(API_VERSIONS, 999, b"\x00" * 20))
+        answer = receive(connection)
+        correlation_id, error = struct.unpack(">ih", answer[:6])
+        assert (correlation_id, error) == (7, 35)
+        count = struct.unpack(">i", answer[6:10])[0]
+        ranges = {}
+        for i in range(count):
+            key, lowest, highest = struct.unpack(">hhh", answer[10 + 6 * i : 16 + 6 * i])
+            ranges[key] = (lowest, highest)
+        assert ranges[API_VERSIONS][0] == 0 and ranges[API_VERSIONS][1] >= 3
+        # The connection goes on with a version that is known.
+        connection.sendall(frame(API_VERSIONS, 0, correlation_id=8))
+        assert struct.unpack(">ih", receive(connection)[:6]) == (8, 0)
+
+
+def test_an_array_that_claims_two_billion_elements_is_not_believed(broker, healthy):
+    with connect(broker) as connection:
+        connection.sendall(frame(3, 1, struct.pack(">i", 2**31 - 1)))  # Metadata
+        assert ends(connection)
+
+
+def test_a_frame_that_never_ends_holds_up_nobody(broker, healthy):
+    stalled = [connect(broker) for _ in range(50)]
+    for connection in stalled:
+        connection.sendall(struct.pack(">i", 1000) + b"\x00\x03\x00")
+    assert max(healthy.round_trip() for _ in range(10)) < 2
+    for connection in stalled:
+        connection.close()
+
+
+def test_random_bytes_in_well_formed_frames_are_survived(broker, healthy):
+    chance = random.Random(20240607)
+    for round_number in range(400):
+        api_key, version = chance.randrange(0, 70), chance.randrange(0, 14)
+        body = chance.randbytes(chance.randrange(0, 200))
+        try:
+            with connect(broker) as connection:
+                connection.sendall(frame(api_key, version, body))
+                connection.shutdown(socket.SHUT_WR)
+                connection.settimeout(0.05)
+                try:
+                    connection.recv(4096)
+                except TimeoutError:
+                    pass
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+        if round_number % 100 == 99:
+            assert healthy.round_trip() < 5
+
+
+def test_random_bytes_without_frames_are_survived(broker, healthy):
+    chance = random.Random(7)
+    for _ in range(200):
+        try:
+            with connect(broker) as connection:
+                connection.sendall(chance.randbytes(chance.randrange(1, 3000)))
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+
+
+def test_mutilated_produce_requests_are_survived(broker, healthy, topic):
+    """As a broken network card would mutilate them."""
+    request = produce_request(broker, topic)
+    chance = random.Random(99)
+    for _ in range(300):
+        mutilated = bytearray(request)
+        for _ in range(chance.randrange(1, 5)):
+            mutilated[chance.randrange(8, len(mutilated))] = chance.randrange(256)
+        with connect(broker) as connection:
+            connection.sendall(mutilated)
+            connection.settimeout(0.2)
+            try:
+                connection.recv(4096)
+            except (TimeoutError, ConnectionResetError):
+                pass
+    values = [value for _, _, value in consume("kafka-python", broker.bootstrap, topic, 1)]
+    assert set(values) <= {b"a value of some length"}, "a batch with a wrong checksum is never stored"
+
+
+def produce_request(broker, topic):
+    """A produce request around a batch that a real client made."""
+    produce("kafka-python", broker.bootstrap, topic, [(b"key", b"a value of some length")], **{"enable.idempotence": False})
+    batch = fetched_batch(broker, topic)
+    name = topic.encode()
+    body = struct.pack(">hhi", -1, -1, 5000)  # transactional id, acks, timeout
+    body += struct.pack(">ih", 1, len(name)) + name + struct.pack(">iii", 1, 0, len(batch)) + batch
+    return frame(0, 7, body)
+
+
+def fetched_batch(broker, topic):
+    """The first batch of a topic as it is stored."""
+    name = topic.encode()
+    body = struct.pack(">iiiib", -1, 1000, 1, 1 << 20, 0)
+    body += struct.pack(">ih", 1, len(name)) + name + struct.pack(">iiqi", 1, 0, 0, 1 << 20)
+    with connect(broker) as connection:
+        connection.sendall(frame(1, 4, body))
+        answer = receive(connection)
+    # correlation id, throttle time, one topic, its name, one partition: number, error, high watermark, last stable
+    # offset, no aborted transactions, the size of the records.
+    position = 4 + 4 + 4 + 2 + len(name) + 4
+    partition, error, _, _, aborted, size = struct.unpack(">ihqqii", answer[position : position + 30])
+    assert (partition, error) == (0, 0) and aborted in (0, -1)
+    return answer[position + 30 : position + 30 + size]
+
+
+def test_a_client_that_stops_reading_holds_up_nobody(broker, healthy):
+    topic = make_topic(broker.bootstrap)
+    produce("confluent-kafka", broker.bootstrap, topic, [(None, b"x" * 100_000)] * 100)
+    script = (
+        "import sys, time\n"
+        "from kafka import KafkaConsumer\n"
+        "consumer = KafkaConsumer(sys.argv[2], bootstrap_servers=sys.argv[1], auto_offset_reset='earliest')\n"
+        "next(consumer)\n"
+        "print('reading', flush=True)\n"
+        "for record in consumer: time.sleep(0.001)\n")
+    sleeper = subprocess.Popen([sys.executable, "-c", script, broker.bootstrap, topic], stdout=subprocess.PIPE)
+    try:
+        ready, _, _ = select.select([sleeper.stdout], [], [], 30)
+        assert ready
+        sleeper.send_signal(signal.SIGSTOP)
+        assert max(healthy.round_trip() for _ in range(20)) < 2
+    finally:
+        sleeper.send_signal(signal.SIGKILL)
+        sleeper.wait()
+
+
+def test_pipelined_requests_are_answered_in_their_order(broker, healthy):
+    with connect(broker) as connection:
+        connection.sendall(b"".join(frame(API_VERSIONS, 0, correlation_id=i) for i in range(200)))
+        for i in range(200):
+            assert struct.unpack(">i", receive(connection)[:4])[0] == i
+
+
+def test_hundreds_of_connections_come_and_go(broker, healthy):
+    for _ in range(5):
+        crowd = [connect(broker) for _ in range(100)]
+        for connection in crowd:
+            connection.sendall(frame(API_VERSIONS, 0))
+        assert all(receive(connection) for connection in crowd)
+        for connection in crowd:
+            connection.close()
