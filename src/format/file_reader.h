@@ -44,6 +44,8 @@ class FileReader {
 
   // The header's names; empty for files without one.
   virtual const std::vector<std::string>& header() const = 0;
+  // What separates the fields of a csv file: as the options say, but a tab for .tsv.
+  virtual char delimiter() const = 0;
   // The line at which the last record began, from 1.
   virtual uint64_t line() const = 0;
   // Bytes of the file consumed so far and in all (compressed bytes where it is compressed): for progress bars.
@@ -52,7 +54,7 @@ class FileReader {
 };
 
 // Feeds a file to a source: its records as values in the source's format.
-//   jsonl -> json: the line as it is           csv -> csv:  the fields in the order of the declared columns
+//   jsonl -> json: the line as it is           csv -> csv:  the fields in the order of the declared columns, by comma
 //   text  -> raw, text: the line               csv -> json: an object; what a column declares as number or boolean is
 //                                              written bare when it reads as one (else as text, so that the decoder
 //                                              rejects it with its reason), an empty field as null; undeclared columns
@@ -71,27 +73,31 @@ class SourceFile {
   // a declared column (with the nearest name).
   static Result<std::unique_ptr<SourceFile>> open(Options options);
 
-  // Replaces `value` by the next record's value; false at the end.
+  ~SourceFile();
+
+  // Replaces `value` by the next record's value; false at the end. A row that cannot be taken apart is handed on as it
+  // is: the decoder rejects it with the reason.
   Result<bool> next(std::string& value);
 
   const FileReader& reader() const { return *reader_; }
 
  private:
-  SourceFile() = default;
-  void append_json(std::span<const std::string_view> fields, std::string& value) const;
-
+  struct Splitter;
   struct Member {
     std::string prefix;  // "name":
     columns::Type type;
-    bool bare = false;
+    bool bare = false;  // written without quotes where it is a number
   };
+
+  SourceFile();
+  Status match_header();
+  void append_json(std::string& value) const;
 
   Options options_;
   std::unique_ptr<FileReader> reader_;
   std::vector<Member> members_;  // csv -> json: one a column of the header
   std::vector<size_t> order_;    // csv -> csv: declared column -> column of the header
-  std::vector<std::string_view> fields_;
-  std::string scratch_;
+  std::unique_ptr<Splitter> splitter_;
 };
 
 }  // namespace millrace::format

@@ -208,8 +208,7 @@ std::string with_casts(duckdb_prepared_statement statement, std::string_view sql
     api().destroy_logical_type(&type);
     const char* name = api().prepared_statement_column_name(statement, i);
     needed |= !mapping.cast.empty();
-    // Integers beyond 64 bits keep all their digits as text.
-    const std::string cast = mapping.cast == "BIGINT" ? "VARCHAR" : mapping.cast;
+    const std::string& cast = mapping.cast;
     list += cast.empty() ? fmt::format("{}#{}", i == 0 ? "" : ", ", i + 1)
                          : fmt::format("{}CAST(#{} AS {})", i == 0 ? "" : ", ", i + 1, cast);
     list += " AS " + quote_identifier(name == nullptr ? "" : name);

@@ -53,14 +53,15 @@ TEST_F(DatabaseTest, IsThePinnedVersion) { EXPECT_EQ(*Database::library_version(
 
 TEST_F(DatabaseTest, QueriesReturnOurTypes) {
   auto stream = connection_->query(
-      "SELECT 1 AS a, 1.50::DECIMAL(4,2) AS b, DATE '2026-01-02' AS c, [1, 2] AS d, 2::HUGEINT ** 100 AS e, "
-      "170141183460469231731687303715884105727::HUGEINT AS f, 'x' AS a");
+      "SELECT 1 AS a, 1.50::DECIMAL(4,2) AS b, DATE '2026-01-02' AS c, [1, 2] AS d, sum(3) AS e, 'x' AS a");
   ASSERT_TRUE(stream.has_value()) << stream.error().message;
-  EXPECT_THAT(stream->schema()->names(), ElementsAre("a", "b", "c", "d", "e", "f", "a_1"));
-  EXPECT_THAT(stream->sql_types()[2], "DATE");
-  EXPECT_THAT(all("SELECT 1, 1.50::DECIMAL(4,2), DATE '2026-01-02', [1, 2], "
-                  "170141183460469231731687303715884105727::HUGEINT, NULL, INTERVAL 3 DAY -- ends in a comment"),
-              ElementsAre("1|1.50|2026-01-02T00:00:00Z|[1, 2]|170141183460469231731687303715884105727||3 days"));
+  EXPECT_THAT(stream->schema()->names(), ElementsAre("a", "b", "c", "d", "e", "a_1"));
+  EXPECT_EQ(stream->schema()->field(4).type, columns::kBigint);
+  EXPECT_EQ(stream->sql_types()[2], "DATE");
+  EXPECT_THAT(all("SELECT 1, 1.50::DECIMAL(4,2), DATE '2026-01-02', [1, 2], NULL, INTERVAL 3 DAY -- ends in a comment"),
+              ElementsAre("1|1.50|2026-01-02T00:00:00Z|[1, 2]||3 days"));
+  // What 64 bits cannot hold fails, rather than being something else.
+  EXPECT_THAT(all("SELECT 170141183460469231731687303715884105727::HUGEINT"), ElementsAre(HasSubstr("INT64")));
 }
 
 TEST_F(DatabaseTest, LongResultsStreamInOrder) {
@@ -103,7 +104,7 @@ TEST_F(DatabaseTest, AppendedRowsAreThereWithParametersAndTransactions) {
   ASSERT_TRUE(connection_->execute("ROLLBACK"));
   EXPECT_THAT(all("SELECT count(*) FROM t"), ElementsAre("0"));
   ASSERT_TRUE(connection_->append("t", batch));
-  EXPECT_THAT(all("SELECT count(*), count(name), sum(n), sum(d) FROM t"), ElementsAre("5000|2500|12497500|249750.0"));
+  EXPECT_THAT(all("SELECT count(*), count(name), sum(n), sum(d) FROM t"), ElementsAre("5000|2500|12497500|249750"));
   EXPECT_THAT(all("SELECT name, d FROM t WHERE n = $1", {"4999"}),
               ElementsAre("a name that is long enough, 4999|99.9"));
   EXPECT_EQ(*connection_->execute("DELETE FROM t WHERE n < 10"), 10u);
