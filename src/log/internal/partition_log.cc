@@ -75,7 +75,7 @@ Status PartitionLog::restore(const PartitionSnapshot& snapshot) {
 
   MutexLock append_lock(append_mutex_);
   ByteReader producers(snapshot.producers);
-  MILLRACE_RETURN_IF_ERROR(producers_.decode(producers));
+  if (!snapshot.producers.empty()) MILLRACE_RETURN_IF_ERROR(producers_.decode(producers));
   has_directory_ = snapshot.has_directory;
   for (const auto& segment : opened) {
     if (segment->needs_sync()) unsynced_.push_back(segment);

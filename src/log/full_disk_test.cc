@@ -1,0 +1,123 @@
+#include <gtest/gtest.h>
+
+#include "log/internal/log_testing.h"
+
+namespace millrace::log {
+namespace {
+
+using Strings = std::vector<std::string>;
+
+class FullDiskTest : public testing::Test, protected TestStore {
+ protected:
+  void SetUp() override {
+    // Room for 64 syncs in a file, of which the last 16 are the reserve.
+    options.wal_file_bytes = 256u << 10;
+    ASSERT_EQ(error_of(open()), "");
+    make_topic("t");
+  }
+  static constexpr uint64_t kPlenty = 1ull << 40;
+  uint64_t used() {
+    files.set_capacity(kPlenty);
+    return kPlenty - files.free_bytes("/data").value();
+  }
+  // Append until the disk is full; everything that was accepted becomes durable.
+  void fill(const AppendOptions& append_options = {}) {
+    for (int i = 0; i < 10'000; ++i) {
+      const std::string value = "v" + std::to_string(expected_.size()) + std::string(400, '.');
+      Bytes batch = make_batch({.values = {value}});
+      const auto appended = partition("t")->append(batch, append_options);
+      if (!appended) {
+        EXPECT_EQ(appended.error().code, Errc::kOutOfSpace) << appended.error().message;
+        return;
+      }
+      ASSERT_EQ(error_of(store->wait_durable(appended->position)), "");
+      expected_.push_back(value + "@" + std::to_string(expected_.size()));
+    }
+    FAIL() << "the disk never filled up";
+  }
+
+  Strings expected_;
+};
+
+TEST_F(FullDiskTest, AppendsAreRefusedReadsGoOnAndRoomIsEnoughToGoOn) {
+  files.set_capacity(used() + 20'000);
+  fill();
+  ASSERT_GT(expected_.size(), 5U);
+  EXPECT_EQ(read_all(*partition("t")).value(), expected_);
+  Bytes batch = make_batch({.values = {"refused"}});
+  EXPECT_EQ(partition("t")->append(batch).error().code, Errc::kOutOfSpace);
+  EXPECT_EQ(partition("t")->log_end_offset(), Offset{static_cast<int64_t>(expected_.size())});
+
+  files.set_capacity(kPlenty);
+  // The first attempt may still find the log without its next file, and asks for it.
+  Result<Appended> again = partition("t")->append(batch);
+  while (!again) {
+    ASSERT_EQ(again.error().code, Errc::kOutOfSpace);
+    again = partition("t")->append(batch);
+  }
+  ASSERT_EQ(error_of(store->wait_durable(again->position)), "");
+  expected_.push_back("refused@" + std::to_string(expected_.size()));
+  EXPECT_EQ(read_all(*partition("t")).value(), expected_);
+  crash();
+  ASSERT_EQ(error_of(open()), "");
+  EXPECT_EQ(read_all(*partition("t")).value(), expected_);
+}
+
+TEST_F(FullDiskTest, InternalTopicsHaveAReserve) {
+  make_topic("internal");
+  files.set_capacity(used() + 20'000);
+  fill();
+  for (int i = 0; i < 5; ++i) {
+    Bytes batch = make_batch({.values = {"offset"}});
+    const auto appended = partition("internal")->append(batch, {.from_reserve = true});
+    ASSERT_EQ(error_of(appended), "");
+    ASSERT_EQ(error_of(store->wait_durable(appended->position)), "");
+  }
+  EXPECT_EQ(read_all(*partition("internal"))->size(), 5U);
+}
+
+TEST_F(FullDiskTest, DeletingATopicWorksAndFreesItsSpace) {
+  files.set_capacity(used() + 20'000);
+  fill();
+  const uint64_t before = files.free_bytes("/data").value();
+  ASSERT_EQ(error_of(store->delete_topic("t")), "");
+  ASSERT_EQ(error_of(store->close()), "");
+  ASSERT_EQ(error_of(open()), "");
+  ASSERT_EQ(error_of(store->close()), "");
+  EXPECT_GT(files.free_bytes("/data").value(), before);
+}
+
+TEST_F(FullDiskTest, AStartOnAFullDiskServesWhatIsThere) {
+  files.set_capacity(used() + 20'000);
+  fill();
+  crash(env::FaultFileSystem::Unsynced::kKept);
+  ASSERT_EQ(error_of(open()), "");
+  EXPECT_EQ(read_all(*partition("t")).value(), expected_);
+}
+
+TEST_F(FullDiskTest, AWriteThatFailsHalfwayIsNotSeen) {
+  options.tail_bytes = 0;
+  ASSERT_EQ(error_of(open()), "");
+  ASSERT_TRUE(append("t", {.values = {"a"}}));
+  files.fail_write(1, env::FaultFileSystem::Fault::kOutOfSpace);
+  Bytes batch = make_batch({.values = {"b"}});
+  EXPECT_EQ(partition("t")->append(batch).error().code, Errc::kOutOfSpace);
+  EXPECT_EQ(read_all(*partition("t")).value(), Strings{"a@0"});
+  EXPECT_EQ(append("t", {.values = {"c"}})->base_offset, Offset{1});
+  EXPECT_EQ(read_all(*partition("t")).value(), (Strings{"a@0", "c@1"}));
+}
+
+TEST_F(FullDiskTest, ACheckpointThatFindsNoRoomChangesNothing) {
+  ASSERT_TRUE(append("t", {.values = {"a"}}));
+  files.set_capacity(used());
+  EXPECT_EQ(store->checkpoint().error().code, Errc::kOutOfSpace);
+  files.set_capacity(kPlenty);
+  ASSERT_TRUE(append("t", {.values = {"b"}}));
+  EXPECT_EQ(error_of(store->checkpoint()), "");
+  crash();
+  ASSERT_EQ(error_of(open()), "");
+  EXPECT_EQ(read_all(*partition("t")).value(), (Strings{"a@0", "b@1"}));
+}
+
+}  // namespace
+}  // namespace millrace::log

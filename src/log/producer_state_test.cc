@@ -1,0 +1,102 @@
+#include "log/internal/producer_state.h"
+
+#include <gtest/gtest.h>
+
+#include "log/internal/log_testing.h"
+
+namespace millrace::log {
+namespace {
+
+class ProducerTest : public testing::Test, protected TestStore {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(error_of(open()), "");
+    make_topic("t");
+  }
+  Appended send(int16_t epoch, int32_t sequence, size_t records = 1, int64_t id = 7) {
+    return append("t", {.values = std::vector<std::string>(records, "v"),
+                        .options = {.producer_id = ProducerId{id},
+                                    .producer_epoch = ProducerEpoch{epoch},
+                                    .base_sequence = sequence}})
+        .value();
+  }
+};
+
+TEST_F(ProducerTest, SequencesMustFollowEachOther) {
+  EXPECT_EQ(send(0, 0, 3).base_offset, Offset{0});
+  EXPECT_EQ(send(0, 3).base_offset, Offset{3});
+  EXPECT_EQ(send(0, 5).outcome, AppendOutcome::kOutOfOrderSequence);
+  EXPECT_EQ(send(0, 2).outcome, AppendOutcome::kOutOfOrderSequence);
+  EXPECT_EQ(send(0, 4).outcome, AppendOutcome::kAppended);
+  EXPECT_EQ(partition("t")->log_end_offset(), Offset{5});
+}
+
+TEST_F(ProducerTest, ADuplicateOfTheLastFiveGetsItsOriginalOffsets) {
+  for (int32_t i = 0; i < 7; ++i) send(0, i * 2, 2);
+  for (int32_t i = 2; i < 7; ++i) {
+    const Appended again = send(0, i * 2, 2);
+    EXPECT_EQ(again.outcome, AppendOutcome::kDuplicate) << i;
+    EXPECT_EQ(again.base_offset, Offset{i * 2});
+    EXPECT_EQ(again.last_offset, Offset{i * 2 + 1});
+  }
+  EXPECT_EQ(send(0, 2, 2).outcome, AppendOutcome::kOutOfOrderSequence);
+  // The same first sequence, but not the same batch.
+  EXPECT_EQ(send(0, 12, 1).outcome, AppendOutcome::kOutOfOrderSequence);
+  EXPECT_EQ(partition("t")->log_end_offset(), Offset{14});
+}
+
+TEST_F(ProducerTest, ANewEpochBeginsAtZeroAndFencesTheOld) {
+  send(0, 0);
+  EXPECT_EQ(send(1, 1).outcome, AppendOutcome::kOutOfOrderSequence);
+  EXPECT_EQ(send(1, 0).outcome, AppendOutcome::kAppended);
+  EXPECT_EQ(send(0, 1).outcome, AppendOutcome::kInvalidProducerEpoch);
+  EXPECT_EQ(send(1, 1).outcome, AppendOutcome::kAppended);
+}
+
+TEST_F(ProducerTest, AnUnknownProducerMayBeginAnywhere) {
+  EXPECT_EQ(send(3, 17).outcome, AppendOutcome::kAppended);
+  EXPECT_EQ(send(3, 18).outcome, AppendOutcome::kAppended);
+  EXPECT_EQ(send(0, 5, 1, 8).outcome, AppendOutcome::kAppended);
+}
+
+TEST_F(ProducerTest, SequencesWrapAround) {
+  EXPECT_EQ(send(0, 2147483646, 2).outcome, AppendOutcome::kAppended);
+  EXPECT_EQ(send(0, 0, 2).outcome, AppendOutcome::kAppended);
+  EXPECT_EQ(send(0, 2).outcome, AppendOutcome::kAppended);
+}
+
+TEST_F(ProducerTest, StateSurvivesCrashesAndCheckpoints) {
+  send(2, 0, 2);
+  for (const bool checkpointed : {false, true, false}) {
+    if (checkpointed) ASSERT_EQ(error_of(store->checkpoint()), "");
+    crash();
+    ASSERT_EQ(error_of(open()), "");
+    EXPECT_EQ(send(2, 0, 2).outcome, AppendOutcome::kDuplicate);
+    EXPECT_EQ(send(2, 3).outcome, AppendOutcome::kOutOfOrderSequence);
+    EXPECT_EQ(send(1, 0).outcome, AppendOutcome::kInvalidProducerEpoch);
+  }
+  EXPECT_EQ(send(2, 2).outcome, AppendOutcome::kAppended);
+}
+
+TEST_F(ProducerTest, AProducerThatIsSilentForTooLongIsForgotten) {
+  send(0, 0);
+  clock.advance(std::chrono::hours(23));
+  ASSERT_EQ(error_of(store->checkpoint()), "");
+  EXPECT_EQ(send(0, 5).outcome, AppendOutcome::kOutOfOrderSequence);
+  clock.advance(std::chrono::hours(2));
+  ASSERT_EQ(error_of(store->checkpoint()), "");
+  EXPECT_EQ(send(0, 5).outcome, AppendOutcome::kAppended);
+}
+
+TEST_F(ProducerTest, ABatchWithAProducerMustBeAlone) {
+  const record::BatchOptions producer{
+      .producer_id = ProducerId{1}, .producer_epoch = ProducerEpoch{0}, .base_sequence = 0};
+  Bytes two = make_batch({.values = {"a"}, .options = producer});
+  const Bytes other = make_batch({.values = {"b"}});
+  two.insert(two.end(), other.begin(), other.end());
+  EXPECT_EQ(partition("t")->append(two).error().code, Errc::kInvalidArgument);
+  EXPECT_EQ(partition("t")->log_end_offset(), Offset{0});
+}
+
+}  // namespace
+}  // namespace millrace::log
