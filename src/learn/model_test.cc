@@ -268,6 +268,17 @@ TEST(Preprocessor, MergedFromPartsEqualsOneThatLearnedAll) {
   }
 }
 
+TEST(Preprocessor, MergedFromPartsInWhichAFeatureIsConstantFindsItConstant) {
+  const auto specs = std::array{FeatureSpec{"x", Scale::kStandard, false}};
+  Preprocessor merged(specs);
+  std::vector<Preprocessor> parts(3, Preprocessor(specs));
+  const double value = 0.003467;  // times its share and added up, it is not itself
+  for (size_t i = 0; i < 71; ++i) parts[i % 7 % 3].learn(&value);
+  merged.merge(std::array<const Preprocessor*, 3>{&parts[0], &parts[1], &parts[2]});
+  EXPECT_EQ(merged.means()[0], value);
+  EXPECT_EQ(merged.variances()[0], 0);
+}
+
 // The state of `model` after learning the rows that `part` gives it.
 std::vector<Model> learn_in_parts(const Model& model, const Stream& stream, size_t parts) {
   std::vector<Model> models(parts, model);

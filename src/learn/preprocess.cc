@@ -101,9 +101,11 @@ void Preprocessor::merge(std::span<const Preprocessor* const> parts) {
       if (total == 0) continue;
       const double a = count_[j] / total;
       const double b = part->count_[j] / total;
-      const double difference = mean_[j] - part->mean_[j];
+      const double difference = part->mean_[j] - mean_[j];
       variance_[j] = a * variance_[j] + b * part->variance_[j] + a * b * difference * difference;
-      mean_[j] = a * mean_[j] + b * part->mean_[j];
+      // A feature that is constant in all parts has a difference of exactly 0 and stays constant; a weighted sum of the
+      // means would round, and make a tiny variance of it.
+      mean_[j] += difference * b;
       count_[j] = total;
     }
   }

@@ -2,12 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cmath>
-#include <deque>
-#include <unordered_map>
 
 #include "learn/internal/delayed_labels.h"
 #include "learn/internal/test_data.h"
+#include "learn/internal/test_handbook.h"
 #include "learn/trainer.h"
 
 // Learners against published numbers and against ones computed once by independent code; where from:
@@ -130,80 +128,20 @@ TEST_F(Elec2, LastClassGivesThePublishedAccuracyAndBeatsLogisticRegression) {
   EXPECT_NEAR(trainer.metrics().total().accuracy, 0.8221, 5e-5);
 }
 
-// The partition that Java's producer gives a key: MurmurHash2 (Appleby 2008), seed 0x9747b28c, sign bit cleared.
-uint32_t murmur2_partition(std::string_view key, uint32_t partitions) {
-  constexpr uint32_t kM = 0x5bd1e995;
-  const auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(key[i])); };
-  auto hash = 0x9747b28cu ^ static_cast<uint32_t>(key.size());
-  size_t i = 0;
-  for (; i + 4 <= key.size(); i += 4) {
-    uint32_t word = (byte(i) | byte(i + 1) << 8 | byte(i + 2) << 16 | byte(i + 3) << 24) * kM;
-    word = (word ^ word >> 24) * kM;
-    hash = hash * kM ^ word;
-  }
-  const size_t rest = key.size() - i;
-  if (rest > 2) hash ^= byte(i + 2) << 16;
-  if (rest > 1) hash ^= byte(i + 1) << 8;
-  if (rest > 0) hash = (hash ^ byte(i)) * kM;
-  hash = (hash ^ hash >> 13) * kM;
-  return ((hash ^ hash >> 15) & 0x7fffffff) % partitions;
-}
-
-// Count, sum and mean of a customer's earlier amounts over 1, 7 and 30 days, in cents, so that sums are exact.
-class CustomerHistory {
- public:
-  void append_features(int64_t seconds, std::vector<double>& row) const {
-    for (const int64_t days : {1, 7, 30}) {
-      int64_t count = 0;
-      int64_t cents = 0;
-      for (auto event = events_.rbegin(); event != events_.rend() && event->first > seconds - days * 86400; ++event) {
-        ++count;
-        cents += event->second;
-      }
-      const double sum = static_cast<double>(cents) / 100.0;
-      row.insert(row.end(), {static_cast<double>(count), sum, count > 0 ? sum / static_cast<double>(count) : 0.0});
-    }
-  }
-  void add(int64_t seconds, double amount) {
-    events_.emplace_back(seconds, static_cast<int64_t>(amount * 100 + 0.5));
-    while (events_.front().first <= seconds - 30 * 86400) events_.pop_front();
-  }
-
- private:
-  std::deque<std::pair<int64_t, int64_t>> events_;
-};
-
 // The job that Kafka Streams, Flink and River were run on, all with this AUC; here without a broker or a pipeline.
 TEST(HandbookFraud, FourPartitionsOfScaledLogisticRegressionGiveTheAucOfOtherStreamProcessors) {
-  constexpr std::string_view kFile = "fraud/handbook_simulated/transactions_2018-06-15_08-14.csv.gz";
-  MILLRACE_REQUIRE_DATASET(kFile);
-  ModelSpec spec{"logistic_regression", {}, {}};
-  for (const char* name : {"amount", "n1", "s1", "a1", "n7", "s7", "a7", "n30", "s30", "a30"})
-    spec.features.push_back({name, Scale::kStandard, false});
-  std::vector<Trainer> trainers(4, Trainer::make(spec).value());
-  std::unordered_map<std::string, CustomerHistory> histories;
+  MILLRACE_REQUIRE_DATASET(internal::kHandbookFile);
+  const internal::HandbookRows handbook = internal::read_handbook();
+  std::vector<Trainer> trainers(4, Trainer::make(spec_of(handbook.data, "logistic_regression")).value());
   std::vector<Trainer> cuts;
-
-  const auto lines = internal::read_lines(dataset_path(kFile));
-  ASSERT_EQ(lines.size(), 584'472u);
-  for (size_t i = 1; i < lines.size(); ++i) {
-    const auto cells = split(lines[i], ',');
-    const double amount = parse_double(cells[4]).value();
-    if (amount <= 0) continue;
-    const int64_t seconds = parse_int64(cells[5]).value();
-    std::vector<double> row = {amount};
-    CustomerHistory& history = histories[std::string(cells[2])];
-    history.append_features(seconds, row);
-    history.add(seconds, amount);
-    const double label = cells[7] == "1" ? 1 : 0;
+  for (size_t i = 0; i < handbook.partitions.size(); ++i) {
     Prediction prediction;
-    trainers[murmur2_partition(cells[2], 4)].run(
-        {row.data(), 1, row.size()}, std::array{Op::predict(0), Op::learn(0, label)}, std::span(&prediction, 1), cuts);
+    trainers[handbook.partitions[i]].run(internal::one_row(handbook.data.features, i),
+                                         std::array{Op::predict(0), Op::learn(0, handbook.data.labels[i])},
+                                         std::span(&prediction, 1), cuts);
   }
-
-  std::vector<const Metrics*> parts;
-  for (const Trainer& trainer : trainers) parts.push_back(&trainer.metrics());
-  const MetricsReport report = Metrics::total(parts);
+  const MetricsReport report = Metrics::total(std::array<const Metrics*, 4>{
+      &trainers[0].metrics(), &trainers[1].metrics(), &trainers[2].metrics(), &trainers[3].metrics()});
   EXPECT_EQ(report.rows, 584'456u);
   EXPECT_EQ(report.auc_error, 0);
   EXPECT_NEAR(report.auc, 0.6617773304, 5e-11);

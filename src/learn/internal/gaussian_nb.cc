@@ -115,16 +115,17 @@ Status GaussianNaiveBayes::merge(std::span<const MergePart> parts, const Scaling
       const ClassState& from = learner.classes_[c];
       ClassState& into = classes_[c];
       if (from.rows == 0) continue;
-      const auto a = static_cast<double>(into.rows);
-      const auto b = static_cast<double>(from.rows);
+      const auto rows = static_cast<double>(from.rows);
+      const double share = rows / static_cast<double>(into.rows + from.rows);
       for (size_t j = 0; j < inputs_; ++j) {
         const double own = part.scaling.divisor[j];
         const double slope = std::isinf(own) || std::isinf(merged.divisor[j]) ? 0 : own / merged.divisor[j];
         const double offset = (part.scaling.shift[j] - merged.shift[j]) / merged.divisor[j];
         const double mean = slope * from.means[j] + offset;
         const double difference = mean - into.means[j];
-        into.deviations[j] += slope * slope * from.deviations[j] + difference * difference * a * b / (a + b);
-        into.means[j] += difference * b / (a + b);
+        into.deviations[j] += slope * slope * from.deviations[j] + difference * difference * rows * (1 - share);
+        // With a difference of exactly 0, the mean of a constant input stays exactly what it was.
+        into.means[j] += difference * share;
       }
       into.rows += from.rows;
     }

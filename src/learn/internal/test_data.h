@@ -34,6 +34,10 @@ inline std::vector<std::string> read_lines(const std::filesystem::path& path) {
   return lines;
 }
 
+inline MatrixView one_row(const FeatureMatrix& matrix, size_t row) {
+  return {matrix.row(row).data(), 1, matrix.features()};
+}
+
 struct LabelledRows {
   std::vector<std::string> names;
   FeatureMatrix features{0};
