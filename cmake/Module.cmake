@@ -1,13 +1,13 @@
-# millrace_module(<name> [USES <module>...] [LIBS <target>...] [PRIVATE_LIBS <target>...])
+# millrace_module(<name> [USES <module>...] [LIBS <target>...] [PRIVATE_LIBS <target>...] [TEST_LIBS <target>...])
 #
 # Makes the library millrace::<name> of src/<name>: every *.cc there and in internal/, but for what these endings set apart.
 #   x_test.cc   goes into the test program <name>_test (GoogleTest), run by ctest as unit.<name>
 #   x_bench.cc  becomes the program <name>_x_bench (Google Benchmark), built on demand by `make bench`
 #   x_fuzz.cc   becomes the libFuzzer program <name>_x_fuzz in the fuzz preset; its corpus is src/<name>/corpus/x/
 # USES are modules that its headers or sources include (the include-graph test compares them with docs/architecture.md), LIBS are
-# libraries that its headers need, PRIVATE_LIBS those that only its sources need.
+# libraries that its headers need, PRIVATE_LIBS those that only its sources need, TEST_LIBS what its tests need besides.
 function(millrace_module name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "USES;LIBS;PRIVATE_LIBS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "USES;LIBS;PRIVATE_LIBS;TEST_LIBS")
   file(GLOB sources CONFIGURE_DEPENDS *.cc internal/*.cc)
   set(tests ${sources})
   set(benches ${sources})
@@ -31,7 +31,7 @@ function(millrace_module name)
 
   if(tests)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE millrace_${name} ${arg_PRIVATE_LIBS} GTest::gmock_main)
+    target_link_libraries(${name}_test PRIVATE millrace_${name} ${arg_PRIVATE_LIBS} ${arg_TEST_LIBS} GTest::gmock_main)
     target_compile_definitions(${name}_test PRIVATE MILLRACE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     add_test(NAME unit.${name} COMMAND ${name}_test)
     set_tests_properties(unit.${name} PROPERTIES TIMEOUT 300 LABELS unit)
