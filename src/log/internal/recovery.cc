@@ -167,7 +167,7 @@ Status Store::Impl::recover() {
     if (recovered_from_crash_) dirty_since_ = clock_.mono_now();
   }
   MILLRACE_RETURN_IF_ERROR(remove_leftovers());
-  return wal_.start(end);
+  return wal_.start(end, !recovered_from_crash_);
 }
 
 Status Store::Impl::remove_leftovers() {

@@ -320,9 +320,9 @@ void Store::Impl::run_background() {
     {
       MutexLock lock(background_mutex_);
       while (true) {
-        if (stopping_) return;
-        make_spare = std::exchange(spare_wanted_, false);
         removals.swap(removals_);
+        if (stopping_ && removals.empty()) return;
+        make_spare = std::exchange(spare_wanted_, false) && !stopping_;
         std::optional<MonoTime> due;
         if (dirty_since_) {
           const bool enough = wal_end_ - checkpoint_position_ >= options_.checkpoint_bytes;
@@ -330,7 +330,7 @@ void Store::Impl::run_background() {
           if (not_before_) due = std::max(*due, *not_before_);
         }
         const MonoTime now = clock_.mono_now();
-        take_checkpoint = due && *due <= now;
+        take_checkpoint = due && *due <= now && !stopping_;  // closing takes its own
         if (make_spare || take_checkpoint || !removals.empty()) break;
         if (due) {
           background_wake_.wait_for(background_mutex_, std::chrono::ceil<microseconds>(*due - now));

@@ -35,7 +35,7 @@ Wal::Wal(Options options, env::FileSystem& files, Events events)
 
 Wal::~Wal() { stop(); }
 
-Status Wal::start(uint64_t position) {
+Status Wal::start(uint64_t position, bool older_is_done) {
   MILLRACE_CHECK(position % kWalBlockBytes == 0);
   position_ = position;
   {
@@ -43,6 +43,7 @@ Status Wal::start(uint64_t position) {
     durable_position_ = position;
   }
   MILLRACE_RETURN_IF_ERROR(remove_old_spares());
+  if (older_is_done) MILLRACE_RETURN_IF_ERROR(reuse_newest());
   const Status opened = switch_file(0);
   if (!opened && opened.error().code != Errc::kOutOfSpace) return opened;
   thread_ = std::thread([this] { run(); });
@@ -56,6 +57,18 @@ Status Wal::remove_old_spares() {
     // Whether an earlier process had finished it is not known.
     MILLRACE_RETURN_IF_ERROR(files_.remove(env::join_path(options_.directory, entry.name)));
   }
+  return {};
+}
+
+Status Wal::reuse_newest() {
+  MILLRACE_ASSIGN_OR_RETURN(const auto all, list_wal_files(files_, options_.directory));
+  if (all.empty()) return {};
+  const std::string& newest = all.rbegin()->second;
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.open(newest, env::OpenMode::kRead));
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
+  if (size != options_.file_bytes) return {};
+  MutexLock lock(mutex_);
+  spares_.push_back(newest);
   return {};
 }
 

@@ -59,9 +59,10 @@ class Wal {
   Wal(const Wal&) = delete;
   Wal& operator=(const Wal&) = delete;
 
-  // Begin at `position`, a multiple of kWalBlockBytes, in a new file; files before are for recycle(). Once. A full disk
-  // is no error: appends are refused until there is room.
-  Status start(uint64_t position);
+  // Begin at `position`, a multiple of kWalBlockBytes, in a new file; files before are for recycle(). With
+  // `older_is_done` nothing before is needed any more, and the newest of them becomes that file. Once. A full disk is
+  // no error: appends are refused until there is room.
+  Status start(uint64_t position, bool older_is_done);
   // Admit nothing more.
   void refuse();
   // Write what was appended, run its callbacks, end the thread. Nothing is admitted from now on.
@@ -126,6 +127,7 @@ class Wal {
   void publish(Group& group, uint64_t number);
 
   Status remove_old_spares();
+  Status reuse_newest();
   Result<std::unique_ptr<env::File>> make_file(const std::string& path, uint64_t bytes, bool zero_fill);
   std::vector<Waiting> take_waiting(uint64_t durable) REQUIRES(mutex_);
   Status refusal() const REQUIRES(mutex_);
