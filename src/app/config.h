@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/logging.h"
+#include "base/result.h"
+#include "base/substitute.h"
+#include "broker/settings.h"
+
+namespace millrace::app {
+
+// Where to listen or connect: "127.0.0.1:9092", "[::1]:9092", "localhost:0".
+struct HostPort {
+  std::string host;
+  uint16_t port = 0;
+
+  std::string to_string() const;
+  static Result<HostPort> parse(std::string_view text);
+};
+
+// What `millrace server` runs with.
+struct ServerConfig {
+  std::string data = "./millrace-data";
+  HostPort kafka_listen{"127.0.0.1", 9092};
+  std::string kafka_advertise;  // HOST or HOST:PORT that clients are told; empty: where it listens
+  std::string bootstrap;        // not empty: use this cluster, start no broker
+  HostPort http_listen{"127.0.0.1", 8080};
+  bool http_allow_remote = false;
+  std::string http_token;
+  broker::Settings broker;
+  std::vector<std::string> pipelines;  // files, as given or relative to the configuration file
+  LogLevel log_level = LogLevel::kInfo;
+};
+
+// Change `config` by the YAML in `text`, which came from `file` (named in messages as file:line:column). Variables are
+// substituted first. Unknown keys, values of the wrong kind and contradictions are kInvalidArgument with what was
+// expected.
+Status apply_config_file(ServerConfig& config, std::string_view text, const std::string& file,
+                         const VariableLookup& variables);
+
+// Change `config` by MILLRACE_DATA, MILLRACE_KAFKA, MILLRACE_HTTP, MILLRACE_BOOTSTRAP, MILLRACE_HTTP_TOKEN,
+// MILLRACE_LOG_LEVEL.
+Status apply_environment(ServerConfig& config, const VariableLookup& variables);
+
+}  // namespace millrace::app

@@ -1,0 +1,170 @@
+#include "app/server.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <random>
+
+#include "app/data_folder.h"
+#include "app/overview_source.h"
+#include "base/check.h"
+#include "base/metrics.h"
+#include "broker/broker.h"
+#include "env/posix_file_system.h"
+#include "env/system_clock.h"
+#include "http/console_files.h"
+#include "http/live_feed.h"
+#include "http/server.h"
+
+namespace millrace::app {
+namespace {
+
+// The pipelines' own listener: loopback only, any free port, never advertised under another name.
+constexpr const char* kInternalListener = "INTERNAL";
+constexpr const char* kPublicListener = "PLAINTEXT";
+
+Result<std::vector<broker::ListenerOptions>> listeners_of(const ServerConfig& config) {
+  broker::ListenerOptions open{
+      .name = kPublicListener, .host = config.kafka_listen.host, .port = config.kafka_listen.port};
+  if (!config.kafka_advertise.empty()) {
+    open.advertised_host = config.kafka_advertise;
+    if (config.kafka_advertise.find(':') != std::string::npos) {
+      MILLRACE_ASSIGN_OR_RETURN(const HostPort advertised, HostPort::parse(config.kafka_advertise));
+      open.advertised_host = advertised.host;
+      open.advertised_port = advertised.port;
+    }
+  }
+  return std::vector<broker::ListenerOptions>{open, {.name = kInternalListener, .host = "127.0.0.1", .port = 0}};
+}
+
+std::string to_string(const broker::ListenerAddress& address) {
+  return HostPort{address.host, address.port}.to_string();
+}
+
+Status make_data_folder(const ServerConfig& config) {
+  std::error_code error;
+  std::filesystem::create_directories(config.data + "/logs", error);
+  if (error)
+    return fail(error == std::errc::permission_denied ? Errc::kPermissionDenied : Errc::kIo,
+                fmt::format("cannot make the data folder {}: {}", config.data, error.message()),
+                "millrace server --data FOLDER");
+  return {};
+}
+
+}  // namespace
+
+struct Server::Impl {
+  ServerConfig config;
+  env::SystemClock clock;
+  env::PosixFileSystem files;
+  Metrics metrics;
+  std::unique_ptr<http::Server> http;
+  std::unique_ptr<http::LiveFeed> live;
+  std::unique_ptr<broker::Broker> broker;     // null with --bootstrap
+  std::unique_ptr<OverviewSource> overviews;  // on the live feed's thread, once `ready`
+  std::atomic<bool> ready{false};
+  bool stopped = false;
+
+  Status start();
+  void stop();
+
+  Status start_http();
+  std::string kafka_address() const;
+  std::string internal_address() const;
+};
+
+std::string Server::Impl::kafka_address() const {
+  return broker ? to_string(broker->address(kPublicListener)) : config.bootstrap;
+}
+
+std::string Server::Impl::internal_address() const {
+  return broker ? to_string(broker->address(kInternalListener)) : config.bootstrap;
+}
+
+// Takes the port at once, so that one in use is known before anything else starts; until the rest runs, /readyz says
+// 503.
+Status Server::Impl::start_http() {
+  http = std::make_unique<http::Server>(
+      http::ServerOptions{.host = config.http_listen.host,
+                          .port = config.http_listen.port,
+                          .guard = {.allow_remote = config.http_allow_remote, .token = config.http_token}},
+      metrics);
+  http::add_console_files(*http);
+  http->route("GET", "/healthz", [](const http::Request&, http::ResponderPtr responder) {
+    responder->send({.content_type = "text/plain", .body = "ok\n"});
+  });
+  http->route("GET", "/readyz", [this](const http::Request&, http::ResponderPtr responder) {
+    responder->send(
+        {.status = ready ? 200 : 503, .content_type = "text/plain", .body = ready ? "ready\n" : "not ready\n"});
+  });
+  http->route("GET", "/metrics", [this](const http::Request&, http::ResponderPtr responder) {
+    responder->send({.content_type = "text/plain; version=0.0.4", .body = metrics.to_prometheus_text()});
+  });
+  live = std::make_unique<http::LiveFeed>(*http, [this] { return ready ? overviews->sample() : http::Overview{}; });
+  return http->start();
+}
+
+Status Server::Impl::start() {
+  MILLRACE_RETURN_IF_ERROR(start_http());
+  MILLRACE_RETURN_IF_ERROR(make_data_folder(config));
+  MILLRACE_RETURN_IF_ERROR(init_logging({.file = config.data + "/logs/millrace.log", .level = config.log_level}));
+  std::random_device entropy;
+  const uint64_t seed = (static_cast<uint64_t>(entropy()) << 32) | entropy();
+  if (config.bootstrap.empty()) {
+    MILLRACE_ASSIGN_OR_RETURN(auto listeners, listeners_of(config));
+    MILLRACE_ASSIGN_OR_RETURN(
+        broker,
+        broker::Broker::start({.data_dir = config.data, .listeners = std::move(listeners), .settings = config.broker},
+                              files, clock, Random(seed), metrics));
+  }
+  overviews = std::make_unique<OverviewSource>(OverviewSource::Parts{
+      .clock = clock,
+      .kafka = kafka_address(),
+      .connection = {.bootstrap = internal_address(), .client_id = "millrace-console"},
+      .broker = broker.get(),
+  });
+  ready = true;
+  return {};
+}
+
+void Server::Impl::stop() {
+  if (std::exchange(stopped, true)) return;
+  ready = false;
+  remove_server_addresses(config.data);
+  if (http) http->stop();
+  if (live) live->stop();
+  overviews.reset();
+  if (broker) broker->stop();
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Server::~Server() { stop(); }
+
+Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config) {
+  auto impl = std::make_unique<Impl>();
+  impl->config = config;
+  // Owned before it starts: whatever a failure leaves running is stopped with it.
+  std::unique_ptr<Server> server(new Server(std::move(impl)));
+  MILLRACE_RETURN_IF_ERROR(server->impl_->start());
+  MILLRACE_RETURN_IF_ERROR(write_server_addresses(
+      config.data, {.pid = ::getpid(),
+                    .kafka = server->internal_address(),
+                    .http = HostPort{config.http_listen.host, server->impl_->http->port()}.to_string(),
+                    .token = config.http_token}));
+  return server;
+}
+
+std::string Server::kafka_address() const { return impl_->kafka_address(); }
+
+std::string Server::internal_address() const { return impl_->internal_address(); }
+
+std::string Server::console_url() const {
+  return "http://" + HostPort{impl_->config.http_listen.host, impl_->http->port()}.to_string() + "/";
+}
+
+void Server::stop() { impl_->stop(); }
+
+}  // namespace millrace::app

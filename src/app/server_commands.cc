@@ -1,0 +1,90 @@
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <fstream>
+#include <memory>
+#include <ostream>
+#include <sstream>
+
+#include "app/command_line.h"
+#include "app/server.h"
+#include "app/shutdown.h"
+
+namespace millrace::app {
+namespace {
+
+// After this long a stop ends the process, come what may: 2 s are promised.
+constexpr std::chrono::milliseconds kStopLimit{1800};
+
+struct ServerFlags {
+  std::string config_file;
+  std::string kafka;
+  std::string http;
+  std::string log_level;
+};
+
+Result<std::string> read_file(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) return fail(Errc::kNotFound, fmt::format("cannot read {}", path), "millrace server --config FILE");
+  return text.str();
+}
+
+// Flag over environment over file over default.
+Result<ServerConfig> make_config(const ServerFlags& flags, const CLI::App& root, const CommandLine& line) {
+  ServerConfig config;
+  if (!flags.config_file.empty()) {
+    MILLRACE_ASSIGN_OR_RETURN(const std::string text, read_file(flags.config_file));
+    MILLRACE_RETURN_IF_ERROR(apply_config_file(config, text, flags.config_file, environment_variable));
+  }
+  MILLRACE_RETURN_IF_ERROR(apply_environment(config, environment_variable));
+  if (root.get_option("--data")->count() > 0) config.data = line.data;
+  if (root.get_option("--bootstrap")->count() > 0) config.bootstrap = line.bootstrap;
+  if (!flags.kafka.empty()) {
+    MILLRACE_ASSIGN_OR_RETURN(config.kafka_listen, HostPort::parse(flags.kafka));
+  }
+  if (!flags.http.empty()) {
+    MILLRACE_ASSIGN_OR_RETURN(config.http_listen, HostPort::parse(flags.http));
+  }
+  if (!flags.log_level.empty()) {
+    MILLRACE_ASSIGN_OR_RETURN(config.log_level, parse_log_level(flags.log_level));
+  }
+  if (!config.bootstrap.empty() && !flags.kafka.empty())
+    return fail(Errc::kInvalidArgument,
+                "--kafka and --bootstrap exclude each other: one starts a broker, the other uses a cluster");
+  return config;
+}
+
+Status run_server(const ServerConfig& config, std::ostream& out) {
+  const ShutdownSignal shutdown;
+  MILLRACE_ASSIGN_OR_RETURN(const auto server, Server::start(config));
+  out << "Millrace " << MILLRACE_VERSION << '\n'
+      << "Kafka:    " << server->kafka_address() << '\n'
+      << "Console:  " << server->console_url() << '\n'
+      << "Data:     " << config.data << std::endl;
+  shutdown.wait();
+  exit_within(kStopLimit, 0);
+  server->stop();
+  return {};
+}
+
+}  // namespace
+
+void add_server_commands(CLI::App& root, CommandLine& line) {
+  auto flags = std::make_shared<ServerFlags>();
+  auto* server =
+      root.add_subcommand("server", "run the broker, the pipelines, the warehouse and the console until Ctrl-C");
+  server->add_option("--config", flags->config_file, "a YAML file; flags and MILLRACE_* variables override it");
+  server->add_option("--kafka", flags->kafka, "HOST:PORT to listen on for Kafka clients [127.0.0.1:9092]");
+  server->add_option("--http", flags->http, "HOST:PORT to listen on for the console [127.0.0.1:8080]");
+  server->add_option("--log-level", flags->log_level, "debug, info, warning or error [info]");
+  server->callback([&root, &line, flags] {
+    line.selected = [&root, &line, flags]() -> Status {
+      MILLRACE_ASSIGN_OR_RETURN(const ServerConfig config, make_config(*flags, root, line));
+      return run_server(config, line.out);
+    };
+  });
+}
+
+}  // namespace millrace::app
