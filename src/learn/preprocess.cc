@@ -43,52 +43,71 @@ void Preprocessor::update_scaling(size_t j) {
   }
 }
 
-// Both loops are free of branches and calls, so that the compiler makes vectors of them: they are most of the cost of a
-// linear model.
-void Preprocessor::learn(const double* row) {
+bool Preprocessor::is_complete(const double* row) const {
+  bool complete = true;
+  for (size_t j = 0; j < count_.size(); ++j) complete &= is_present(row[j]);
+  return complete;
+}
+
+// The loops over features here are free of branches and calls, so that the compiler makes vectors of them: they are
+// most of the cost of a linear model. Most rows miss nothing and take the shorter ones.
+template <bool kComplete>
+void Preprocessor::learn_moments(const double* __restrict row) {
   const size_t count = count_.size();
   double* __restrict counts = count_.data();
   double* __restrict means = mean_.data();
   double* __restrict variances = variance_.data();
-  uint64_t* __restrict missing = missing_.data();
   for (size_t j = 0; j < count; ++j) {
-    const double x = row[j];
-    const bool present = is_present(x);
+    const bool present = kComplete || is_present(row[j]);
     const double n = counts[j] + 1;
-    const double old_mean = means[j];
-    const double mean = old_mean + (x - old_mean) / n;
-    const double variance = variances[j] + ((x - old_mean) * (x - mean) - variances[j]) / n;
+    const double from_old_mean = row[j] - means[j];
+    const double mean = means[j] + from_old_mean / n;
+    const double variance = variances[j] + (from_old_mean * (row[j] - mean) - variances[j]) / n;
     counts[j] = present ? n : counts[j];
-    means[j] = present ? mean : old_mean;
+    means[j] = present ? mean : means[j];
     variances[j] = present ? variance : variances[j];
-    missing[j] += present ? 0 : 1;
   }
-  if (all_scaled_) {
-    double* __restrict shifts = shift_.data();
-    double* __restrict divisors = divisor_.data();
-    for (size_t j = 0; j < count; ++j) {
-      shifts[j] = means[j];
-      const double deviation = std::sqrt(variances[j]);
-      divisors[j] = deviation > 0 ? deviation : kInfinity;
-    }
-  } else {
-    for (size_t j = 0; j < count; ++j) update_scaling(j);
-  }
+  if constexpr (!kComplete)
+    for (size_t j = 0; j < count; ++j) missing_[j] += is_present(row[j]) ? 0 : 1;
+}
+
+void Preprocessor::learn(const double* row) {
+  if (is_complete(row))
+    learn_moments<true>(row);
+  else
+    learn_moments<false>(row);
+  update_all_scaling();
   ++rows_;
 }
 
-void Preprocessor::transform(const double* row, double* out) const {
+void Preprocessor::update_all_scaling() {
+  const size_t count = count_.size();
+  if (!all_scaled_) {
+    for (size_t j = 0; j < count; ++j) update_scaling(j);
+    return;
+  }
+  const double* __restrict means = mean_.data();
+  const double* __restrict variances = variance_.data();
+  double* __restrict shifts = shift_.data();
+  double* __restrict divisors = divisor_.data();
+  for (size_t j = 0; j < count; ++j) {
+    const double deviation = std::sqrt(variances[j]);
+    shifts[j] = means[j];
+    divisors[j] = deviation > 0 ? deviation : kInfinity;
+  }
+}
+
+void Preprocessor::transform(const double* __restrict row, double* __restrict out) const {
   const size_t count = count_.size();
   const double* __restrict shifts = shift_.data();
   const double* __restrict divisors = divisor_.data();
   const double* __restrict fills = fill_.data();
-  double* __restrict inputs = out;
   for (size_t j = 0; j < count; ++j) {
     const double x = row[j];
     const double scaled = (x - shifts[j]) / divisors[j];
-    inputs[j] = is_present(x) ? scaled : fills[j];
+    out[j] = is_present(x) ? scaled : fills[j];
   }
-  for (size_t k = 0; k < indicated_.size(); ++k) inputs[count + k] = is_present(row[indicated_[k]]) ? 0.0 : 1.0;
+  for (size_t k = 0; k < indicated_.size(); ++k) out[count + k] = is_present(row[indicated_[k]]) ? 0.0 : 1.0;
 }
 
 void Preprocessor::merge(std::span<const Preprocessor* const> parts) {

@@ -59,7 +59,11 @@ class Preprocessor {
   Status deserialize(ByteReader& in);
 
  private:
+  bool is_complete(const double* row) const;
+  template <bool kComplete>
+  void learn_moments(const double* row);
   void update_scaling(size_t feature);
+  void update_all_scaling();
 
   std::vector<uint8_t> scaled_;  // per feature
   bool all_scaled_ = true;
