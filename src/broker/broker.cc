@@ -150,6 +150,7 @@ const Uuid& Broker::cluster_id() const { return impl_->store->cluster_id(); }
 
 BrokerStats Broker::stats() const {
   return {.connections = impl_->server.connections(),
+          .queued_request_bytes = impl_->server.queued_request_bytes(),
           .groups = impl_->groups->group_count(),
           .topics = impl_->topics->stats()};
 }

@@ -54,6 +54,7 @@ struct TopicStats {
 
 struct BrokerStats {
   uint64_t connections = 0;
+  uint64_t queued_request_bytes = 0;  // of requests being read or in work
   uint64_t groups = 0;
   std::vector<TopicStats> topics;  // by name
 };

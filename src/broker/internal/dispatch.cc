@@ -41,6 +41,24 @@ constexpr std::array kHandlers = {
     Row{ApiKey::kDescribeConfigs, decoded<wire::DescribeConfigsRequest, handle_describe_configs>},
 };
 
+bool is_decodable(const wire::ApiRange& api, int16_t version) {
+  return version >= api.decodable_min && version <= api.decodable_max;
+}
+
+// Of an ApiVersions request in a version to come even the header may be another; what tells its answer from others
+// stands where it always did.
+Result<wire::RequestHeader> read_header(ByteReader& in) {
+  ByteReader ahead = in;
+  wire::RequestHeader header;
+  MILLRACE_ASSIGN_OR_RETURN(const auto key, ahead.fixed<int16_t>());
+  MILLRACE_ASSIGN_OR_RETURN(header.api_version, ahead.fixed<int16_t>());
+  MILLRACE_ASSIGN_OR_RETURN(header.correlation_id, ahead.fixed<int32_t>());
+  header.api_key = ApiKey::kApiVersions;
+  if (key == static_cast<int16_t>(ApiKey::kApiVersions) && !is_decodable(*wire::find_api(key), header.api_version))
+    return header;
+  return wire::decode_request_header(in);
+}
+
 }  // namespace
 
 Handler find_handler(ApiKey key) {
@@ -56,7 +74,7 @@ Dispatcher::Dispatcher(Core& core, Metrics& metrics) : core_(core) {
 
 void Dispatcher::handle(Incoming incoming) {
   ByteReader in(incoming.frame->view());
-  auto header = wire::decode_request_header(in);
+  auto header = read_header(in);
   if (!header) return incoming.reply.give_up(header.error().message);
   Request request{.header = std::move(*header),
                   .frame = std::move(incoming.frame),
@@ -68,7 +86,7 @@ void Dispatcher::handle(Incoming incoming) {
   const int16_t version = request.header.api_version;
   const wire::ApiRange* api = wire::find_api(static_cast<int16_t>(key));
   if (const auto counter = requests_.find(key); counter != requests_.end()) counter->second.add();
-  const bool supported = api != nullptr && version >= api->decodable_min && version <= api->decodable_max;
+  const bool supported = api != nullptr && is_decodable(*api, version);
   if (key == ApiKey::kApiVersions) return handle_api_versions(std::move(request), supported);
   const Handler handler = find_handler(key);
   if (!supported || handler == nullptr)

@@ -2,8 +2,11 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <memory>
 #include <optional>
 #include <thread>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "base/byte_writer.h"
@@ -30,6 +33,10 @@ class IoThread final : public Executor {
   // Run what is due by the clock. On the own thread.
   void run_timers();
 
+  // Own `thing` until it is released, or as long as this lives. On the own thread.
+  void keep(std::shared_ptr<void> thing) { kept_.insert(std::move(thing)); }
+  void release(const std::shared_ptr<void>& thing) { kept_.erase(thing); }
+
   boost::asio::io_context& context() { return context_; }
   // Space for one read at a time, shared by the thread's sessions so that an idle connection holds none.
   std::span<std::byte> scratch() { return scratch_; }
@@ -44,6 +51,7 @@ class IoThread final : public Executor {
   boost::asio::steady_timer timer_{context_};
   std::optional<MonoTime> armed_for_;
   TimerQueue timers_;
+  std::unordered_set<std::shared_ptr<void>> kept_;
   Bytes scratch_;
   std::thread thread_;
   std::atomic<std::thread::id> id_;

@@ -24,6 +24,11 @@ FramePtr MemoryBudget::allocate(size_t size, Executor& executor, Task retry) {
   return std::make_shared<Frame>(size, shared_from_this());
 }
 
+uint64_t MemoryBudget::used() {
+  MutexLock lock(mutex_);
+  return static_cast<uint64_t>(bytes_max_ - left_);
+}
+
 void MemoryBudget::drop_waiters() {
   std::deque<Waiter> dropped;
   MutexLock lock(mutex_);

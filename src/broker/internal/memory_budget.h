@@ -38,10 +38,11 @@ using FramePtr = std::shared_ptr<Frame>;
 // Thread-safe.
 class MemoryBudget : public std::enable_shared_from_this<MemoryBudget> {
  public:
-  explicit MemoryBudget(int64_t bytes_max) : left_(bytes_max) {}
+  explicit MemoryBudget(int64_t bytes_max) : bytes_max_(bytes_max), left_(bytes_max) {}
 
   // A frame of `size` bytes, or null: then `retry` is posted to `executor` as soon as it is worth asking again.
   FramePtr allocate(size_t size, Executor& executor, Task retry);
+  uint64_t used();
   // Forget those who wait, because their executors end.
   void drop_waiters();
 
@@ -53,6 +54,7 @@ class MemoryBudget : public std::enable_shared_from_this<MemoryBudget> {
   };
   void give_back(size_t size);
 
+  const int64_t bytes_max_;
   Mutex mutex_;
   int64_t left_ GUARDED_BY(mutex_);
   std::deque<Waiter> waiters_ GUARDED_BY(mutex_);

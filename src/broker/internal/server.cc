@@ -90,6 +90,8 @@ void Server::clock_moved() {
   for (const auto& thread : threads_) thread->post([&io = *thread] { io.run_timers(); });
 }
 
+uint64_t Server::queued_request_bytes() const { return shared_->budget->used(); }
+
 uint16_t Server::port(size_t listener) const { return listeners_[listener]->port(); }
 
 }  // namespace millrace::broker

@@ -35,6 +35,7 @@ class Server {
   void clock_moved();
 
   uint16_t port(size_t listener) const;
+  uint64_t queued_request_bytes() const;
   uint64_t connections() const { return connections_.load(std::memory_order_relaxed); }
 
  private:

@@ -38,6 +38,7 @@ void Session::start() {
   if (!error) socket_.non_blocking(true, error);
   if (!error) socket_.set_option(asio::ip::tcp::no_delay(true), error);
   if (error) return close();
+  thread_.keep(shared_from_this());
   last_activity_ = shared_.clock.mono_now();
   watch_idle();
   resume_reading();
@@ -283,6 +284,7 @@ void Session::close() {
   socket_.close(ignored);
   pending_.clear();
   frame_.reset();
+  thread_.release(shared_from_this());
 }
 
 }  // namespace millrace::broker

@@ -51,7 +51,7 @@ struct SessionShared {
 //
 // A produce that is not yet answered (it waits for a sync) does not hold up further produces; any other request waits
 // until all before it are answered. While a request waits, or more than kUnsentBytesMax are not taken by the client,
-// nothing more is read from the socket. Lives on its IoThread; kept alive by what it waits for on the socket.
+// nothing more is read from the socket. Lives on its IoThread, which keeps it until it is closed.
 class Session final : public ReplySink, public std::enable_shared_from_this<Session> {
  public:
   Session(boost::asio::ip::tcp::socket socket, IoThread& thread, SessionShared& shared, size_t listener);
