@@ -68,6 +68,8 @@ class PartitionLog;
 // A partition's log, open as long as its topic is and somebody holds it. Thread-safe: appends to one partition follow
 // each other, reads run beside them and each other. After its topic is deleted, appends and reads are kNotFound.
 //
+// Used only as long as the store lives; a handle may be destroyed later.
+//
 // An append is visible to read() only once it is durable: the high watermark is what is on disk.
 class Partition {
  public:

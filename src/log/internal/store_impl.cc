@@ -63,7 +63,10 @@ Status Store::Impl::close() {
     stopping_ = true;
     background_wake_.notify_one();
   }
-  if (!background_.joinable()) return {};  // open() failed
+  if (!background_.joinable()) {  // open() failed
+    wal_.stop();
+    return {};
+  }
   wal_.refuse();
   background_.join();
   const Status last = checkpoint();

@@ -376,13 +376,13 @@ Result<std::unique_ptr<env::File>> Wal::make_file(const std::string& path, uint6
   MILLRACE_ASSIGN_OR_RETURN(auto file, files_.open(path, env::OpenMode::kCreateNew));
   Status made = file->allocate(0, bytes);
   // Reserved blocks become written ones at their first write, which a sync has to record: twice the time. Zeros are
-  // written ahead, where nobody waits.
-  static constexpr size_t kPieceBytes = 256 * 1024;
-  const Bytes zeros(zero_fill ? kPieceBytes : 0);
+  // written ahead, where nobody waits, and in pieces, so that a sync of the log waits for one of them at most.
+  static constexpr size_t kPieceBytes = 1u << 20;
+  const Bytes zeros(zero_fill ? std::min<uint64_t>(kPieceBytes, bytes) : 0);
   for (uint64_t at = 0; made && zero_fill && at < bytes; at += kPieceBytes) {
-    made = file->write_at(at, ByteView(zeros).first(std::min<uint64_t>(kPieceBytes, bytes - at)));
+    made = file->write_at(at, ByteView(zeros).first(std::min<uint64_t>(zeros.size(), bytes - at)));
+    if (made) made = file->sync_data();
   }
-  if (made && zero_fill) made = file->sync_data();
   if (!made) {
     file.reset();
     static_cast<void>(files_.remove(path));
