@@ -234,6 +234,11 @@ void Resolver::build_stages() {
       if (root[flows_.at(plan.steps[s].id).source] == i) stage.steps.push_back(s);
     for (size_t s = 0; s < plan.sinks.size(); ++s)
       if (root[flows_.at(plan.sinks[s].from.value).source] == i) stage.sinks.push_back(s);
+    stage.has_state = std::any_of(stage.steps.begin(), stage.steps.end(), [&](size_t s) {
+      const StepKind& kind = plan.steps[s].kind;
+      return !std::holds_alternative<SqlPlan>(kind) && !std::holds_alternative<ValidatePlan>(kind) &&
+             !std::holds_alternative<PredictPlan>(kind);
+    });
     stage.partitions = plan.sources[i].partitions;
     for (const size_t s : stage.sources)
       if (plan.sources[s].partitions != stage.partitions)

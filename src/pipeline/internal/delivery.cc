@@ -1,0 +1,144 @@
+#include "pipeline/internal/delivery.h"
+
+#include <fmt/core.h>
+
+#include <array>
+
+#include "base/logging.h"
+
+namespace millrace::pipeline {
+namespace {
+
+constexpr client::Millis kTimeout{60'000};
+constexpr client::Millis kCommitTimeout{10'000};
+constexpr client::Millis kPollWait{100};
+
+}  // namespace
+
+Result<std::unique_ptr<Delivery>> Delivery::make(const client::Options& options, const ResolvedPlan& resolved,
+                                                 const Stage& stage, const std::map<std::string, int32_t>& partitions) {
+  auto delivery = std::unique_ptr<Delivery>(new Delivery(options, resolved, stage));
+  client::ProducerOptions producer;
+  producer.linger = client::Millis(20);
+  MILLRACE_ASSIGN_OR_RETURN(delivery->producer_, client::Producer::create(options, producer));
+  delivery->sinks_.resize(resolved.plan.sinks.size());
+  for (const size_t s : stage.sinks) {
+    const std::string& topic = resolved.plan.sinks[s].topic.value;
+    MILLRACE_ASSIGN_OR_RETURN(delivery->sinks_[s].topic, delivery->producer_->topic(topic));
+    delivery->sinks_[s].partitions = partitions.at(topic);
+  }
+  MILLRACE_ASSIGN_OR_RETURN(delivery->dlq_, delivery->producer_->topic(resolved.plan.defaults.dlq));
+  if (stage.has_state) {
+    MILLRACE_ASSIGN_OR_RETURN(delivery->changelog_, delivery->producer_->topic(stage.changelog(resolved.plan)));
+  }
+  return delivery;
+}
+
+Status Delivery::write(const SinkRecord& record) {
+  const SinkTopic& sink = sinks_[record.sink];
+  client::OutRecord out;
+  if (record.key)
+    out.key = as_byte_view(*record.key);
+  else
+    out.partition = PartitionId(record.source_partition.value() % sink.partitions);
+  out.value = as_byte_view(record.value);
+  out.timestamp_ms = record.timestamp_ms;
+  return producer_->produce(*sink.topic, out);
+}
+
+Status Delivery::dead_letter(const DeadLetter& letter) {
+  const std::string partition = fmt::format("{}", letter.partition.value());
+  const std::string offset = fmt::format("{}", letter.offset.value());
+  const std::array<client::HeaderRef, 7> headers = {
+      {{"__millrace.pipeline", as_byte_view(resolved_.plan.name)},
+       {"__millrace.topic", as_byte_view(letter.topic)},
+       {"__millrace.partition", as_byte_view(partition)},
+       {"__millrace.offset", as_byte_view(offset)},
+       {"__millrace.step", as_byte_view(letter.step)},
+       {"__millrace.error", as_byte_view(letter.error)},
+       {"__millrace.value", as_byte_view(letter.value_is_row ? "row" : "raw")}}};
+  client::OutRecord out;
+  out.partition = PartitionId(0);
+  if (letter.key) out.key = as_byte_view(*letter.key);
+  if (letter.value) out.value = as_byte_view(*letter.value);
+  out.headers = headers;
+  out.timestamp_ms = letter.timestamp_ms;
+  return producer_->produce(*dlq_, out);
+}
+
+Status Delivery::flush() {
+  const Status flushed = producer_->flush(kTimeout);
+  const auto errors = producer_->take_delivery_errors();
+  if (!errors.empty()) {
+    Error error = errors.front().error;
+    error.message = fmt::format("records could not be delivered to {}: {}", errors.front().topic, error.message);
+    return tl::unexpected<Error>(std::move(error));
+  }
+  return flushed;
+}
+
+Result<state::Restored> Delivery::take_over(PartitionId partition, state::Generation generation) {
+  const std::string topic = stage_.changelog(resolved_.plan);
+  const state::EncodedRecord open = state::encode(state::Open{generation});
+  client::OutRecord out;
+  out.partition = partition;
+  out.key = open.key;
+  out.value = open.value;
+  MILLRACE_RETURN_IF_ERROR(producer_->produce(*changelog_, out));
+  MILLRACE_RETURN_IF_ERROR(flush());
+
+  // What was written before our Open counts where it is closed; what others write behind it does not.
+  MILLRACE_ASSIGN_OR_RETURN(const auto reader, client::PartitionReader::create(options_));
+  const client::TopicPartition source{topic, partition};
+  MILLRACE_ASSIGN_OR_RETURN(const client::OffsetRange range, reader->watermarks(source, kTimeout));
+  const client::ReadRange whole{source, range.begin, range.end};
+  MILLRACE_RETURN_IF_ERROR(reader->assign({&whole, 1}, kTimeout));
+  state::Restorer restorer;
+  while (!reader->done()) {
+    MILLRACE_ASSIGN_OR_RETURN(const client::Records records, reader->poll(10'000, kPollWait));
+    for (const client::PartitionRecords& part : records.partitions())
+      for (const client::RecordView& record : part.records)
+        MILLRACE_RETURN_IF_ERROR(restorer.feed(record.key(), record.value()));
+  }
+  if (restorer.generation() != generation)
+    return fail(Errc::kConflict, fmt::format("{}-{}: a later worker owns its state", topic, partition.value()));
+  log_info("pipeline", "{}-{}: {} commits restored, {} changes dropped", topic, partition.value(),
+           restorer.groups_applied(), restorer.changes_dropped());
+  return std::move(restorer).finish();
+}
+
+Status Delivery::write_state(const Part& part) {
+  group_.clear(part.generation);
+  part.task->collect(group_);
+  group_.close(part.task->next_offset(0));
+  client::OutRecord out;
+  out.partition = part.task->partition();
+  for (size_t i = 0; i < group_.size(); ++i) {
+    const auto record = group_.record(i);
+    out.key = record.key;
+    out.value = record.value;
+    MILLRACE_RETURN_IF_ERROR(producer_->produce(*changelog_, out));
+  }
+  return {};
+}
+
+Status Delivery::commit(std::span<const Part> parts, client::GroupConsumer& consumer) {
+  MILLRACE_RETURN_IF_ERROR(flush());
+  if (stage_.has_state) {
+    for (const Part& part : parts) MILLRACE_RETURN_IF_ERROR(write_state(part));
+    MILLRACE_RETURN_IF_ERROR(flush());
+  }
+  std::vector<client::TopicOffset> offsets;
+  for (const Part& part : parts)
+    for (size_t s = 0; s < stage_.sources.size(); ++s)
+      offsets.push_back(
+          {{resolved_.plan.sources[stage_.sources[s]].topic.value, part.task->partition()}, part.task->next_offset(s)});
+  if (offsets.empty()) return {};
+  // The group's offsets are for people and lag figures where there is a changelog; where there is none, records are
+  // read again. Either way a member that is being replaced finds out by the event that follows.
+  if (auto committed = consumer.commit(offsets, kCommitTimeout); !committed)
+    log_warning("pipeline", "group {}: offsets were not committed: {}", stage_.group, committed.error().message);
+  return {};
+}
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "client/group_consumer.h"
+#include "client/partition_reader.h"
+#include "client/producer.h"
+#include "pipeline/internal/outputs.h"
+#include "pipeline/internal/task.h"
+#include "state/changelog.h"
+
+namespace millrace::pipeline {
+
+// How a worker's results reach the broker, and what survives: the one place that knows the guarantee. Today at least
+// once: a commit flushes (1) outputs and dead letters, then (2) the changed pages with their closing record, then (3)
+// the group's offsets. The changelog is the authority: what is restored from it was never counted twice, and (3) may
+// fail without harm. A transactional commit replaces commit() and nothing else. One thread.
+class Delivery final : public Outputs {
+ public:
+  static Result<std::unique_ptr<Delivery>> make(const client::Options& options, const ResolvedPlan& resolved,
+                                                const Stage& stage, const std::map<std::string, int32_t>& partitions);
+
+  Status write(const SinkRecord& record) override;
+  Status dead_letter(const DeadLetter& letter) override;
+
+  // Become the owner of a partition's state: nothing that an earlier owner still writes will count. Returns the state
+  // of the last closed commit. kConflict: a later owner is at work already.
+  Result<state::Restored> take_over(PartitionId partition, state::Generation generation);
+
+  struct Part {
+    Task* task = nullptr;
+    state::Generation generation = 0;
+  };
+  // Make everything durable that these tasks did. After an error they are of no more use.
+  Status commit(std::span<const Part> parts, client::GroupConsumer& consumer);
+
+ private:
+  Delivery(const client::Options& options, const ResolvedPlan& resolved, const Stage& stage)
+      : options_(options), resolved_(resolved), stage_(stage) {}
+  Status flush();
+  Status write_state(const Part& part);
+
+  const client::Options options_;
+  const ResolvedPlan& resolved_;
+  const Stage& stage_;
+  std::unique_ptr<client::Producer> producer_;
+  struct SinkTopic {
+    std::optional<client::Producer::Topic> topic;
+    int32_t partitions = 1;
+  };
+  std::vector<SinkTopic> sinks_;
+  std::optional<client::Producer::Topic> dlq_, changelog_;
+  state::ChangelogGroup group_{0};
+};
+
+}  // namespace millrace::pipeline

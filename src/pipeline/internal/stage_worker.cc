@@ -1,0 +1,322 @@
+#include "pipeline/internal/stage_worker.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <thread>
+
+#include "base/logging.h"
+
+namespace millrace::pipeline {
+namespace {
+
+constexpr client::Millis kCloseTimeout{5'000};
+constexpr auto kRetryAfter = std::chrono::milliseconds(500);
+constexpr auto kModelsEvery = std::chrono::milliseconds(500);
+// A partition delivers nothing more while its task has so many batches queued.
+constexpr size_t kQueuedBatchesMax = 4;
+
+bool can_retry(const Error& error) { return client::is_retriable(error) || client::is_fatal(error); }
+
+bool needs_sql(const ResolvedPlan& resolved) {
+  return std::any_of(resolved.plan.steps.begin(), resolved.plan.steps.end(), [](const StepPlan& step) {
+    const auto has_where = [](const std::vector<Aggregate>& aggregates) {
+      return std::any_of(aggregates.begin(), aggregates.end(), [](const Aggregate& a) { return !a.where.empty(); });
+    };
+    if (std::holds_alternative<SqlPlan>(step.kind)) return true;
+    if (const auto* features = std::get_if<FeaturesPlan>(&step.kind)) return has_where(features->aggregates);
+    if (const auto* aggregate = std::get_if<AggregatePlan>(&step.kind)) return has_where(aggregate->aggregates);
+    return false;
+  });
+}
+
+// Adds b's counters to a's, step by step.
+void add_counters(std::vector<StepCounters>& a, const std::vector<StepCounters>& b) {
+  if (a.empty()) {
+    a = b;
+    return;
+  }
+  for (size_t i = 0; i < a.size(); ++i) a[i].add(b[i]);
+}
+
+std::string_view text_of(ByteView bytes) { return as_text(bytes); }
+
+}  // namespace
+
+Status StageWorker::run(std::stop_token stop) {
+  while (!stop.stop_requested() && !shared_.all_finished()) {
+    const Status status = run_membership(stop);
+    held_.clear();
+    if (consumer_) (void)consumer_->close(kCloseTimeout);
+    consumer_.reset();
+    delivery_.reset();
+    if (status) continue;
+    if (!can_retry(status.error())) return status;
+    log_warning("pipeline", "{}: begins again from its last commit: {}", shared_.stage->group, status.error().message);
+    Mutex mutex;
+    CondVar never;
+    MutexLock lock(mutex);
+    never.wait_for(mutex, kRetryAfter);
+  }
+  return {};
+}
+
+Status StageWorker::run_membership(std::stop_token stop) {
+  const Defaults& defaults = shared_.resolved->plan.defaults;
+  if (!database_ && needs_sql(*shared_.resolved)) {
+    MILLRACE_ASSIGN_OR_RETURN(database_, sql::Database::open({}));
+  }
+  if (!champions_ && shared_.store != nullptr) champions_ = std::make_unique<Champions>(*shared_.store);
+  MILLRACE_ASSIGN_OR_RETURN(
+      delivery_, Delivery::make(shared_.client, *shared_.resolved, *shared_.stage, shared_.topic_partitions));
+  client::GroupOptions group;
+  group.group = shared_.stage->group;
+  group.assignor = shared_.stage->sources.size() > 1 ? client::Assignor::kRange : client::Assignor::kCooperativeSticky;
+  std::vector<std::string> topics;
+  for (size_t s = 0; s < shared_.stage->sources.size(); ++s) {
+    topics.push_back(topic(s));
+    if (shared_.resolved->plan.sources[shared_.stage->sources[s]].auto_offset_reset == OffsetReset::kLatest)
+      group.reset = client::OffsetReset::kLatest;
+  }
+  MILLRACE_ASSIGN_OR_RETURN(consumer_, client::GroupConsumer::create(shared_.client, group));
+  MILLRACE_RETURN_IF_ERROR(consumer_->subscribe(topics));
+  context_ = {shared_.resolved, shared_.stage,    database_,      shared_.clock,
+              delivery_.get(),  champions_.get(), shared_.rounds, shared_.bounded};
+
+  const auto wait = std::chrono::duration_cast<client::Millis>(std::chrono::microseconds(defaults.batch_wait_us));
+  const auto commit_every = std::chrono::microseconds(defaults.commit_us);
+  MonoTime committed = shared_.clock->mono_now();
+  while (!stop.stop_requested() && !shared_.all_finished()) {
+    MILLRACE_ASSIGN_OR_RETURN(const client::Polled polled,
+                              consumer_->poll(static_cast<size_t>(defaults.batch_rows), wait));
+    if (polled.trouble) log_warning("pipeline", "{}: {}", group.group, polled.trouble->message);
+    MILLRACE_RETURN_IF_ERROR(take_records(polled.records));
+    MILLRACE_RETURN_IF_ERROR(tend());
+    if (polled.event) MILLRACE_RETURN_IF_ERROR(handle(*polled.event));
+    if (const MonoTime now = shared_.clock->mono_now(); now - committed >= commit_every) {
+      MILLRACE_RETURN_IF_ERROR(commit());
+      committed = now;
+    }
+  }
+  return commit();
+}
+
+Status StageWorker::handle(const client::GroupEvent& event) {
+  switch (event.kind) {
+    case client::GroupEvent::Kind::kAssigned:
+      return assign(event.partitions);
+    case client::GroupEvent::Kind::kRevoked:
+      MILLRACE_RETURN_IF_ERROR(commit());
+      drop(event.partitions);
+      return consumer_->acknowledge();
+    case client::GroupEvent::Kind::kLost:
+      drop(event.partitions);
+      return consumer_->acknowledge();
+  }
+  return {};
+}
+
+Status StageWorker::assign(const std::vector<client::TopicPartition>& partitions) {
+  std::set<PartitionId> numbers;
+  for (const client::TopicPartition& partition : partitions) numbers.insert(partition.partition);
+  std::vector<client::TopicOffset> starts;
+  for (const PartitionId number : numbers) {
+    for (size_t s = 0; s < shared_.stage->sources.size(); ++s)
+      if (std::find(partitions.begin(), partitions.end(), client::TopicPartition{topic(s), number}) == partitions.end())
+        return fail(Errc::kConflict, fmt::format("the group gave partition {} of one source without that of '{}'",
+                                                 number.value(), topic(s)));
+    MILLRACE_ASSIGN_OR_RETURN(Held held, take_over(number, starts));
+    held_.insert_or_assign(number, std::move(held));
+  }
+  MILLRACE_RETURN_IF_ERROR(consumer_->acknowledge(starts));
+  for (auto& [number, held] : held_) MILLRACE_RETURN_IF_ERROR(tend_ends(number, held));
+  publish(true);
+  return {};
+}
+
+Result<StageWorker::Held> StageWorker::take_over(PartitionId partition, std::vector<client::TopicOffset>& starts) {
+  Held held;
+  held.generation = consumer_->metadata().generation;
+  held.heard.assign(shared_.stage->sources.size(), shared_.clock->mono_now());
+  held.paused.assign(shared_.stage->sources.size(), false);
+  held.committed.assign(shared_.stage->sources.size(), Offset(0));
+  MILLRACE_ASSIGN_OR_RETURN(held.task, Task::make(context_, partition));
+  if (!shared_.stage->has_state) return held;
+  MILLRACE_ASSIGN_OR_RETURN(const state::Restored restored, delivery_->take_over(partition, held.generation));
+  if (!restored.next_offset) return held;
+  MILLRACE_RETURN_IF_ERROR(held.task->restore(restored));
+  for (size_t s = 0; s < shared_.stage->sources.size(); ++s) {
+    held.committed[s] = held.task->next_offset(s);
+    if (held.committed[s].value() > 0) starts.push_back({{topic(s), partition}, held.committed[s]});
+  }
+  return held;
+}
+
+void StageWorker::drop(const std::vector<client::TopicPartition>& partitions) {
+  for (const client::TopicPartition& partition : partitions) {
+    const auto held = held_.find(partition.partition);
+    if (held == held_.end()) continue;
+    const Task& task = *held->second.task;
+    auto counters = task.counters();
+    // What waits there waits with the next owner now.
+    for (StepCounters& step : counters) step.in -= step.waiting, step.waiting = 0;
+    add_counters(retired_.counters, counters);
+    retired_.records_in += task.records_in();
+    retired_.dead_letters += task.dead_letters();
+    for (const size_t s : shared_.stage->sinks) retired_.written[s] += task.written(s);
+    for (const auto& [step, rounds] : shared_.rounds) rounds->forget(partition.partition);
+    held_.erase(held);
+  }
+  publish(true);
+}
+
+Status StageWorker::take_records(const client::Records& records) {
+  for (const client::PartitionRecords& part : records.partitions()) {
+    const auto held = held_.find(part.partition);
+    if (held == held_.end()) continue;
+    size_t source = 0;
+    while (topic(source) != part.topic) ++source;
+    const SourcePlan& plan = shared_.resolved->plan.sources[shared_.stage->sources[source]];
+    Offset end{INT64_MAX};
+    if (shared_.bounded) end = shared_.ends.at({plan.topic.value, part.partition});
+    const bool headers = plan.schema->index_of("_headers").has_value();
+    Intake intake;
+    auto kept = std::make_shared<std::vector<std::vector<format::HeaderView>>>();
+    intake.records.reserve(part.records.size());
+    for (const client::RecordView& record : part.records) {
+      if (record.offset >= end) break;
+      format::RecordView view;
+      if (record.has_key()) view.key = text_of(record.key());
+      if (record.has_value()) view.value = text_of(record.value());
+      view.partition = part.partition;
+      view.offset = record.offset;
+      view.timestamp_us = record.timestamp_ms * 1000;
+      if (headers) {
+        auto& list = kept->emplace_back();
+        for (const client::HeaderView& header : record.headers())
+          list.push_back({header.name, header.value ? std::optional(text_of(*header.value)) : std::nullopt});
+      }
+      intake.records.push_back(view);
+    }
+    if (headers)
+      for (size_t i = 0; i < intake.records.size(); ++i) intake.records[i].headers = (*kept)[i];
+    intake.owner = std::make_shared<std::pair<std::shared_ptr<const void>, decltype(kept)>>(records.owner(), kept);
+    held->second.heard[source] = shared_.clock->mono_now();
+    MILLRACE_RETURN_IF_ERROR(held->second.task->process(source, std::move(intake)));
+  }
+  return {};
+}
+
+// What a partition needs besides records: versions it waits for, its end, silence, and a bound on what it has queued.
+Status StageWorker::tend() {
+  const MonoTime now = shared_.clock->mono_now();
+  const size_t queued_max = kQueuedBatchesMax * static_cast<size_t>(shared_.resolved->plan.defaults.batch_rows);
+  for (auto& [number, held] : held_) {
+    if (held.task->blocked()) MILLRACE_RETURN_IF_ERROR(held.task->resume());
+    MILLRACE_RETURN_IF_ERROR(tend_ends(number, held));
+    for (size_t s = 0; s < held.paused.size(); ++s) {
+      const client::TopicPartition partition{topic(s), number};
+      const bool full = held.task->queued(s) >= queued_max;
+      if (full != held.paused[s]) {
+        MILLRACE_RETURN_IF_ERROR(full ? consumer_->pause({&partition, 1}) : consumer_->resume({&partition, 1}));
+        held.paused[s] = full;
+      }
+      const auto& idle_us = shared_.resolved->plan.sources[shared_.stage->sources[s]].idle_us;
+      if (shared_.bounded || !idle_us) continue;
+      const bool idle = now - held.heard[s] > std::chrono::microseconds(*idle_us);
+      MILLRACE_RETURN_IF_ERROR(held.task->set_idle(s, idle));
+      if (idle && s == 0) MILLRACE_RETURN_IF_ERROR(held.task->pass_pending_rounds());
+    }
+  }
+  return {};
+}
+
+Status StageWorker::tend_ends(PartitionId partition, Held& held) {
+  if (!shared_.bounded || held.task->ended()) return {};
+  for (size_t s = 0; s < shared_.stage->sources.size(); ++s) {
+    const client::TopicPartition source{topic(s), partition};
+    const Offset end = shared_.ends.at(source);
+    const auto position = consumer_->position(source);
+    if (end.value() == 0 || held.committed[s] >= end || (position && *position >= end))
+      MILLRACE_RETURN_IF_ERROR(held.task->end(s));
+  }
+  return {};
+}
+
+Status StageWorker::commit() {
+  std::vector<Delivery::Part> parts;
+  for (auto& [number, held] : held_) {
+    bool moved = held.task->ended() && !held.reported_end;
+    for (size_t s = 0; s < held.committed.size(); ++s) moved = moved || held.task->next_offset(s) != held.committed[s];
+    if (moved) parts.push_back({held.task.get(), held.generation});
+  }
+  if (!parts.empty()) {
+    MILLRACE_RETURN_IF_ERROR(delivery_->commit(parts, *consumer_));
+    for (auto& [number, held] : held_) {
+      for (size_t s = 0; s < held.committed.size(); ++s) held.committed[s] = held.task->next_offset(s);
+      if (!held.task->ended() || held.reported_end) continue;
+      held.reported_end = true;
+      MutexLock lock(shared_.mutex);
+      shared_.finished.insert(number);
+    }
+  }
+  const MonoTime now = shared_.clock->mono_now();
+  const bool models = now - models_published_ >= kModelsEvery || shared_.all_finished();
+  if (models) models_published_ = now;
+  publish(models);
+  return check_failures();
+}
+
+Status StageWorker::check_failures() {
+  uint64_t records = retired_.records_in;
+  uint64_t dead_letters = retired_.dead_letters;
+  for (const auto& [number, held] : held_) {
+    records += held.task->records_in();
+    dead_letters += held.task->dead_letters();
+  }
+  if (records < seen_records_) {
+    // Begun again from the last commit.
+    seen_records_ = records;
+    seen_dead_letters_ = dead_letters;
+  }
+  const auto share = failures_.add(shared_.clock->mono_now(), records - seen_records_,
+                                   dead_letters - std::min(dead_letters, seen_dead_letters_));
+  seen_records_ = records;
+  seen_dead_letters_ = dead_letters;
+  if (!share) return {};
+  const Defaults& defaults = shared_.resolved->plan.defaults;
+  return fail(
+      Errc::kInvalidArgument,
+      fmt::format("pipeline {}: stopped, {:.1f} % of the records became dead letters; fail_ratio allows {:.1f} %",
+                  shared_.resolved->plan.name, 100 * *share, 100 * defaults.fail_ratio->ratio),
+      fmt::format("the reasons are in the topic {}", defaults.dlq));
+}
+
+void StageWorker::publish(bool with_models) {
+  WorkerReport report = retired_;
+  report.partitions = static_cast<int>(held_.size());
+  for (const auto& [number, held] : held_) {
+    const Task& task = *held.task;
+    add_counters(report.counters, task.counters());
+    report.records_in += task.records_in();
+    report.dead_letters += task.dead_letters();
+    for (const size_t s : shared_.stage->sinks) report.written[s] += task.written(s);
+    if (!with_models) continue;
+    for (const auto& [step, core] : task.trainers()) {
+      const learn::Trainer& trainer = core->trainer();
+      report.models[step].push_back({number.value(), trainer.metrics(), trainer.prior_metrics(), trainer.last_metrics(),
+                                     core->live(), trainer.model().rows_learned()});
+    }
+  }
+  MutexLock lock(mutex_);
+  if (!with_models) report.models = std::move(report_.models);
+  report_ = std::move(report);
+}
+
+WorkerReport StageWorker::report() const {
+  MutexLock lock(mutex_);
+  return report_;
+}
+
+}  // namespace millrace::pipeline

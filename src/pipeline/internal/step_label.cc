@@ -1,0 +1,347 @@
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/crc32c.h"
+#include "pipeline/internal/steps.h"
+#include "pipeline/internal/truths.h"
+#include "pipeline/internal/waiting_rows.h"
+
+namespace millrace::pipeline {
+namespace {
+
+// A row whose label is there: rows leave by (release time, offset).
+struct Leaving {
+  int64_t time_us = 0;
+  Offset offset;
+};
+
+// Each row waits for its truth and leaves once. Within a partition the order is: a row comes and is predicted, the
+// watermark moves, what is due leaves by (release time, offset) and is learned. Any other order changes the numbers.
+class LabelStep final : public Step {
+ public:
+  LabelStep(const StepPlan& step, const LabelPlan& plan, columns::SchemaPtr schema, columns::SchemaPtr other,
+            std::optional<LabelValue> value, std::vector<TrainCore*> trainers)
+      : plan_(plan),
+        schema_(std::move(schema)),
+        output_(step.schema),
+        self_(plan.of.value == "self"),
+        trainers_(std::move(trainers)),
+        waiting_(schema_, trainers_.size()),
+        truths_(value ? *value : LabelValue{}),
+        value_(std::move(value)) {
+    const uint64_t signature = crc32c(as_byte_view(signature_text(plan)));
+    waiting_id_ = {step.id, signature};
+    truths_id_ = {step.id + "/truth", signature};
+    for (const Text& key : plan.keys) {
+      key_columns_.push_back(*schema_->index_of(key.value));
+      other_keys_.push_back(*(other ? *other : *schema_).index_of(key.value));
+    }
+    if (value_ && !value_->column.empty()) value_column_ = (other ? *other : *schema_).index_of(value_->column);
+    if (!plan.as.empty() && !value_) own_column_ = schema_->index_of(plan.value.value);
+  }
+
+  Result<StepOutput> process(const columns::Batch& batch, const Timeline& time) override {
+    begin();
+    const auto shared = std::make_shared<const columns::Batch>(batch);
+    uint32_t row = 0;
+    for (size_t entry = 0; entry < time.size(); ++entry) {
+      for (; row < batch.rows() && batch.row_id(row).offset.value() <= time.offsets[entry]; ++row) {
+        begin_wait(shared, row);
+        if (self_ && value_) add_truth(batch, row, key_columns_);
+      }
+      release_due(time.after_us(entry));
+    }
+    if (time.final) release_all();
+    return finish(batch, shared);
+  }
+
+  Result<StepOutput> process_side(const columns::Batch& batch, const Timeline& time) override {
+    const columns::Batch none = empty_input();
+    begin();
+    uint32_t row = 0;
+    for (size_t entry = 0; entry < time.size(); ++entry) {
+      for (; row < batch.rows() && batch.row_id(row).offset.value() <= time.offsets[entry]; ++row)
+        add_truth(batch, row, other_keys_);
+      release_due(time.after_us(entry));
+    }
+    return finish(none, nullptr);
+  }
+
+  uint64_t waiting() const override { return waiting_.size(); }
+
+  void collect(state::ChangelogGroup& group) override {
+    group.collect(waiting_id_, waiting_);
+    if (value_) group.collect(truths_id_, truths_);
+  }
+  Result<bool> restore(const state::PageId& id, ByteView value) override {
+    if (id.step == waiting_id_)
+      MILLRACE_RETURN_IF_ERROR(waiting_.restore(as_byte_view(id.key), id.page, value));
+    else if (id.step == truths_id_)
+      MILLRACE_RETURN_IF_ERROR(truths_.restore(as_byte_view(id.key), id.page, value));
+    else
+      return false;
+    return true;
+  }
+  Status finish_restore() override {
+    waiting_.finish_restore([&](const WaitingRow& row) { index(row); });
+    return {};
+  }
+
+ private:
+  static std::string signature_text(const LabelPlan& plan) {
+    std::string text = plan.of.value + "|" + plan.as + "|" + plan.value.value + "|" + std::to_string(plan.within_us) +
+                       "|" + std::to_string(plan.delay_us.value_or(-1)) + "|" +
+                       std::to_string(plan.delay_rows.value_or(-1));
+    for (const Text& key : plan.keys) text += "|" + key.value;
+    return text;
+  }
+
+  columns::Batch empty_input() const {
+    std::vector<columns::ColumnPtr> columns;
+    for (const columns::Field& field : schema_->fields())
+      columns.push_back(std::make_shared<const columns::Column>(field.type));
+    return {schema_, std::move(columns), {}};
+  }
+
+  void begin() {
+    script_.clear();
+    released_.clear();
+    rejected_.clear();
+    matched_.clear();
+    filtered_ = 0;
+  }
+
+  // The label's keys as one text; length first, so that ("a", "bc") is not ("ab", "c").
+  static std::string key_of(const columns::Batch& batch, uint32_t row, const std::vector<size_t>& key_columns) {
+    std::string key;
+    std::string part;
+    for (const size_t column : key_columns) {
+      part.clear();
+      batch.column(column).append_text(row, part);
+      key += std::to_string(part.size()) + (batch.column(column).is_null(row) ? "-" : ":") + part;
+    }
+    return key;
+  }
+
+  void index(const WaitingRow& row) {
+    if (value_) waiting_by_key_[row.key].emplace(row.id().event_time_us, row.id().offset.value());
+  }
+
+  void begin_wait(const std::shared_ptr<const columns::Batch>& batch, uint32_t row) {
+    const columns::RowId& id = batch->row_id(row);
+    if (!WaitingRows::fits(*batch, row)) {
+      rejected_.push_back({id, "the row is too large to wait: over 60 KiB", {}});
+      return;
+    }
+    script_.push_back({false, row});
+    WaitingRow waiting;
+    waiting.batch = batch;
+    waiting.row = row;
+    // Of equal times the last may still come until the watermark has passed them.
+    waiting.due_us = plan_.delay_us     ? id.event_time_us + *plan_.delay_us
+                     : plan_.delay_rows ? id.offset.value()
+                                        : id.event_time_us + plan_.within_us + 1;
+    if (value_) waiting.key = key_of(*batch, row, key_columns_);
+    index(waiting);
+    waiting_.add(std::move(waiting));
+  }
+
+  void add_truth(const columns::Batch& batch, uint32_t row, const std::vector<size_t>& key_columns) {
+    const columns::RowId& id = batch.row_id(row);
+    const std::string key = key_of(batch, row, key_columns);
+    std::optional<double> value;
+    if (value_column_ && batch.column(*value_column_).is_valid(row))
+      value = batch.column(*value_column_).as_double(row);
+    truths_.add(key, id.event_time_us, id.offset, value);
+    if (plan_.release != Release::kFirstMatch) return;
+    const auto waiting = waiting_by_key_.find(key);
+    if (waiting == waiting_by_key_.end()) return;
+    for (const auto& [time_us, offset] : waiting->second) {
+      if (time_us >= id.event_time_us) break;
+      if (id.event_time_us <= time_us + plan_.within_us) matched_.push_back({id.event_time_us, Offset(offset)});
+    }
+  }
+
+  void release_due(int64_t watermark_us) {
+    watermark_us_ = std::max(watermark_us_, watermark_us);
+    if (plan_.delay_rows) {
+      while (waiting_.size() > static_cast<size_t>(*plan_.delay_rows)) release(waiting_.oldest(), watermark_us);
+      return;
+    }
+    if (!matched_.empty()) {
+      std::sort(matched_.begin(), matched_.end(), [](const Leaving& a, const Leaving& b) {
+        return std::pair(a.time_us, a.offset) < std::pair(b.time_us, b.offset);
+      });
+      for (const Leaving& leaving : matched_) {
+        release_before(std::min(watermark_us, leaving.time_us), leaving.offset);
+        if (waiting_.find(leaving.offset) != nullptr) release(leaving.offset, leaving.time_us);
+      }
+      matched_.clear();
+    }
+    while (!waiting_.empty() && waiting_.first_due().first <= watermark_us) release_first();
+    expire_truths();
+  }
+
+  // Everything due before (time, offset).
+  void release_before(int64_t time_us, Offset offset) {
+    while (!waiting_.empty() && waiting_.first_due() < std::pair(time_us, offset)) release_first();
+  }
+
+  void release_first() {
+    const auto [due_us, offset] = waiting_.first_due();
+    release(offset, value_ ? due_us - 1 : due_us);
+  }
+
+  void release_all() {
+    while (!waiting_.empty()) {
+      if (plan_.delay_rows) {
+        const Offset offset = waiting_.oldest();
+        release(offset, waiting_.at(offset).id().event_time_us);
+      } else {
+        release_first();
+      }
+    }
+  }
+
+  void release(Offset offset, int64_t time_us) {
+    Released released{waiting_.take(offset), time_us, {}};
+    WaitingRow& row = released.row;
+    if (value_) {
+      const int64_t event_time_us = row.id().event_time_us;
+      released.label = truths_.label(row.key, event_time_us, event_time_us + plan_.within_us);
+      const auto by_key = waiting_by_key_.find(row.key);
+      by_key->second.erase({event_time_us, offset.value()});
+      if (by_key->second.empty()) waiting_by_key_.erase(by_key);
+      truths_.forget(row.key, needed_after(watermark_us_, row.key));
+      if (plan_.none == Unlabelled::kDrop && released.label.matches == 0) {
+        ++filtered_;
+        return;
+      }
+    }
+    script_.push_back({true, static_cast<uint32_t>(released_.size())});
+    released_.push_back(std::move(released));
+  }
+
+  // Truth that neither a waiting row nor one to come can need.
+  void expire_truths() {
+    while (const auto expired = truths_.pop_expired(watermark_us_))
+      truths_.forget(expired->second, needed_after(expired->first, expired->second));
+  }
+  // Up to which time the truth of `key` may go, at most `time_us`.
+  int64_t needed_after(int64_t time_us, const std::string& key) const {
+    const auto waiting = waiting_by_key_.find(key);
+    return waiting == waiting_by_key_.end() ? time_us : std::min(time_us, waiting->second.begin()->first);
+  }
+
+  Result<StepOutput> finish(const columns::Batch& arriving, const std::shared_ptr<const columns::Batch>& shared);
+  columns::Batch build_released() const;
+  columns::ColumnPtr label_column() const;
+
+  struct Released {
+    WaitingRow row;
+    int64_t time_us = 0;
+    Truths::Label label;
+  };
+
+  LabelPlan plan_;
+  columns::SchemaPtr schema_, output_;
+  bool self_;
+  std::vector<TrainCore*> trainers_;
+  state::StepId waiting_id_, truths_id_;
+  WaitingRows waiting_;
+  Truths truths_;
+  std::optional<LabelValue> value_;  // none: a row's own column, later
+  std::vector<size_t> key_columns_, other_keys_;
+  std::optional<size_t> value_column_, own_column_;
+  std::unordered_map<std::string, std::set<std::pair<int64_t, int64_t>>> waiting_by_key_;  // (time, offset)
+
+  // Of the batch in work.
+  std::vector<ScriptOp> script_;
+  std::vector<Released> released_;
+  std::vector<StepReject> rejected_;
+  std::vector<Leaving> matched_;
+  uint64_t filtered_ = 0;
+  int64_t watermark_us_ = kBeginningOfTime;
+};
+
+columns::ColumnPtr LabelStep::label_column() const {
+  const columns::Type type = value_->type();
+  auto column = std::make_shared<columns::Column>(type);
+  for (const Released& released : released_) {
+    const std::optional<double>& value = released.label.value;
+    if (!value)
+      column->append_null();
+    else if (type == columns::kBoolean)
+      column->append_boolean(*value != 0);
+    else if (type == columns::kBigint)
+      column->append_int64(static_cast<int64_t>(*value));
+    else
+      column->append_double(*value);
+  }
+  return column;
+}
+
+columns::Batch LabelStep::build_released() const {
+  std::vector<columns::ColumnPtr> columns;
+  std::vector<columns::RowId> ids;
+  for (const Released& released : released_) ids.push_back(released.row.id());
+  for (size_t c = 0; c < schema_->size(); ++c) {
+    auto column = std::make_shared<columns::Column>(schema_->field(c).type);
+    column->reserve(released_.size());
+    const columns::Batch* kept = nullptr;
+    for (const Released& released : released_) {
+      const columns::Column& from = released.row.batch->column(c);
+      if (released.row.batch.get() != kept) column->keep_alive_with(from);
+      kept = released.row.batch.get();
+      column->append_from(from, released.row.row);
+    }
+    columns.push_back(std::move(column));
+  }
+  if (own_column_)
+    columns.push_back(columns[*own_column_]);
+  else if (value_)
+    columns.push_back(label_column());
+  auto times = std::make_shared<columns::Column>(columns::kTimestamp);
+  times->reserve(released_.size());
+  for (const Released& released : released_) times->append_int64(released.time_us);
+  columns.push_back(std::move(times));
+  return {output_, std::move(columns), std::move(ids)};
+}
+
+Result<StepOutput> LabelStep::finish(const columns::Batch& arriving,
+                                     const std::shared_ptr<const columns::Batch>& shared) {
+  StepOutput out;
+  out.batch = build_released();
+  out.rejected = std::move(rejected_);
+  out.filtered = filtered_;
+  if (trainers_.empty()) return out;
+  std::vector<uint32_t> arrived_as;
+  arrived_as.reserve(released_.size());
+  for (const Released& released : released_)
+    arrived_as.push_back(shared && released.row.batch == shared ? released.row.row : TrainCore::kNone);
+  std::vector<learn::Prediction> kept(released_.size());
+  for (size_t t = 0; t < trainers_.size(); ++t) {
+    for (size_t i = 0; i < released_.size(); ++i)
+      kept[i] = t < released_[i].row.predictions.size() ? released_[i].row.predictions[t] : learn::Prediction{};
+    const auto predictions = trainers_[t]->run(arriving, out.batch, script_, arrived_as, kept);
+    for (size_t row = 0; row < predictions.size(); ++row)
+      if (WaitingRow* waiting = waiting_.find(arriving.row_id(row).offset))
+        waiting->predictions.push_back(predictions[row]);
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Step>> make_label_step(const StepPlan& step, const LabelPlan& plan, columns::SchemaPtr schema,
+                                              columns::SchemaPtr other, std::vector<TrainCore*> trainers) {
+  std::optional<LabelValue> value;
+  if (!plan.delay_us && !plan.delay_rows) {
+    MILLRACE_ASSIGN_OR_RETURN(value, parse_label_value(plan.value.value));
+  }
+  return std::make_unique<LabelStep>(step, plan, std::move(schema), std::move(other), std::move(value),
+                                     std::move(trainers));
+}
+
+}  // namespace millrace::pipeline

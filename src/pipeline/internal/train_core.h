@@ -1,0 +1,83 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "learn/feature_matrix.h"
+#include "learn/trainer.h"
+#include "pipeline/internal/step.h"
+#include "pipeline/plan.h"
+
+namespace millrace::pipeline {
+
+// What happens to rows between two points of time: predictions and learning interleave, as labels are released between
+// rows.
+struct ScriptOp {
+  bool learn = false;
+  uint32_t row = 0;  // predict: of the arriving batch; learn: of the released one
+};
+
+// The training of one `train` step in one partition: the trainer, the live score's judge, and what lineage tells. Works
+// on rows that arrive (they are predicted) and rows whose label is there (they are judged, then learned).
+class TrainCore {
+ public:
+  // `arriving` and `released` are the schemas of the two kinds of rows; `live_score` names the column of the prediction
+  // that was served, empty where the pipeline has none.
+  static Result<std::unique_ptr<TrainCore>> make(const StepPlan& step, const TrainPlan& plan,
+                                                 const columns::Schema& arriving, const columns::Schema& released,
+                                                 std::string live_score);
+
+  // Work through `script`. `released_predictions` are those the released rows waited with, one each; where a released
+  // row is also among the arriving ones, `arrived_as` has its number there (else kNone), and its prediction is the one
+  // made here. Returns the arriving rows' predictions, valid until the next call. After it judged() tells of the
+  // released rows.
+  static constexpr uint32_t kNone = UINT32_MAX;
+  std::span<const learn::Prediction> run(const columns::Batch& arriving, const columns::Batch& released,
+                                         std::span<const ScriptOp> script, std::span<const uint32_t> arrived_as,
+                                         std::span<const learn::Prediction> released_predictions);
+
+  // Of the last run, one per released row.
+  struct Judged {
+    double score = 0;        // the learner's, NaN where it had none
+    bool bad_label = false;  // the label is a value that cannot be learned
+  };
+  std::span<const Judged> judged() const { return judged_; }
+  uint64_t unlabelled() const { return unlabelled_; }  // released without a label, since the task began
+
+  const learn::Trainer& trainer() const { return *trainer_; }
+  const learn::Metrics& live() const { return *live_; }
+  const std::string& model() const { return model_; }
+  const std::string& label_name() const { return label_name_; }
+  const learn::ModelSpec& spec() const { return trainer_->model().spec(); }
+  bool has_live() const { return live_column_.has_value(); }
+
+  void collect(state::ChangelogGroup& group);
+  Result<bool> restore(const state::PageId& id, ByteView value);
+  Status finish_restore();
+
+ private:
+  TrainCore() = default;
+
+  std::string model_;
+  std::string label_name_;
+  state::StepId trainer_id_, live_id_;
+  std::optional<learn::Trainer> trainer_;
+  std::optional<learn::Metrics> live_;
+  std::optional<learn::FeatureBinding> arriving_, released_;
+  size_t label_column_ = 0;
+  std::optional<size_t> live_column_;
+  std::vector<learn::StatePage> trainer_pages_, live_pages_;  // while restoring
+
+  // Kept between batches for their memory.
+  std::optional<learn::FeatureMatrix> matrix_;
+  std::vector<learn::Op> ops_;
+  std::vector<learn::Prediction> predictions_;
+  std::vector<Judged> judged_;
+  std::vector<learn::Trainer> cuts_;
+  uint64_t unlabelled_ = 0;
+};
+
+}  // namespace millrace::pipeline
