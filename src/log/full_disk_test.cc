@@ -107,6 +107,16 @@ TEST_F(FullDiskTest, AWriteThatFailsHalfwayIsNotSeen) {
   EXPECT_EQ(read_all(*partition("t")).value(), (Strings{"a@0", "c@1"}));
 }
 
+// On file systems that cannot reserve space the log's own write may find none, when the append is already accepted.
+TEST_F(FullDiskTest, AWriteOfTheLogThatFindsNoRoomIsTriedAgain) {
+  files.fail_write(1, env::FaultFileSystem::Fault::kOutOfSpace);
+  ASSERT_EQ(error_of(append("t", {.values = {"a"}})), "");
+  EXPECT_EQ(read_all(*partition("t")).value(), Strings{"a@0"});
+  crash();
+  ASSERT_EQ(error_of(open()), "");
+  EXPECT_EQ(read_all(*partition("t")).value(), Strings{"a@0"});
+}
+
 TEST_F(FullDiskTest, ACheckpointThatFindsNoRoomChangesNothing) {
   ASSERT_TRUE(append("t", {.values = {"a"}}));
   files.set_capacity(used());
