@@ -623,8 +623,10 @@ def write_seeds(schemas: pathlib.Path, out: pathlib.Path) -> None:
 
 
 def put(path: pathlib.Path, text: str) -> None:
+    """Leaves a file alone that is as it should be: whoever includes it need not be compiled again."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
 
 
 def main(arguments: list[str]) -> int:

@@ -170,10 +170,13 @@ def _check(message: Message) -> None:
         names = [field.name for field in struct.fields]
         if len(set(names)) != len(names):
             raise SchemaError(f"{struct.name} names a field twice")
+        tags = [field.tag for field in struct.fields if field.tag is not None]
+        if len(set(tags)) != len(tags):
+            raise SchemaError(f"{struct.name} gives a tag twice")
         for field in struct.fields:
             if field.type not in SCALARS and (field.struct is None or not field.struct.fields):
                 raise SchemaError(f"the struct {field.type} of {struct.name}.{field.name} has no fields")
-            if field.tag is not None and field.versions.low < message.flexible.low:
+            if field.tag is not None and not (message.flexible and field.versions.low >= message.flexible.low):
                 raise SchemaError(f"{struct.name}.{field.name} has a tag in a version that is not flexible")
             if not field.versions:
                 raise SchemaError(f"{struct.name}.{field.name} is in none of the message's versions")
