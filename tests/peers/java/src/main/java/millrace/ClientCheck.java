@@ -63,6 +63,7 @@ public final class ClientCheck {
       if (arguments[1].equals("run")) {
         check.makeTopics(admin);
         for (String codec : CODECS) check.produceAndConsume(codec);
+        check.produceWithOtherSettings();
         check.findOffsets(admin);
         check.shareOutPartitions(admin);
         check.listAndDescribeGroups(admin);
@@ -81,6 +82,7 @@ public final class ClientCheck {
     for (String codec : CODECS) topics.add(new NewTopic(topic(codec), PARTITIONS, (short) 1));
     topics.add(new NewTopic("java-shared", 12, (short) 1));
     topics.add(new NewTopic("java-short-lived", 1, (short) 1));
+    topics.add(new NewTopic("java-acks", 1, (short) 1));
     admin.createTopics(topics).all().get();
     expectFailure(TopicExistsException.class, admin.createTopics(List.of(topics.get(0))).all());
     Set<String> names = admin.listTopics().names().get();
@@ -150,6 +152,26 @@ public final class ClientCheck {
     expect(record.timestamp() == firstTimestamp + i, what + " has its timestamp");
     expect(i % 10 == 0 ? record.key() == null : new String(record.key()).equals("key-" + i), what + " has its key");
     expect(i % 100 == 99 ? record.value() == null : new String(record.value()).equals(value(codec, i)), what + " has its value");
+  }
+
+  /** Without idempotence, with each kind of acknowledgement, records up to nearly a megabyte; read as a transactional reader does. */
+  private void produceWithOtherSettings() throws Exception {
+    int[] sizes = {1, 10_000, 900_000};
+    for (String acks : List.of("0", "1", "all")) {
+      Map<String, Object> settings = Map.of("bootstrap.servers", bootstrap, "acks", acks, "enable.idempotence", false);
+      try (var producer = new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer())) {
+        for (int size : sizes) producer.send(new ProducerRecord<>("java-acks", bytes(acks), new byte[size])).get();
+      }
+    }
+    try (var consumer = consumer("java-acks-readers", Map.of("isolation.level", "read_committed"))) {
+      consumer.subscribe(List.of("java-acks"));
+      List<Integer> seen = new ArrayList<>();
+      poll(consumer, "records of every acknowledgement", records -> {
+        for (var record : records) seen.add(record.value().length);
+      }, () -> seen.size() == 9);
+      expect(seen.equals(List.of(1, 10_000, 900_000, 1, 10_000, 900_000, 1, 10_000, 900_000)), "they are in order, not " + seen);
+    }
+    done("produced with acks 0, 1 and all, and read committed records");
   }
 
   private void findOffsets(Admin admin) throws Exception {
