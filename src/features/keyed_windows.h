@@ -78,7 +78,8 @@ class KeyedWindows final : public state::Paged {
 
   // Compute the features of each row in order, and take the row into its key's history. `watermarks_us` has one value a
   // row, never falling: the source's watermark when the row arrived, not counting the row itself (INT64_MIN at first).
-  // Rejected, and taken into no history: late rows under kReject, rows whose sum overflows its type.
+  // Rejected, and taken into no history: late rows under kReject, and rows with a key or `last` text too long to keep.
+  // A sum that does not fit its type is NULL. Fails (kCorruption) only on state that was restored wrongly.
   Result<Processed> process(const columns::Batch& input, std::span<const int64_t> watermarks_us);
 
   // Let go of rows that no window can reach any more. Never changes results; call it now and then, with the watermark.

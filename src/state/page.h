@@ -49,7 +49,8 @@ class Paged {
   virtual ~Paged() = default;
   // Hand over every page that changed since the last call, and forget that it changed.
   virtual void collect(PageSink& sink) = 0;
-  // Take a page back, in any order, into state that has not been used yet. kCorruption: the bytes are no such page.
+  // Take a page back, in ascending order of (key, page), into state that has not been used yet. kCorruption: the bytes
+  // are no such page.
   virtual Status restore(ByteView key, uint64_t page, ByteView value) = 0;
 };
 

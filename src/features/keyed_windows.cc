@@ -1,0 +1,562 @@
+#include "features/keyed_windows.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <deque>
+#include <tuple>
+
+#include "base/check.h"
+#include "base/text.h"
+#include "features/internal/history.h"
+#include "features/internal/key_table.h"
+#include "features/internal/plan.h"
+#include "features/internal/text_pool.h"
+
+namespace millrace::features {
+
+namespace {
+
+constexpr int64_t kNoWatermark = std::numeric_limits<int64_t>::min();
+// How far ahead of the row in work memory is asked for.
+constexpr size_t kPrefetchRows = 8;
+
+struct KeyState {
+  std::string key;
+  uint64_t hash = 0;
+  bool used = false;
+  History history;
+};
+
+// One feature column.
+struct Output {
+  const Aggregate* aggregate;
+  size_t slot;    // SIZE_MAX: count(*)
+  size_t window;  // of the layout's
+};
+
+int64_t minus(int64_t a, int64_t b) {
+  int64_t difference = 0;
+  return __builtin_sub_overflow(a, b, &difference) ? kNoWatermark : difference;
+}
+
+Result<size_t> column_index(const columns::Schema& schema, const std::string& name, std::string_view use) {
+  if (const auto index = schema.index_of(name)) return *index;
+  const auto nearest = nearest_name(name, schema.names());
+  return fail(Errc::kInvalidArgument, fmt::format("{}: there is no column {}", use, name),
+              nearest ? fmt::format("did you mean {}?", *nearest) : std::string());
+}
+
+}  // namespace
+
+struct KeyedWindows::Impl {
+  FeatureSpec spec;
+  columns::SchemaPtr input;
+  columns::SchemaPtr output;
+  std::vector<size_t> key_columns;
+  Layout layout;
+  std::vector<Output> outputs;        // ordered by slot, then window: results of nested windows build on each other
+  std::vector<size_t> output_column;  // where each goes
+  int64_t keep_us = 0;
+  uint64_t signature = 0;
+
+  std::deque<KeyState> states;
+  std::vector<uint32_t> free_states;
+  KeyTable table;
+  TextPool texts;
+  std::vector<uint32_t> dirty;
+  size_t sweep = 0;
+  size_t rows_kept = 0;
+  std::vector<uint64_t> magnitude;  // the largest |value| ever seen of each exact slot, at least
+
+  // Of the row in work.
+  RowInput row_input;
+  std::vector<uint64_t> lows;
+
+  Status plan();
+  Status plan_windows();
+  void sign();
+  uint32_t state_of(std::string_view key, uint64_t hash);
+  void find_states(const columns::Batch& batch, std::vector<uint32_t>& found, std::vector<Rejected>& rejected);
+  std::optional<Error> read_row(const columns::Batch& batch, size_t row);
+  void hold_texts(const columns::Batch& batch, size_t row);
+  void mark_dirty(uint32_t number);
+  void trim(uint32_t number, int64_t watermark_us);
+  void remove_if_empty(uint32_t number);
+  void features(History& history, uint64_t high, std::vector<columns::Column>& columns);
+  Totals totals(History& history, const Output& output, uint64_t low, uint64_t high);
+  void append_last(const History& history, uint64_t place, std::vector<columns::Column>& columns) const;
+  void take_row(const columns::Batch& batch, size_t row, uint32_t number, int64_t watermark_us,
+                std::vector<columns::Column>& columns);
+};
+
+KeyedWindows::KeyedWindows(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+KeyedWindows::~KeyedWindows() = default;
+
+Result<std::unique_ptr<KeyedWindows>> KeyedWindows::create(const FeatureSpec& spec, columns::SchemaPtr input) {
+  auto impl = std::make_unique<Impl>();
+  impl->spec = spec;
+  impl->input = std::move(input);
+  MILLRACE_RETURN_IF_ERROR(impl->plan());
+  return std::unique_ptr<KeyedWindows>(new KeyedWindows(std::move(impl)));
+}
+
+Status KeyedWindows::Impl::plan() {
+  if (spec.keys.empty()) return fail(Errc::kInvalidArgument, "features need a key");
+  for (const std::string& key : spec.keys) {
+    MILLRACE_ASSIGN_OR_RETURN(const size_t index, column_index(*input, key, "features key"));
+    key_columns.push_back(index);
+  }
+  MILLRACE_RETURN_IF_ERROR(plan_windows());
+
+  std::vector<columns::Field> fields = input->fields();
+  const auto add_field = [&fields](std::string name, columns::Type type) -> Status {
+    for (const columns::Field& field : fields)
+      if (field.name == name)
+        return fail(Errc::kInvalidArgument, fmt::format("features: there are two columns {}", name),
+                    "give the aggregate another name");
+    fields.push_back({std::move(name), type});
+    return {};
+  };
+  for (WindowedAggregate& windowed : spec.aggregates) {
+    const Aggregate& aggregate = windowed.aggregate;
+    MILLRACE_ASSIGN_OR_RETURN(const columns::Type type, result_type(aggregate, *input));
+    const auto slot = slot_for(aggregate, *input, layout.slots);
+    for (const Window& window : windowed.windows) {
+      const auto place = std::lower_bound(layout.windows_us.begin(), layout.windows_us.end(), window.length_us);
+      outputs.push_back({&aggregate, slot.value_or(SIZE_MAX), static_cast<size_t>(place - layout.windows_us.begin())});
+      output_column.push_back(fields.size() - input->size());
+      MILLRACE_RETURN_IF_ERROR(add_field(aggregate.name + "_" + window.name, type));
+    }
+  }
+  if (spec.last.size() > kLastColumnsMax)
+    return fail(Errc::kTooLarge, fmt::format("features: at most {} `last` values", kLastColumnsMax));
+  for (const LastValue& last : spec.last) {
+    MILLRACE_ASSIGN_OR_RETURN(const size_t index, column_index(*input, last.column, last.name));
+    layout.last_columns.push_back(index);
+    layout.last_types.push_back(input->field(index).type);
+    MILLRACE_RETURN_IF_ERROR(add_field(last.name, input->field(index).type));
+  }
+  layout.finish();
+  // Nested windows of a slot in ascending order, so that each adds to what the shorter one summed.
+  std::vector<size_t> order(outputs.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(), [this](size_t a, size_t b) {
+    return std::tuple(outputs[a].slot, outputs[a].window, a) < std::tuple(outputs[b].slot, outputs[b].window, b);
+  });
+  std::vector<Output> sorted;
+  std::vector<size_t> columns_sorted;
+  for (const size_t i : order) {
+    sorted.push_back(outputs[i]);
+    columns_sorted.push_back(output_column[i]);
+  }
+  outputs = std::move(sorted);
+  output_column = std::move(columns_sorted);
+
+  output = std::make_shared<const columns::Schema>(std::move(fields));
+  lows.resize(layout.windows_us.size());
+  row_input.slots.resize(layout.slots.size());
+  row_input.last.resize(layout.last_columns.size());
+  magnitude.resize(layout.slots.size());
+  sign();
+  return {};
+}
+
+Status KeyedWindows::Impl::plan_windows() {
+  for (WindowedAggregate& windowed : spec.aggregates) {
+    if (windowed.windows.empty()) windowed.windows = spec.windows;
+    if (windowed.windows.empty())
+      return fail(Errc::kInvalidArgument, fmt::format("{}: no window", windowed.aggregate.name),
+                  "add windows: [1h, 24h] to the step or to the aggregate");
+    for (const Window& window : windowed.windows) {
+      if (window.length_us <= 0)
+        return fail(Errc::kInvalidArgument,
+                    fmt::format("{}: the window {} is not longer than 0", windowed.aggregate.name, window.name));
+      layout.windows_us.push_back(window.length_us);
+    }
+  }
+  std::sort(layout.windows_us.begin(), layout.windows_us.end());
+  layout.windows_us.erase(std::unique(layout.windows_us.begin(), layout.windows_us.end()), layout.windows_us.end());
+  const int64_t longest_us = layout.windows_us.empty() ? 0 : layout.windows_us.back();
+  constexpr int64_t kShareOfLongest = 8;
+  const int64_t lateness_us = spec.lateness_us >= 0 ? spec.lateness_us : longest_us / kShareOfLongest;
+  if (__builtin_add_overflow(longest_us, lateness_us, &keep_us)) keep_us = std::numeric_limits<int64_t>::max();
+  return {};
+}
+
+void KeyedWindows::Impl::sign() {
+  std::string text = fmt::format("features 1 {} {}", keep_us, spec.last.empty() ? 0 : spec.forget_us);
+  for (const size_t index : key_columns)
+    text += fmt::format("|key {} {}", input->field(index).name, input->field(index).type.to_string());
+  for (const Slot& slot : layout.slots)
+    text +=
+        fmt::format("|slot {} {} {} {}", slot.has_values() ? input->field(slot.column).name : "", slot.type.to_string(),
+                    slot.where == kNoColumn ? "" : input->field(slot.where).name, slot.summed);
+  for (const size_t index : layout.last_columns)
+    text += fmt::format("|last {} {}", input->field(index).name, input->field(index).type.to_string());
+  signature = stable_hash(text);
+}
+
+const columns::SchemaPtr& KeyedWindows::output_schema() const { return impl_->output; }
+uint64_t KeyedWindows::signature() const { return impl_->signature; }
+size_t KeyedWindows::keys() const { return impl_->table.size(); }
+size_t KeyedWindows::rows_kept() const { return impl_->rows_kept; }
+
+size_t KeyedWindows::bytes() const {
+  size_t bytes = impl_->table.bytes() + impl_->texts.bytes() + impl_->states.size() * sizeof(KeyState);
+  for (const KeyState& state : impl_->states) bytes += state.history.bytes(impl_->layout);
+  return bytes;
+}
+
+uint32_t KeyedWindows::Impl::state_of(std::string_view key, uint64_t hash) {
+  uint32_t number = table.find(key, hash, [this](uint32_t n) { return std::string_view(states[n].key); });
+  if (number != KeyTable::kNone) return number;
+  if (free_states.empty()) {
+    number = static_cast<uint32_t>(states.size());
+    states.emplace_back();
+  } else {
+    number = free_states.back();
+    free_states.pop_back();
+  }
+  KeyState& state = states[number];
+  state.key = key;
+  state.hash = hash;
+  state.used = true;
+  state.history = History();
+  table.insert(hash, number);
+  return number;
+}
+
+// Look up every row's key first: the look-ups of a batch wait for memory side by side instead of one after another.
+void KeyedWindows::Impl::find_states(const columns::Batch& batch, std::vector<uint32_t>& found,
+                                     std::vector<Rejected>& rejected) {
+  const size_t rows = batch.rows();
+  std::string keys;
+  std::vector<size_t> ends(rows);
+  std::vector<uint64_t> hashes(rows);
+  std::vector<bool> valid(rows);
+  for (size_t row = 0; row < rows; ++row) {
+    const size_t begin = keys.size();
+    valid[row] = append_key(batch, key_columns, row, false, keys);
+    if (!valid[row]) keys.resize(begin);
+    ends[row] = keys.size();
+    hashes[row] = hash_key(std::string_view(keys).substr(begin));
+  }
+  found.assign(rows, KeyTable::kNone);
+  size_t begin = 0;
+  for (size_t row = 0; row < rows; ++row) {
+    if (row + kPrefetchRows < rows) table.prefetch(hashes[row + kPrefetchRows]);
+    const std::string_view key = std::string_view(keys).substr(begin, ends[row] - begin);
+    begin = ends[row];
+    if (!valid[row]) continue;
+    if (key.size() > state::kKeyBytesMax) {
+      rejected.push_back({static_cast<uint32_t>(row),
+                          Error{Errc::kTooLarge,
+                                fmt::format("a key of {} bytes, at most {} are kept", key.size(), state::kKeyBytesMax),
+                                {}}});
+      continue;
+    }
+    found[row] = state_of(key, hashes[row]);
+  }
+}
+
+// Reads what the row gives its key into row_input; an error where it cannot be kept.
+std::optional<Error> KeyedWindows::Impl::read_row(const columns::Batch& batch, size_t row) {
+  row_input.time_us = batch.row_id(row).event_time_us;
+  row_input.offset = batch.row_id(row).offset.value();
+  for (size_t s = 0; s < layout.slots.size(); ++s) {
+    const SlotValue value = read_slot(layout.slots[s], batch, row);
+    row_input.slots[s] = value;
+    const uint64_t size = value.exact < 0 ? 0 - static_cast<uint64_t>(value.exact) : static_cast<uint64_t>(value.exact);
+    magnitude[s] = std::max(magnitude[s], size);
+  }
+  for (size_t i = 0; i < layout.last_columns.size(); ++i) {
+    if (layout.last_types[i].kind != columns::Kind::kVarchar) continue;
+    const columns::Column& column = batch.column(layout.last_columns[i]);
+    if (column.is_valid(row) && column.texts()[row].size() > kLastTextBytesMax)
+      return Error{Errc::kTooLarge,
+                   fmt::format("{}: a text of {} bytes, at most {} are kept as last value", spec.last[i].name,
+                               column.texts()[row].size(), kLastTextBytesMax),
+                   {}};
+  }
+  return std::nullopt;
+}
+
+void KeyedWindows::Impl::hold_texts(const columns::Batch& batch, size_t row) {
+  row_input.last_valid = 0;
+  for (size_t i = 0; i < layout.last_columns.size(); ++i) {
+    const columns::Column& column = batch.column(layout.last_columns[i]);
+    row_input.last[i] = 0;
+    if (!column.is_valid(row)) continue;
+    row_input.last_valid |= uint64_t{1} << i;
+    switch (layout.last_types[i].kind) {
+      case columns::Kind::kBoolean:
+        row_input.last[i] = column.booleans()[row];
+        break;
+      case columns::Kind::kBigint:
+      case columns::Kind::kDecimal:
+      case columns::Kind::kTimestamp:
+        row_input.last[i] = static_cast<uint64_t>(column.int64s()[row]);
+        break;
+      case columns::Kind::kDouble:
+        row_input.last[i] = std::bit_cast<uint64_t>(column.doubles()[row]);
+        break;
+      case columns::Kind::kVarchar:
+        row_input.last[i] = texts.hold(column.texts()[row]);
+        break;
+    }
+  }
+}
+
+void KeyedWindows::Impl::mark_dirty(uint32_t number) {
+  History& history = states[number].history;
+  if (history.listed_dirty) return;
+  history.listed_dirty = true;
+  dirty.push_back(number);
+}
+
+void KeyedWindows::Impl::trim(uint32_t number, int64_t watermark_us) {
+  History& history = states[number].history;
+  const int64_t horizon_us = minus(watermark_us, keep_us);
+  if (!history.must_trim(horizon_us)) return;
+  const uint64_t before = history.rows();
+  history.trim(layout, horizon_us, minus(watermark_us, spec.forget_us), !layout.last_columns.empty(), texts);
+  rows_kept -= before - history.rows();
+  // Pages whose rows are all gone get tombstones.
+  const uint64_t first_page = history.begin() / layout.rows_per_page;
+  if (history.pages_begin < history.pages_end && (history.empty() || history.pages_begin < first_page))
+    mark_dirty(number);
+}
+
+Totals KeyedWindows::Impl::totals(History& history, const Output& out, uint64_t low, uint64_t high) {
+  Totals totals;
+  if (out.slot == SIZE_MAX) {
+    totals.count = static_cast<int64_t>(high - low);
+    return totals;
+  }
+  totals.count = history.count(layout, out.slot, low, high);
+  const Slot& slot = layout.slots[out.slot];
+  if (slot.summed && slot.exact) {
+    // As long as so many of the largest value fit, the sum modulo 2^64 is the sum.
+    const auto bound = static_cast<unsigned __int128>(magnitude[out.slot]) * (high - low);
+    totals.exact_sum = bound < (uint64_t{1} << 63)
+                           ? static_cast<__int128>(history.wrapped_sum(layout, out.slot, low, high))
+                           : history.wide_sum(layout, out.slot, low, high);
+  }
+  return totals;
+}
+
+// Appends a row's features: over the rows [lows[w], high) for each window.
+void KeyedWindows::Impl::features(History& history, uint64_t high, std::vector<columns::Column>& columns) {
+  size_t slot_in_work = SIZE_MAX;
+  uint64_t summed_from = high;
+  Partial partial;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const Output& out = outputs[i];
+    const uint64_t low = std::min(lows[out.window], high);
+    columns::Column& column = columns[output_column[i]];
+    if (history.empty()) {
+      append_result(*out.aggregate, out.slot == SIZE_MAX ? nullptr : &layout.slots[out.slot], Totals{}, column);
+      continue;
+    }
+    Totals sums = totals(history, out, low, high);
+    if (out.slot != SIZE_MAX && layout.slots[out.slot].scanned) {
+      if (out.slot != slot_in_work) {
+        slot_in_work = out.slot;
+        summed_from = high;
+        partial = Partial{};
+      }
+      history.accumulate(layout, out.slot, low, summed_from, partial);
+      summed_from = low;
+      sums.partial = partial;
+    }
+    append_result(*out.aggregate, out.slot == SIZE_MAX ? nullptr : &layout.slots[out.slot], sums, column);
+  }
+}
+
+// The `last` values of the row before `place`.
+void KeyedWindows::Impl::append_last(const History& history, uint64_t place,
+                                     std::vector<columns::Column>& columns) const {
+  const size_t first = outputs.size();
+  for (size_t i = 0; i < layout.last_columns.size(); ++i) {
+    columns::Column& column = columns[first + i];
+    const uint64_t* before = place > history.begin() ? history.row(layout, place - 1) : nullptr;
+    if (before == nullptr || ((before[layout.last_word + layout.last_columns.size()] >> i) & 1) == 0) {
+      column.append_null();
+      continue;
+    }
+    const uint64_t bits = before[layout.last_word + i];
+    switch (layout.last_types[i].kind) {
+      case columns::Kind::kBoolean:
+        column.append_boolean(bits != 0);
+        break;
+      case columns::Kind::kBigint:
+      case columns::Kind::kDecimal:
+      case columns::Kind::kTimestamp:
+        column.append_int64(static_cast<int64_t>(bits));
+        break;
+      case columns::Kind::kDouble:
+        column.append_double(std::bit_cast<double>(bits));
+        break;
+      case columns::Kind::kVarchar:
+        column.append_text_copy(texts.text(static_cast<uint32_t>(bits)));
+        break;
+    }
+  }
+}
+
+void KeyedWindows::Impl::take_row(const columns::Batch& batch, size_t row, uint32_t number, int64_t watermark_us,
+                                  std::vector<columns::Column>& columns) {
+  if (number == KeyTable::kNone) {  // no key, no history
+    History none;
+    features(none, 0, columns);
+    append_last(none, 0, columns);
+    return;
+  }
+  trim(number, watermark_us);
+  History& history = states[number].history;
+  const int64_t time_us = row_input.time_us;
+  const int64_t horizon_us = minus(watermark_us, keep_us);
+  const bool in_order = history.appends(layout, time_us, row_input.offset);
+  const uint64_t place = in_order ? history.end() : history.place_of(layout, time_us, row_input.offset);
+  // The row that is only kept for its last values is in no window.
+  uint64_t floor = history.begin();
+  if (!history.empty() && history.time(layout, floor) <= horizon_us) ++floor;
+
+  append_last(history, place, columns);
+  hold_texts(batch, row);
+  if (in_order)
+    history.advance_to(layout, time_us, floor, lows);
+  else
+    history.search(layout, time_us, floor, lows);
+  if (spec.asof == Asof::kAfterEvent) {
+    history.insert(layout, row_input, place);
+    for (uint64_t& low : lows) low = std::min(low, place);  // the row itself is in every window
+    features(history, place + 1, columns);
+  } else {
+    features(history, place, columns);
+    history.insert(layout, row_input, place);
+  }
+  ++rows_kept;
+  mark_dirty(number);
+  if (time_us <= horizon_us) trim(number, watermark_us);
+}
+
+Result<Processed> KeyedWindows::process(const columns::Batch& input, std::span<const int64_t> watermarks_us) {
+  Impl& self = *impl_;
+  MILLRACE_CHECK(input.schema() == *self.input, "a batch of another schema");
+  MILLRACE_CHECK(watermarks_us.size() == input.rows(), "one watermark a row");
+  std::vector<columns::Column> columns;
+  for (size_t i = self.input->size(); i < self.output->size(); ++i) {
+    columns.emplace_back(self.output->field(i).type);
+    columns.back().reserve(input.rows());
+  }
+  Processed processed;
+  std::vector<uint32_t> numbers;
+  std::vector<Rejected> oversized;
+  self.find_states(input, numbers, oversized);
+  std::vector<uint32_t> taken;
+  taken.reserve(input.rows());
+  auto next_oversized = oversized.begin();
+  for (size_t row = 0; row < input.rows(); ++row) {
+    if (row + kPrefetchRows < input.rows() && numbers[row + kPrefetchRows] != KeyTable::kNone)
+      self.states[numbers[row + kPrefetchRows]].history.prefetch(self.layout);
+    const int64_t watermark_us = watermarks_us[row];
+    const bool late = input.row_id(row).event_time_us < watermark_us;
+    processed.late_rows += late ? 1 : 0;
+    const auto index = static_cast<uint32_t>(row);
+    if (next_oversized != oversized.end() && next_oversized->row == index) {
+      processed.rejected.push_back(std::move(*next_oversized++));
+      continue;
+    }
+    if (late && self.spec.late == LateRows::kReject) {
+      processed.rejected.push_back({index, Error{Errc::kInvalidArgument,
+                                                 fmt::format("late: event time {} lies before the watermark {}",
+                                                             columns::format_timestamp(input.row_id(row).event_time_us),
+                                                             columns::format_timestamp(watermark_us)),
+                                                 {}}});
+      continue;
+    }
+    if (auto error = self.read_row(input, row)) {
+      processed.rejected.push_back({index, std::move(*error)});
+      continue;
+    }
+    self.take_row(input, row, numbers[row], watermark_us, columns);
+    taken.push_back(index);
+  }
+  std::vector<columns::ColumnPtr> shared;
+  for (columns::Column& column : columns) shared.push_back(std::make_shared<const columns::Column>(std::move(column)));
+  const bool all = taken.size() == input.rows();
+  processed.batch = (all ? input : input.gather(taken)).with_columns(self.output, std::move(shared));
+  return processed;
+}
+
+void KeyedWindows::Impl::remove_if_empty(uint32_t number) {
+  KeyState& state = states[number];
+  if (!state.used || !state.history.empty() || state.history.listed_dirty) return;
+  table.erase(state.hash, number);
+  state = KeyState();
+  free_states.push_back(number);
+}
+
+void KeyedWindows::expire(int64_t watermark_us, size_t keys_max) {
+  Impl& self = *impl_;
+  const size_t looks = std::min(keys_max, self.states.size());
+  for (size_t i = 0; i < looks; ++i) {
+    self.sweep = self.sweep + 1 < self.states.size() ? self.sweep + 1 : 0;
+    const auto number = static_cast<uint32_t>(self.sweep);
+    if (!self.states[number].used) continue;
+    self.trim(number, watermark_us);
+    self.states[number].history.shrink(self.layout);
+    self.remove_if_empty(number);
+  }
+}
+
+void KeyedWindows::collect(state::PageSink& sink) {
+  Impl& self = *impl_;
+  Bytes bytes;
+  for (const uint32_t number : self.dirty) {
+    KeyState& state = self.states[number];
+    History& history = state.history;
+    history.listed_dirty = false;
+    const ByteView key = as_byte_view(state.key);
+    const uint64_t per_page = self.layout.rows_per_page;
+    const uint64_t first =
+        history.empty() ? history.pages_end : std::min(history.begin() / per_page, history.pages_end);
+    for (; history.pages_begin < first; ++history.pages_begin) sink.erase(key, history.pages_begin);
+    if (!history.empty() && history.dirty_from < history.end()) {
+      const uint64_t from = std::max(history.dirty_from, history.begin()) / per_page;
+      const uint64_t last = (history.end() - 1) / per_page;
+      for (uint64_t page = from; page <= last; ++page) {
+        bytes.clear();
+        history.encode_page(self.layout, self.texts, page, bytes);
+        sink.put(key, page, bytes);
+      }
+      if (history.pages_begin == history.pages_end) history.pages_begin = from;
+      history.pages_end = last + 1;
+    }
+    history.dirty_from = History::kClean;
+    self.remove_if_empty(number);
+  }
+  self.dirty.clear();
+}
+
+Status KeyedWindows::restore(ByteView key, uint64_t page, ByteView value) {
+  Impl& self = *impl_;
+  const std::string_view text = as_text(key);
+  const uint32_t number = self.state_of(text, hash_key(text));
+  History& history = self.states[number].history;
+  const uint64_t before = history.end();
+  MILLRACE_RETURN_IF_ERROR(history.decode_page(self.layout, self.texts, page, value));
+  const uint64_t first = std::max(before, history.begin());
+  self.rows_kept += history.end() - first;
+  for (uint64_t seq = first; seq < history.end(); ++seq)
+    for (size_t s = 0; s < self.layout.slots.size(); ++s) {
+      const int64_t exact = history.value(self.layout, s, seq).exact;
+      const uint64_t size = exact < 0 ? 0 - static_cast<uint64_t>(exact) : static_cast<uint64_t>(exact);
+      self.magnitude[s] = std::max(self.magnitude[s], size);
+    }
+  return {};
+}
+
+}  // namespace millrace::features
