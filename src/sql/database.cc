@@ -81,10 +81,10 @@ Result<std::shared_ptr<Database>> Database::open(DatabaseOptions options) {
   database->handle_ = handle;
   MILLRACE_ASSIGN_OR_RETURN(const auto connection, database->connect());
   // The order matters: after the last one nothing can be changed any more.
-  for (const std::string& setting :
-       {std::string("SET GLOBAL TimeZone = 'UTC'"), std::string("SET GLOBAL enable_external_access = false"),
-        std::string("SET GLOBAL lock_configuration = true")})
-    MILLRACE_RETURN_IF_ERROR(connection->execute(setting));
+  MILLRACE_RETURN_IF_ERROR(connection->execute("SET GLOBAL TimeZone = 'UTC'"));
+  if (!options.external_access)
+    MILLRACE_RETURN_IF_ERROR(connection->execute("SET GLOBAL enable_external_access = false"));
+  MILLRACE_RETURN_IF_ERROR(connection->execute("SET GLOBAL lock_configuration = true"));
   return database;
 }
 

@@ -21,6 +21,8 @@ struct DatabaseOptions {
   int threads = 1;
   // Where statements may spill when memory runs out; empty: nowhere, they fail with kTooLarge.
   std::string temp_directory;
+  // Whether statements may reach files. Never where a user's statements run.
+  bool external_access = false;
   // Tests point at another library; empty: MILLRACE_DUCKDB_LIBRARY, else beside the binary.
   std::string library;
 };

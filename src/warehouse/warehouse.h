@@ -65,7 +65,7 @@ struct Options {
 };
 
 // A statement's answer.
-enum class AnswerFormat { kJson, kCsv, kTable, kParquet };
+enum class AnswerFormat { kJson, kCsv, kParquet };
 struct QueryOptions {
   AnswerFormat format = AnswerFormat::kJson;
   std::optional<std::chrono::milliseconds> timeout;
@@ -75,7 +75,6 @@ struct QueryOptions {
 struct Answer {
   //   kJson:    {"columns":[{"name":"n","type":"BIGINT"}],"rows":[[1]]}; decimals as numbers, times as RFC 3339 in UTC
   //   kCsv:     a header line and the rows (RFC 4180), lines ended by LF
-  //   kTable:   aligned for a terminal
   //   kParquet: a file's bytes
   std::string body;
   uint64_t rows = 0;
