@@ -40,7 +40,7 @@ TEST(Algorithms, OneOfALaterVersionIsRefusedByName) {
 
 TEST(Params, WrongOnesAreAnsweredWithWhatWasExpected) {
   const auto& specs = find_algorithm("logistic_regression").value()->params;
-  const auto message = [&](std::string_view name, ParamValue value) {
+  const auto message = [&](std::string_view name, const ParamValue& value) {
     const Status status = check_param(specs, name, value);
     return status ? "" : status.error().message + "; " + status.error().hint;
   };

@@ -229,6 +229,7 @@ struct Store {
   }
   std::vector<StatePage> all() const {
     std::vector<StatePage> all;
+    all.reserve(pages.size());
     for (const auto& [number, bytes] : pages) all.push_back({number, bytes});
     return all;
   }

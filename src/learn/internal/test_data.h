@@ -44,6 +44,11 @@ struct LabelledRows {
   std::vector<double> labels;
 };
 
+// A cell's number; NaN for what is none.
+inline double number(std::string_view cell) {
+  return parse_double(cell).value_or(std::numeric_limits<double>::quiet_NaN());
+}
+
 // A csv file as numbers: the column `label` apart from the others. `positive` is the label's text for 1 where labels
 // are words.
 inline LabelledRows read_dataset(const std::filesystem::path& path, std::string_view label,
@@ -63,9 +68,9 @@ inline LabelledRows read_dataset(const std::filesystem::path& path, std::string_
     const auto cells = split(lines[i], ',');
     for (size_t j = 0; j < cells.size(); ++j) {
       if (j != label_index)
-        row.push_back(parse_double(cells[j]).value_or(std::numeric_limits<double>::quiet_NaN()));
+        row.push_back(number(cells[j]));
       else if (positive.empty())
-        rows.labels.push_back(parse_double(cells[j]).value());
+        rows.labels.push_back(number(cells[j]));
       else
         rows.labels.push_back(cells[j] == positive ? 1 : 0);
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -48,8 +49,8 @@ class CustomerHistory {
     }
   }
   void add(int64_t seconds, double amount) {
-    events_.emplace_back(seconds, static_cast<int64_t>(amount * 100 + 0.5));
-    while (events_.front().first <= seconds - 30 * 86400) events_.pop_front();
+    events_.emplace_back(seconds, std::llround(amount * 100));
+    while (events_.front().first <= seconds - 30LL * 86400) events_.pop_front();
   }
 
  private:
@@ -71,9 +72,9 @@ inline HandbookRows read_handbook() {
   MILLRACE_CHECK(lines.size() == 584'472, "the handbook's stream has other rows");
   for (size_t i = 1; i < lines.size(); ++i) {
     const auto cells = split(lines[i], ',');
-    const double amount = parse_double(cells[4]).value();
+    const double amount = number(cells[4]);
     if (amount <= 0) continue;
-    const int64_t seconds = parse_int64(cells[5]).value();
+    const int64_t seconds = static_cast<int64_t>(number(cells[5]));
     std::vector<double> row = {amount};
     CustomerHistory& history = histories[std::string(cells[2])];
     history.append_features(seconds, row);
