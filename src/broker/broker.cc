@@ -68,7 +68,7 @@ struct Broker::Impl {
       if (options.on_fatal) options.on_fatal(error);
     });
     topics.emplace(*store, options.settings, metrics, random.fork());
-    groups.emplace(*store, *topics, options.settings, clock, random.fork());
+    groups.emplace(*store, *topics, options.settings, clock, random.fork(), metrics);
     MILLRACE_RETURN_IF_ERROR(groups->load(server.thread(0)));
     store->set_advance_observer(
         [this](std::span<const std::shared_ptr<log::Partition>> partitions) { purgatory.advanced(partitions); });

@@ -47,7 +47,7 @@ constexpr std::array kRows = {
     number("message.max.bytes", &Settings::message_bytes_max, 0, kIntMax,
            "The largest record batch taken; a topic's max.message.bytes goes before it."),
     number("log.segment.bytes", &Settings::segment_bytes, 1'048'576, kIntMax,
-           "A segment file of this size is closed and a new one begun; a topic's segment.bytes goes before it."),
+           "A segment file of this size is closed and a new one begun, in all topics."),
     number("log.index.interval.bytes", &Settings::index_interval_bytes, 0, kIntMax,
            "Bytes of log between two entries of the offset index."),
     number("fetch.max.bytes", &Settings::fetch_bytes_max, 1024, kIntMax,
@@ -69,7 +69,7 @@ constexpr std::array kRows = {
            "share one (Millrace's own)."),
     number("group.max.size", &Settings::group_size_max, 1, kIntMax, "Members that a group may have."),
     number("offsets.topic.num.partitions", &Settings::offsets_topic_partitions, 1, 10'000,
-           "Partitions of __consumer_offsets; fixed when the data folder is made."),
+           "Partitions of __consumer_offsets; fixed when the first group is made."),
     number("offset.metadata.max.bytes", &Settings::offset_metadata_bytes_max, 0, 1'048'576,
            "The longest text that a client may commit with an offset."),
     number("offsets.retention.minutes", &Settings::offsets_retention_minutes, 1, kIntMax,
@@ -129,6 +129,14 @@ std::string setting_value(const Settings& settings, std::string_view name) {
   MILLRACE_CHECK(row != nullptr, "setting_value() of a name that is not in the table");
   if (row->flag != nullptr) return settings.*row->flag ? "true" : "false";
   return fmt::format("{}", settings.*row->number);
+}
+
+std::string settings_reference() {
+  const Settings defaults;
+  std::string table = "| setting | default | meaning |\n|---|---|---|\n";
+  for (const SettingInfo& info : kInfos)
+    table += fmt::format("| `{}` | {} | {} |\n", info.name, setting_value(defaults, info.name), info.documentation);
+  return table;
 }
 
 }  // namespace millrace::broker

@@ -58,4 +58,7 @@ Status set_setting(Settings& settings, std::string_view name, std::string_view v
 // The value as DescribeConfigs shows it. `name` must be one of setting_infos().
 std::string setting_value(const Settings& settings, std::string_view name);
 
+// The table in docs/manual/broker.md, in Markdown: every setting with its default and what it means.
+std::string settings_reference();
+
 }  // namespace millrace::broker

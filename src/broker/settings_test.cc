@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <sstream>
+
 namespace millrace::broker {
 namespace {
 
@@ -37,6 +40,16 @@ TEST(Settings, ValuesOutOfBoundsOrOfAnotherTypeAreRefused) {
   EXPECT_FALSE(set_setting(settings, "auto.create.topics.enable", "1"));
   EXPECT_EQ(settings.num_partitions, 1);
   EXPECT_TRUE(settings.auto_create_topics);
+}
+
+TEST(Settings, TheManualHasTheTableOfThisBuild) {
+  std::ifstream manual(MILLRACE_SOURCE_DIR "/docs/manual/broker.md");
+  ASSERT_TRUE(manual);
+  std::stringstream text;
+  text << manual.rdbuf();
+  EXPECT_NE(text.str().find(settings_reference()), std::string::npos)
+      << "the table in docs/manual/broker.md should be\n"
+      << settings_reference();
 }
 
 }  // namespace

@@ -65,8 +65,13 @@ Result<Offset> for_each_record(ByteView batches, Offset from, Take take) {
 }  // namespace
 
 GroupService::GroupService(log::Store& store, const Topics& topics, const Settings& settings, const Clock& clock,
-                           Random random)
-    : store_(store), topics_(topics), settings_(settings), clock_(clock), random_(random) {}
+                           Random random, Metrics& metrics)
+    : store_(store),
+      topics_(topics),
+      settings_(settings),
+      clock_(clock),
+      random_(random),
+      group_gauge_(metrics.gauge("millrace_broker_groups", "Consumer groups")) {}
 
 Status GroupService::load(Executor& owner) {
   owner_ = &owner;

@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/metrics.h"
 #include "base/random.h"
 #include "broker/internal/executor.h"
 #include "broker/internal/topics.h"
@@ -20,7 +21,8 @@ namespace millrace::broker {
 // executor's thread, its owner.
 class GroupService {
  public:
-  GroupService(log::Store& store, const Topics& topics, const Settings& settings, const Clock& clock, Random random);
+  GroupService(log::Store& store, const Topics& topics, const Settings& settings, const Clock& clock, Random random,
+               Metrics& metrics);
 
   // Read __consumer_offsets and start the coordinator. Once, before `owner` runs; `owner` outlives the service's use.
   Status load(Executor& owner);
@@ -82,6 +84,7 @@ class GroupService {
   std::optional<MonoTime> deadline_;
   std::optional<TimerId> timer_;
   std::atomic<uint64_t> group_count_{0};
+  Gauge group_gauge_;
 };
 
 }  // namespace millrace::broker

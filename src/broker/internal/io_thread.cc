@@ -25,7 +25,30 @@ void IoThread::stop() {
 }
 
 void IoThread::post(Task task) {
-  boost::asio::post(context_, [task = std::move(task)]() mutable { task(); });
+  bool first = false;
+  {
+    MutexLock lock(mutex_);
+    first = inbox_.empty();
+    inbox_.push_back(std::move(task));
+  }
+  if (first) boost::asio::post(context_, [this] { run_inbox(); });
+}
+
+void IoThread::run_inbox() {
+  std::vector<Task> tasks;
+  {
+    MutexLock lock(mutex_);
+    tasks.swap(inbox_);
+  }
+  in_inbox_ = true;
+  for (Task& task : tasks) task();
+  in_inbox_ = false;
+  for (Task& task : std::exchange(deferred_, {})) task();
+}
+
+void IoThread::defer(Task task) {
+  if (!in_inbox_) return post(std::move(task));
+  deferred_.push_back(std::move(task));
 }
 
 TimerId IoThread::call_at(MonoTime when, Task task) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/byte_writer.h"
+#include "base/mutex.h"
 #include "broker/internal/executor.h"
 
 namespace millrace::broker {
@@ -25,7 +26,9 @@ class IoThread final : public Executor {
   // Returns when the thread has ended. Tasks and timers that have not run are kept, unrun, until destruction.
   void stop();
 
-  void post(Task task) override;
+  void post(Task task) override EXCLUDES(mutex_);
+  // Run `task` when all that has been posted by now has run: what several of these tasks need once. On the own thread.
+  void defer(Task task);
   bool is_current() const override { return std::this_thread::get_id() == id_; }
   TimerId call_at(MonoTime when, Task task) override;
   void cancel(TimerId timer) override { timers_.cancel(timer); }
@@ -43,6 +46,7 @@ class IoThread final : public Executor {
 
  private:
   void arm();
+  void run_inbox() EXCLUDES(mutex_);
 
   static constexpr size_t kScratchBytes = 64 * 1024;
 
@@ -53,6 +57,11 @@ class IoThread final : public Executor {
   TimerQueue timers_;
   std::unordered_set<std::shared_ptr<void>> kept_;
   Bytes scratch_;
+  // Posted and not yet run: Asio hears of them only when the first comes, so a burst is one wake-up.
+  Mutex mutex_;
+  std::vector<Task> inbox_ GUARDED_BY(mutex_);
+  bool in_inbox_ = false;
+  std::vector<Task> deferred_;
   std::thread thread_;
   std::atomic<std::thread::id> id_;
 };

@@ -193,7 +193,13 @@ void Session::answer(uint64_t slot, std::optional<Response> response) {
   Slot& asked = slots_[slot - first_slot_];
   asked.answered = true;
   asked.response = std::move(response);
-  if (!working_) work();
+  if (working_ || work_deferred_) return;
+  // A sync answers many produces at once: they leave in one write.
+  work_deferred_ = true;
+  thread_.defer([self = shared_from_this()] {
+    self->work_deferred_ = false;
+    self->work();
+  });
 }
 
 void Session::collect_answered() {

@@ -130,6 +130,7 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   std::deque<Slot> slots_;
   uint64_t first_slot_ = 0;
   bool working_ = false;
+  bool work_deferred_ = false;
 
   // Writing.
   std::deque<Unsent> unsent_;
