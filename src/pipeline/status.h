@@ -40,9 +40,10 @@ struct SinkStatus {
 // A pipeline as it was at its last commit. Counters count since this process started it.
 struct PipelineStatus {
   std::string name;
-  std::string state;   // "starting", "running", "finished", "stopped", "failed"
-  std::string error;   // of a failed one
-  double seconds = 0;  // since start
+  std::string state;        // "starting", "running", "finished", "stopped", "failed"
+  std::string error;        // of a failed one
+  double seconds = 0;       // since start
+  double busy_seconds = 0;  // from the first record read to the last commit that moved
   uint64_t records_in = 0;
   uint64_t rows_out = 0;  // written to sinks, all together
   uint64_t filtered = 0;
@@ -53,6 +54,8 @@ struct PipelineStatus {
   std::vector<StepCounters> steps;  // sources first, then steps, in the plan's order
   std::vector<SinkStatus> sinks;
   std::vector<ModelStatus> models;
+
+  double events_per_s() const;  // over busy_seconds
 };
 
 }  // namespace millrace::pipeline

@@ -45,6 +45,8 @@ void add_report(WorkerReport& a, WorkerReport b) {
   a.records_in += b.records_in;
   a.dead_letters += b.dead_letters;
   a.partitions += b.partitions;
+  if (b.first_record && (!a.first_record || *b.first_record < *a.first_record)) a.first_record = b.first_record;
+  if (b.last_commit && (!a.last_commit || *b.last_commit > *a.last_commit)) a.last_commit = b.last_commit;
   for (auto& [step, parts] : b.models)
     for (PartitionMetrics& part : parts) a.models[step].push_back(std::move(part));
 }
@@ -183,6 +185,9 @@ PipelineStatus Worker::status() const {
     status.records_in += report.records_in;
     status.dead_letters += report.dead_letters;
     status.partitions += report.partitions;
+    if (report.first_record && report.last_commit)
+      status.busy_seconds = std::max(status.busy_seconds,
+                                     std::chrono::duration<double>(*report.last_commit - *report.first_record).count());
     for (const StepCounters& step : report.counters) {
       status.filtered += step.filtered;
       status.waiting += step.waiting;

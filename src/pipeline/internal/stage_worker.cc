@@ -172,6 +172,7 @@ void StageWorker::drop(const std::vector<client::TopicPartition>& partitions) {
 }
 
 Status StageWorker::take_records(const client::Records& records) {
+  if (!records.empty() && !retired_.first_record) retired_.first_record = shared_.clock->mono_now();
   for (const client::PartitionRecords& part : records.partitions()) {
     const auto held = held_.find(part.partition);
     if (held == held_.end()) continue;
@@ -253,6 +254,7 @@ Status StageWorker::commit() {
   }
   if (!parts.empty()) {
     MILLRACE_RETURN_IF_ERROR(delivery_->commit(parts, *consumer_));
+    retired_.last_commit = shared_.clock->mono_now();
     for (auto& [number, held] : held_) {
       for (size_t s = 0; s < held.committed.size(); ++s) held.committed[s] = held.task->next_offset(s);
       if (!held.task->ended() || held.reported_end) continue;

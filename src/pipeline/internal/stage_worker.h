@@ -47,6 +47,7 @@ struct WorkerReport {
   uint64_t records_in = 0;
   uint64_t dead_letters = 0;
   int partitions = 0;
+  std::optional<MonoTime> first_record, last_commit;
   std::map<std::string, std::vector<PartitionMetrics>> models;  // by train step
 };
 
