@@ -119,6 +119,13 @@ def test_a_member_that_closes_is_replaced_at_once(bootstrap, group, members, cli
     assert time.monotonic() - closed_at < 4, "well before a session timeout"
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_lone_member_starts_at_once(bootstrap, topic, group, members, client):
+    produce(client, bootstrap, topic, [(None, b"x")])
+    members.append(Member(client, bootstrap, group, topic))
+    wait_until(lambda: members[0].records, 3)  # process start and imports included; Kafka's default delay is 3 s
+
+
 def test_both_clients_share_one_group(bootstrap, group, members):
     topic = make_topic(bootstrap, partitions=12)
     members += [Member(client, bootstrap, group, topic) for client in CLIENTS]

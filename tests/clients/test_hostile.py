@@ -195,13 +195,18 @@ def produce_request(broker, topic):
     return frame(0, 7, body)
 
 
+def fetch_request(topic, offset, wait_ms, correlation_id=7):
+    name = topic.encode()
+    body = struct.pack(">iiiib", -1, wait_ms, 1, 1 << 20, 0)
+    body += struct.pack(">ih", 1, len(name)) + name + struct.pack(">iiqi", 1, 0, offset, 1 << 20)
+    return frame(1, 4, body, correlation_id)
+
+
 def fetched_batch(broker, topic):
     """The first batch of a topic as it is stored."""
     name = topic.encode()
-    body = struct.pack(">iiiib", -1, 1000, 1, 1 << 20, 0)
-    body += struct.pack(">ih", 1, len(name)) + name + struct.pack(">iiqi", 1, 0, 0, 1 << 20)
     with connect(broker) as connection:
-        connection.sendall(frame(1, 4, body))
+        connection.sendall(fetch_request(topic, 0, 1000))
         answer = receive(connection)
     # correlation id, throttle time, one topic, its name, one partition: number, error, high watermark, last stable
     # offset, no aborted transactions, the size of the records.
@@ -237,6 +242,18 @@ def test_pipelined_requests_are_answered_in_their_order(broker, healthy):
         connection.sendall(b"".join(frame(API_VERSIONS, 0, correlation_id=i) for i in range(200)))
         for i in range(200):
             assert struct.unpack(">i", receive(connection)[:4])[0] == i
+
+
+def test_a_request_behind_a_waiting_fetch_is_answered_after_it(broker, healthy, topic):
+    with connect(broker) as connection:
+        started = time.monotonic()
+        connection.sendall(fetch_request(topic, 0, 700, correlation_id=1))
+        time.sleep(0.1)
+        connection.sendall(frame(API_VERSIONS, 0, correlation_id=2))
+        connection.sendall(frame(API_VERSIONS, 0, correlation_id=3))
+        answers = [struct.unpack(">i", receive(connection)[:4])[0] for _ in range(3)]
+        assert answers == [1, 2, 3]
+        assert time.monotonic() - started >= 0.6, "the fetch waited for records"
 
 
 def test_hundreds_of_connections_come_and_go(broker, healthy):
