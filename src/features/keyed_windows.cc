@@ -84,7 +84,7 @@ struct KeyedWindows::Impl {
   void trim(uint32_t number, int64_t watermark_us);
   void remove_if_empty(uint32_t number);
   void features(History& history, uint64_t high, std::vector<columns::Column>& columns);
-  Totals totals(History& history, const Output& output, uint64_t low, uint64_t high);
+  void count_and_sum(const History& history, size_t slot, uint64_t low, uint64_t high, Totals& totals) const;
   void append_last(const History& history, uint64_t place, std::vector<columns::Column>& columns) const;
   void take_row(const columns::Batch& batch, size_t row, uint32_t number, int64_t watermark_us,
                 std::vector<columns::Column>& columns);
@@ -328,49 +328,45 @@ void KeyedWindows::Impl::trim(uint32_t number, int64_t watermark_us) {
     mark_dirty(number);
 }
 
-Totals KeyedWindows::Impl::totals(History& history, const Output& out, uint64_t low, uint64_t high) {
-  Totals totals;
-  if (out.slot == SIZE_MAX) {
+// The number and the exact sum of a slot's values in the rows [low, high).
+void KeyedWindows::Impl::count_and_sum(const History& history, size_t slot, uint64_t low, uint64_t high,
+                                       Totals& totals) const {
+  if (slot == SIZE_MAX) {
     totals.count = static_cast<int64_t>(high - low);
-    return totals;
+    return;
   }
-  totals.count = history.count(layout, out.slot, low, high);
-  const Slot& slot = layout.slots[out.slot];
-  if (slot.summed && slot.exact) {
-    // As long as so many of the largest value fit, the sum modulo 2^64 is the sum.
-    const auto bound = static_cast<unsigned __int128>(magnitude[out.slot]) * (high - low);
-    totals.exact_sum = bound < (uint64_t{1} << 63)
-                           ? static_cast<__int128>(history.wrapped_sum(layout, out.slot, low, high))
-                           : history.wide_sum(layout, out.slot, low, high);
-  }
-  return totals;
+  totals.count = history.count(layout, slot, low, high);
+  if (!layout.slots[slot].summed || !layout.slots[slot].exact) return;
+  // As long as so many of the largest value fit, the sum modulo 2^64 is the sum.
+  const auto bound = static_cast<unsigned __int128>(magnitude[slot]) * (high - low);
+  totals.exact_sum = bound < (uint64_t{1} << 63) ? static_cast<__int128>(history.wrapped_sum(layout, slot, low, high))
+                                                 : history.wide_sum(layout, slot, low, high);
 }
 
-// Appends a row's features: over the rows [lows[w], high) for each window.
+// Appends a row's features: over the rows [lows[w], high) for each window. Outputs are in the order of slot, then
+// window: those of the same place share what is summed, and each window adds to what the shorter one within it summed.
 void KeyedWindows::Impl::features(History& history, uint64_t high, std::vector<columns::Column>& columns) {
-  size_t slot_in_work = SIZE_MAX;
+  Totals totals;
   uint64_t summed_from = high;
-  Partial partial;
+  const Output* before = nullptr;
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Output& out = outputs[i];
-    const uint64_t low = std::min(lows[out.window], high);
-    columns::Column& column = columns[output_column[i]];
-    if (history.empty()) {
-      append_result(*out.aggregate, out.slot == SIZE_MAX ? nullptr : &layout.slots[out.slot], Totals{}, column);
-      continue;
-    }
-    Totals sums = totals(history, out, low, high);
-    if (out.slot != SIZE_MAX && layout.slots[out.slot].scanned) {
-      if (out.slot != slot_in_work) {
-        slot_in_work = out.slot;
-        summed_from = high;
-        partial = Partial{};
+    const Slot* slot = out.slot == SIZE_MAX ? nullptr : &layout.slots[out.slot];
+    const bool same_slot = before != nullptr && before->slot == out.slot;
+    if (!history.empty() && !(same_slot && before->window == out.window)) {
+      const uint64_t low = std::min(lows[out.window], high);
+      count_and_sum(history, out.slot, low, high, totals);
+      if (slot != nullptr && slot->scanned) {
+        if (!same_slot) {
+          totals.partial = Partial{};
+          summed_from = high;
+        }
+        history.accumulate(layout, out.slot, low, summed_from, totals.partial);
+        summed_from = low;
       }
-      history.accumulate(layout, out.slot, low, summed_from, partial);
-      summed_from = low;
-      sums.partial = partial;
     }
-    append_result(*out.aggregate, out.slot == SIZE_MAX ? nullptr : &layout.slots[out.slot], sums, column);
+    append_result(*out.aggregate, slot, totals, columns[output_column[i]]);
+    before = &out;
   }
 }
 

@@ -15,6 +15,12 @@ bool fits(__int128 sum, const columns::Type& type) {
   return sum >= std::numeric_limits<int64_t>::min() && sum <= std::numeric_limits<int64_t>::max();
 }
 
+// Nearly always the sum fits 64 bits, and converting 128 is slow.
+double to_double(__int128 sum) {
+  const auto narrow = static_cast<int64_t>(sum);
+  return narrow == sum ? static_cast<double>(narrow) : static_cast<double>(sum);
+}
+
 void append_default(const Aggregate& aggregate, columns::Column& out) {
   if (!aggregate.default_value) {
     out.append_null();
@@ -104,7 +110,7 @@ void append_result(const Aggregate& aggregate, const Slot* slot, const Totals& t
         out.append_null();
       return;
     case Function::kAvg: {
-      const double sum = slot->exact ? static_cast<double>(totals.exact_sum) / slot->unit : totals.partial.sum.value();
+      const double sum = slot->exact ? to_double(totals.exact_sum) / slot->unit : totals.partial.sum.value();
       out.append_double(sum / static_cast<double>(totals.count));
       return;
     }
