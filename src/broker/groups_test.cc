@@ -244,6 +244,18 @@ TEST_F(Groups, CommittedOffsetsSurviveACrash) {
   EXPECT_EQ(broker.broker->stats().groups, 1u);
 }
 
+TEST_F(Groups, OffsetsAreCommittedAlsoWhenTheDiskIsFullForRecords) {
+  find_coordinator();
+  ASSERT_EQ(commit(*client, 1), ErrorCode::kNone);
+  broker.files.set_capacity(0);
+  ErrorCode error = ErrorCode::kNone;
+  for (int i = 0; i < 200 && error == ErrorCode::kNone; ++i)
+    error = produce(*client, "t", make_batch({std::string(900'000, 'x')})).error_code;
+  ASSERT_EQ(error, ErrorCode::kKafkaStorageError);
+  EXPECT_EQ(commit(*client, 2), ErrorCode::kNone);
+  EXPECT_EQ(committed(*client), 2);
+}
+
 TEST_F(Groups, AMembershipSurvivesACrash) {
   find_coordinator();
   const std::string id = new_member_id(*client);

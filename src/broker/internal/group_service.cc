@@ -105,7 +105,10 @@ Status GroupService::replay(coord::GroupCoordinator& coordinator) const {
   return {};
 }
 
-bool GroupService::ready() const { return coordinator_ != nullptr && topics_.snapshot()->find(kOffsetsTopic); }
+GroupService::State GroupService::state() const {
+  if (!topics_.snapshot()->find(kOffsetsTopic)) return State::kNoGroupsYet;
+  return coordinator_ ? State::kServing : State::kFailed;
+}
 
 void GroupService::handle(coord::Event event) {
   if (!coordinator_) return;
@@ -115,7 +118,7 @@ void GroupService::handle(coord::Event event) {
 void GroupService::absorb(coord::Effects effects) {
   if (const auto appended = append(effects.records); !appended) {
     refuse_all(std::move(effects));
-    return recover(appended.error());
+    return stop_serving(appended.error());
   }
   bool groups_changed = false;
   for (const auto& record : effects.records)
@@ -177,23 +180,31 @@ void GroupService::after_durable(OnceFunction<const Status&> show) {
   });
 }
 
-// The coordinator has decided what its log does not say, so it ends, and one that the log knows takes its place.
-void GroupService::recover(const Error& why) {
-  log_error("broker", "group records could not be written: {}", why.message);
+// The coordinator has decided what its log does not say, so it ends. One that the log knows takes its place as soon as
+// the log takes records.
+void GroupService::stop_serving(const Error& why) {
+  log_error("broker", "groups are not served for now: their records could not be written: {}", why.message);
   refuse_all(coordinator_->resign());
   coordinator_.reset();
   if (timer_) owner_->cancel(*timer_);
-  timer_.reset();
   deadline_.reset();
+  timer_ = owner_->call_at(clock_.mono_now() + kRetryPause, [this] { recover(); });
+}
+
+void GroupService::recover() {
+  timer_.reset();
+  const auto again = [this] { timer_ = owner_->call_at(clock_.mono_now() + kRetryPause, [this] { recover(); }); };
+  // A log that is closed or has failed for good stays so.
   if (!store_.wait_durable(last_append_)) return;
   auto fresh = std::make_unique<coord::GroupCoordinator>(group_settings(settings_), random_.fork());
   if (const auto replayed = replay(*fresh); !replayed) {
     log_error("broker", "groups are not served any more: {}", replayed.error().message);
     return;
   }
+  coord::Effects effects = fresh->start(now());
+  if (!append(effects.records)) return again();
   coordinator_ = std::move(fresh);
-  // What start() wants to write would fail as the last append did; it is decided again at the next start.
-  [[maybe_unused]] const auto effects = coordinator_->start(now());
+  log_info("broker", "groups are served again");
   schedule();
 }
 

@@ -30,8 +30,12 @@ class GroupService {
   // From any thread: run `task` on the owner's.
   void post(Task task) { owner_->post(std::move(task)); }
 
-  // Whether groups can be served: not before __consumer_offsets exists, nor after its log has failed.
-  bool ready() const;
+  enum class State {
+    kServing,
+    kNoGroupsYet,  // there is no __consumer_offsets: no group has anything
+    kFailed,       // the last append failed; until the log takes records again, nothing may be said about groups
+  };
+  State state() const;
 
   // Hand in `request` (a coord::JoinRequest and so on); its reply comes to `done` when it may be shown.
   template <typename ReplyBody, typename Request>
@@ -44,7 +48,7 @@ class GroupService {
   }
   void topic_deleted(const std::string& topic) { handle(coord::TopicDeleted{topic}); }
 
-  // For queries, once ready(). What they say may be shown from within after_durable() only.
+  // For queries, while kServing. What they say may be shown from within after_durable() only.
   const coord::GroupCoordinator& coordinator() const { return *coordinator_; }
   // Run `show` when all that was decided so far is durable; with an error where it never will be.
   void after_durable(OnceFunction<const Status&> show);
@@ -63,9 +67,13 @@ class GroupService {
   void handle(coord::Event event);
   void absorb(coord::Effects effects);
   Status append(const std::vector<coord::Record>& records);
+  // After a failure, look so often whether the log takes records again.
+  static constexpr std::chrono::seconds kRetryPause{1};
+
   void deliver(std::vector<coord::Reply> replies);
   void refuse_all(coord::Effects effects);
-  void recover(const Error& why);
+  void stop_serving(const Error& why);
+  void recover();
   void schedule();
   Status replay(coord::GroupCoordinator& coordinator) const;
   void count_groups();
@@ -77,7 +85,7 @@ class GroupService {
   Random random_;
   Executor* owner_ = nullptr;
 
-  std::unique_ptr<coord::GroupCoordinator> coordinator_;  // null after its log has failed
+  std::unique_ptr<coord::GroupCoordinator> coordinator_;  // null while kFailed
   uint64_t last_token_ = 0;
   std::map<coord::RequestToken, Done> waiting_;
   log::WalPosition last_append_{0};

@@ -14,11 +14,11 @@ using wire::ErrorCode;
 
 Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
 
-// Run `act` on the groups' thread, or answer with `refuse`'s response where groups are not served.
+// Run `act` on the groups' thread, or answer with `refuse` where groups are not served.
 template <typename Act, typename Refuse>
 void on_groups(Core& core, Request request, Act act, Refuse refuse) {
   core.groups.post([&core, request = std::move(request), act = std::move(act), refuse = std::move(refuse)]() mutable {
-    if (!core.groups.ready()) return refuse(request, ErrorCode::kNotCoordinator);
+    if (const auto state = core.groups.state(); state != GroupService::State::kServing) return refuse(request, state);
     act(std::move(request));
   });
 }
@@ -26,9 +26,9 @@ void on_groups(Core& core, Request request, Act act, Refuse refuse) {
 // For responses that consist of an error.
 template <typename Response>
 struct RefuseWith {
-  void operator()(Request& request, ErrorCode error) const {
+  void operator()(Request& request, GroupService::State) const {
     Response response;
-    response.error_code = error;
+    response.error_code = ErrorCode::kNotCoordinator;
     respond(request, response);
   }
 };
@@ -184,22 +184,25 @@ void handle_list_groups(Core& core, Request request, wire::ListGroupsRequest mes
         }
         core.groups.after_durable(
             [asked = std::move(asked), response = std::move(response)](const Status& durable) mutable {
-              if (!durable) return RefuseWith<wire::ListGroupsResponse>{}(asked, ErrorCode::kCoordinatorNotAvailable);
+              if (!durable) return RefuseWith<wire::ListGroupsResponse>{}(asked, GroupService::State::kFailed);
               respond(asked, response);
             });
       },
-      // Where there is no __consumer_offsets yet, there are no groups.
-      [](Request& asked, ErrorCode) { respond(asked, wire::ListGroupsResponse{}); });
+      [](Request& asked, GroupService::State state) {
+        if (state == GroupService::State::kNoGroupsYet) return respond(asked, wire::ListGroupsResponse{});
+        RefuseWith<wire::ListGroupsResponse>{}(asked, state);
+      });
 }
 
 namespace {
 
-wire::DescribeGroupsResponse::DescribedGroup describe(const std::string& id, const coord::GroupDescription* found,
-                                                      int16_t version) {
+using Described = std::optional<coord::GroupDescription>;
+
+wire::DescribeGroupsResponse::DescribedGroup describe(const std::string& id, const Described& found, int16_t version) {
   constexpr int16_t kNotFoundFrom = 6;
   wire::DescribeGroupsResponse::DescribedGroup group;
   group.group_id = id;
-  if (found == nullptr) {
+  if (!found) {
     group.group_state = "Dead";
     if (version >= kNotFoundFrom) {
       group.error_code = ErrorCode::kGroupIdNotFound;
@@ -222,11 +225,20 @@ wire::DescribeGroupsResponse::DescribedGroup describe(const std::string& id, con
   return group;
 }
 
-void describe_all(Request& request, const std::vector<std::string>& ids,
-                  const std::vector<std::optional<coord::GroupDescription>>& found) {
+void describe_all(Request& request, const std::vector<std::string>& ids, const std::vector<Described>& found) {
   wire::DescribeGroupsResponse response;
   for (size_t i = 0; i < ids.size(); ++i)
-    response.groups.push_back(describe(ids[i], found[i] ? &*found[i] : nullptr, request.header.api_version));
+    response.groups.push_back(describe(ids[i], found[i], request.header.api_version));
+  respond(request, response);
+}
+
+void refuse_to_describe(Request& request, const std::vector<std::string>& ids) {
+  wire::DescribeGroupsResponse response;
+  for (const std::string& id : ids) {
+    auto& group = response.groups.emplace_back();
+    group.group_id = id;
+    group.error_code = ErrorCode::kNotCoordinator;
+  }
   respond(request, response);
 }
 
@@ -237,14 +249,16 @@ void handle_describe_groups(Core& core, Request request, wire::DescribeGroupsReq
   on_groups(
       core, std::move(request),
       [&core, ids](Request asked) mutable {
-        std::vector<std::optional<coord::GroupDescription>> found;
+        std::vector<Described> found;
         for (const std::string& id : ids) found.push_back(core.groups.coordinator().describe(id));
-        core.groups.after_durable([asked = std::move(asked), ids, found = std::move(found)](const Status&) mutable {
+        core.groups.after_durable([asked = std::move(asked), ids, found = std::move(found)](const Status& ok) mutable {
+          if (!ok) return refuse_to_describe(asked, ids);
           describe_all(asked, ids, found);
         });
       },
-      [ids](Request& asked, ErrorCode) {
-        describe_all(asked, ids, std::vector<std::optional<coord::GroupDescription>>(ids.size()));
+      [ids](Request& asked, GroupService::State state) {
+        if (state != GroupService::State::kNoGroupsYet) return refuse_to_describe(asked, ids);
+        describe_all(asked, ids, std::vector<Described>(ids.size()));
       });
 }
 

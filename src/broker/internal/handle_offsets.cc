@@ -76,7 +76,7 @@ void handle_offset_commit(Core& core, Request request, wire::OffsetCommitRequest
   request.frame.reset();
   core.groups.post([&core, commit = std::move(commit), answer = std::move(answer),
                     request = std::move(request)]() mutable {
-    if (!core.groups.ready()) {
+    if (core.groups.state() != GroupService::State::kServing) {
       answer.refuse(ErrorCode::kNotCoordinator);
       return respond(request, answer.response());
     }
@@ -105,23 +105,24 @@ void add_offset(wire::OffsetFetchResponse::OffsetFetchResponseTopics& topic, int
 FetchedGroup fetch_group(const GroupService& groups, const AskedGroup& asked) {
   FetchedGroup fetched;
   fetched.group_id = asked.group_id;
-  if (asked.group_id.empty()) {
-    fetched.error_code = ErrorCode::kInvalidGroupId;
-    return fetched;
-  }
-  const bool ready = groups.ready();
+  const auto state = groups.state();
+  // A consumer that heard of no offset would begin anew: where they are not known, that must be said.
+  if (asked.group_id.empty()) fetched.error_code = ErrorCode::kInvalidGroupId;
+  if (state == GroupService::State::kFailed) fetched.error_code = ErrorCode::kNotCoordinator;
+  if (fetched.error_code != ErrorCode::kNone) return fetched;
+  const bool serving = state == GroupService::State::kServing;
   if (asked.topics) {
     for (const auto& topic : *asked.topics) {
       auto& out = fetched.topics.emplace_back();
       out.name = topic.name;
       for (const int32_t partition : topic.partition_indexes)
         add_offset(out, partition,
-                   ready ? groups.coordinator().committed_offset(asked.group_id, topic.name, PartitionId{partition})
-                         : nullptr);
+                   serving ? groups.coordinator().committed_offset(asked.group_id, topic.name, PartitionId{partition})
+                           : nullptr);
     }
     return fetched;
   }
-  if (!ready) return fetched;
+  if (!serving) return fetched;
   for (const auto& committed : groups.coordinator().committed_offsets(asked.group_id)) {
     if (fetched.topics.empty() || fetched.topics.back().name != committed.topic)
       fetched.topics.emplace_back().name = committed.topic;
@@ -143,8 +144,20 @@ AskedGroup only_group(wire::OffsetFetchRequest& message) {
   return group;
 }
 
-void put_only_group(wire::OffsetFetchResponse& response, FetchedGroup group) {
-  response.error_code = group.error_code;
+// Version 1 has no error of the whole: each partition carries it.
+void put_only_group(wire::OffsetFetchResponse& response, FetchedGroup group, const AskedGroup& asked, int16_t version) {
+  if (version >= 2) {
+    response.error_code = group.error_code;
+  } else if (group.error_code != ErrorCode::kNone && asked.topics) {
+    for (const auto& topic : *asked.topics) {
+      auto& out = group.topics.emplace_back();
+      out.name = topic.name;
+      for (const int32_t partition : topic.partition_indexes) {
+        add_offset(out, partition, nullptr);
+        out.partitions.back().error_code = group.error_code;
+      }
+    }
+  }
   for (auto& topic : group.topics) {
     auto& out = response.topics.emplace_back();
     out.name = std::move(topic.name);
@@ -154,18 +167,25 @@ void put_only_group(wire::OffsetFetchResponse& response, FetchedGroup group) {
   }
 }
 
+wire::OffsetFetchResponse fetch_all(const GroupService& groups, wire::OffsetFetchRequest& message, int16_t version) {
+  wire::OffsetFetchResponse response;
+  if (version < kGroupsFrom) {
+    const AskedGroup asked = only_group(message);
+    put_only_group(response, fetch_group(groups, asked), asked, version);
+  } else {
+    for (const AskedGroup& asked : message.groups) response.groups.push_back(fetch_group(groups, asked));
+  }
+  return response;
+}
+
 }  // namespace
 
 // Without transactions every committed offset is stable, so require_stable asks for nothing.
 void handle_offset_fetch(Core& core, Request request, wire::OffsetFetchRequest message) {
   core.groups.post([&core, request = std::move(request), message = std::move(message)]() mutable {
-    wire::OffsetFetchResponse response;
-    if (request.header.api_version < kGroupsFrom) {
-      put_only_group(response, fetch_group(core.groups, only_group(message)));
-    } else {
-      for (const AskedGroup& asked : message.groups) response.groups.push_back(fetch_group(core.groups, asked));
-    }
-    core.groups.after_durable([request = std::move(request), response = std::move(response)](const Status&) mutable {
+    auto response = fetch_all(core.groups, message, request.header.api_version);
+    core.groups.after_durable([request = std::move(request), response = std::move(response)](const Status& ok) mutable {
+      if (!ok) return request.reply.give_up("the log has failed, so committed offsets cannot be told");
       respond(request, response);
     });
   });
