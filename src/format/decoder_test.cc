@@ -202,6 +202,17 @@ TEST_F(DecoderTest, OnlyWantedColumnsAreBuiltAndChecked) {
   EXPECT_THAT(texts(decoded, "_rest"), ElementsAre(R"({"more":{"x":[1]},"note":"\"","flag":null})"));
 }
 
+TEST_F(DecoderTest, UndeclaredNamesWithEscapesAreKeptInRest) {
+  DecoderOptions options;
+  options.columns = Schema({{"id", columns::kVarchar}});
+  options.wanted = {"id", "_rest"};
+  Decoder decoder = make(std::move(options));
+  const Decoded decoded =
+      decode(decoder, {R"({"id":"a","x\u0022y":1})", R"({"id":"b","x\"y":[2]})", R"({"id":"c","plain":3})"});
+  ASSERT_TRUE(decoded.rejects.empty()) << decoded.rejects[0].reason;
+  EXPECT_THAT(texts(decoded, "_rest"), ElementsAre(R"({"x\"y":1})", R"({"x\"y":[2]})", R"({"plain":3})"));
+}
+
 TEST_F(DecoderTest, TheTimeColumnGivesTheEventTimeInEveryFormat) {
   struct Case {
     std::string_view format, zone, value;

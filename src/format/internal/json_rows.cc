@@ -71,7 +71,7 @@ class JsonParser final : public RowParser {
       const int index = slot_of(field, position++);
       ondemand::value field_value = field.value();
       if (index < 0) {
-        MILLRACE_RETURN_IF_ERROR(pass_over(field, field_value));
+        MILLRACE_RETURN_IF_ERROR(pass_over(field_value));
         continue;
       }
       const auto at = static_cast<size_t>(index);
@@ -89,13 +89,16 @@ class JsonParser final : public RowParser {
     return row_;
   }
 
+  // The declared column of that name, -1 if there is none; leaves the name in name_.
   int slot_of(ondemand::field& field, size_t position) {
     const char* raw = field.key().raw();
     if (position < expected_.size()) {
       const std::string& quoted = expected_[position].quoted;
-      // strncmp ends at the first difference, and quoted holds no NUL that the record could not hold: never past the
-      // record's padding.
-      if (!quoted.empty() && std::strncmp(raw, quoted.data(), quoted.size()) == 0) return expected_[position].slot;
+      // strncmp ends at the first difference, and the record's name ends with a quote: never past the padding.
+      if (!quoted.empty() && std::strncmp(raw, quoted.data(), quoted.size()) == 0) {
+        name_ = std::string_view(quoted).substr(0, quoted.size() - 1);
+        return expected_[position].slot;
+      }
     }
     // A quote ends the name, for inside of it one would have a backslash before it.
     size_t length = 0;
@@ -105,17 +108,14 @@ class JsonParser final : public RowParser {
       escaped = true;
       ++length;
     }
-    if (escaped) {
-      const std::string_view name = field.unescaped_key().value();
-      const auto found = by_name_.find(std::string(name));
-      return found == by_name_.end() ? -1 : found->second;
-    }
-    const std::string name(raw, length);
-    const auto found = by_name_.find(name);
+    // The library forgets a name once it has been unescaped: it is asked for only here.
+    scratch_ = escaped ? std::string_view(field.unescaped_key().value()) : std::string_view(raw, length);
+    name_ = scratch_;
+    const auto found = by_name_.find(scratch_);
     const int slot = found == by_name_.end() ? -1 : found->second;
-    if (position < kExpectedMax) {
+    if (!escaped && position < kExpectedMax) {
       if (position >= expected_.size()) expected_.resize(position + 1);
-      expected_[position] = {name + '"', slot};
+      expected_[position] = {scratch_ + '"', slot};
     }
     return slot;
   }
@@ -242,13 +242,13 @@ class JsonParser final : public RowParser {
   }
 
   // A field that no one asked for must still be JSON.
-  Status pass_over(ondemand::field& field, ondemand::value& value) {
+  Status pass_over(ondemand::value& value) {
     if (!wants_rest_) {
       if (value.type() != ondemand::json_type::null) row_.only_time = false;
       return validate(value);
     }
     rest_ += rest_.empty() ? '{' : ',';
-    append_json_string(rest_, field.unescaped_key().value());
+    append_json_string(rest_, name_);
     rest_ += ':';
     const ondemand::json_type type = value.type();
     if (type == ondemand::json_type::object || type == ondemand::json_type::array) {
@@ -330,6 +330,8 @@ class JsonParser final : public RowParser {
   simdjson::dom::parser nested_;
   ParsedRow row_;
   std::string rest_;
+  std::string_view name_;  // of the field being read
+  std::string scratch_;
 };
 
 }  // namespace
