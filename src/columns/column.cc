@@ -1,6 +1,5 @@
 #include "columns/column.h"
 
-#include <fmt/chrono.h>
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -59,21 +58,68 @@ void append_decimal(int64_t scaled, int scale, std::string& out) {
 
 }  // namespace
 
-std::string format_timestamp(int64_t us) {
+namespace {
+
+void write_digits(int64_t value, char* out, int digits) {
+  for (int i = digits; i-- > 0; value /= 10) out[i] = static_cast<char>('0' + value % 10);
+}
+
+// The date of a day count is computed as in Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms": years begin
+// in March there, so that leap days come last.
+void append_timestamp(int64_t us, std::string& out) {
   constexpr int64_t kUsPerSecond = 1'000'000;
+  constexpr int64_t kDaySeconds = 86'400;
   int64_t seconds = us / kUsPerSecond;
   int64_t fraction = us % kUsPerSecond;
   if (fraction < 0) {
     fraction += kUsPerSecond;
     --seconds;
   }
-  std::string text = fmt::format("{:%Y-%m-%dT%H:%M:%S}", fmt::gmtime(static_cast<std::time_t>(seconds)));
-  if (fraction != 0) {
-    std::string digits = fmt::format(".{:06}", fraction);
-    digits.erase(digits.find_last_not_of('0') + 1);
-    text += digits;
+  int64_t days = seconds / kDaySeconds;
+  int64_t second = seconds % kDaySeconds;
+  if (second < 0) {
+    second += kDaySeconds;
+    --days;
   }
-  return text + "Z";
+  days += 719'468;  // from 0000-03-01
+  const int64_t era = (days >= 0 ? days : days - 146'096) / 146'097;
+  const int64_t day_of_era = days - era * 146'097;
+  const int64_t year_of_era = (day_of_era - day_of_era / 1'460 + day_of_era / 36'524 - day_of_era / 146'096) / 365;
+  const int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  const int64_t month_from_march = (5 * day_of_year + 2) / 153;
+  const int64_t day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+  const int64_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
+  const int64_t year = year_of_era + era * 400 + (month <= 2 ? 1 : 0);
+
+  if (year < 0 || year > 9'999) {
+    fmt::format_to(std::back_inserter(out), "{:05}", year);
+  } else {
+    char digits[4];
+    write_digits(year, digits, 4);
+    out.append(digits, 4);
+  }
+  char rest[] = "-00-00T00:00:00.000000";
+  write_digits(month, rest + 1, 2);
+  write_digits(day, rest + 4, 2);
+  write_digits(second / 3'600, rest + 7, 2);
+  write_digits(second / 60 % 60, rest + 10, 2);
+  write_digits(second % 60, rest + 13, 2);
+  size_t length = 15;
+  if (fraction != 0) {
+    write_digits(fraction, rest + 16, 6);
+    length = 22;
+    while (rest[length - 1] == '0') --length;
+  }
+  out.append(rest, length);
+  out += 'Z';
+}
+
+}  // namespace
+
+std::string format_timestamp(int64_t us) {
+  std::string text;
+  append_timestamp(us, text);
+  return text;
 }
 
 void Column::append_text(size_t row, std::string& out) const {
@@ -92,7 +138,7 @@ void Column::append_text(size_t row, std::string& out) const {
       append_decimal(int64s_[row], type_.scale, out);
       return;
     case Kind::kTimestamp:
-      out += format_timestamp(int64s_[row]);
+      append_timestamp(int64s_[row], out);
       return;
     case Kind::kVarchar:
       out += texts_[row];
@@ -206,8 +252,35 @@ void Column::keep_alive_with(const Column& other) {
 
 ColumnPtr Column::gather(std::span<const uint32_t> rows) const {
   auto result = std::make_shared<Column>(type_);
-  result->reserve(rows.size());
-  for (const uint32_t row : rows) result->append_from(*this, row);
+  const auto take = [&rows](const auto& from, auto& to) {
+    to.resize(rows.size());
+    for (size_t i = 0; i < rows.size(); ++i) to[i] = from[rows[i]];
+  };
+  switch (type_.kind) {
+    case Kind::kBoolean:
+      take(booleans_, result->booleans_);
+      break;
+    case Kind::kBigint:
+    case Kind::kDecimal:
+    case Kind::kTimestamp:
+      take(int64s_, result->int64s_);
+      break;
+    case Kind::kDouble:
+      take(doubles_, result->doubles_);
+      break;
+    case Kind::kVarchar:
+      take(texts_, result->texts_);
+      break;
+  }
+  result->size_ = rows.size();
+  result->validity_.assign((rows.size() + 63) / 64, ~uint64_t{0});
+  if (has_nulls()) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (is_valid(rows[i])) continue;
+      result->validity_[i / 64] &= ~(uint64_t{1} << (i % 64));
+      ++result->null_count_;
+    }
+  }
   result->keep_alive_with(*this);
   return result;
 }

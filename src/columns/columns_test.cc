@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <ctime>
+
 #include <cmath>
 
 #include "columns/batch.h"
@@ -51,6 +54,55 @@ TEST(Column, WritesValuesAsUsersSeeThem) {
   Column number(kDouble);
   number.append_double(0.1);
   EXPECT_EQ(text_of(number, 0), "0.1");
+}
+
+TEST(Column, WritesEveryTimeAsTheCalendarHasIt) {
+  EXPECT_EQ(format_timestamp(0), "1970-01-01T00:00:00Z");
+  EXPECT_EQ(format_timestamp(-1), "1969-12-31T23:59:59.999999Z");
+  EXPECT_EQ(format_timestamp(951'782'400'000'000), "2000-02-29T00:00:00Z");
+  EXPECT_EQ(format_timestamp(4'107'542'400'500'000), "2100-03-01T00:00:00.5Z");
+  EXPECT_EQ(format_timestamp(-62'167'219'200'000'000), "0000-01-01T00:00:00Z");
+  EXPECT_EQ(format_timestamp(253'402'300'799'000'000), "9999-12-31T23:59:59Z");
+  // Against the C library's calendar, a day and some at a time.
+  for (int64_t second = -62'000'000'000; second < 253'000'000'000; second += 86'400 * 97 + 3'599) {
+    const auto time = static_cast<std::time_t>(second);
+    std::tm parts{};
+    ::gmtime_r(&time, &parts);
+    char text[32];
+    std::snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02dZ", parts.tm_year + 1900, parts.tm_mon + 1,
+                  parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
+    ASSERT_EQ(format_timestamp(second * 1'000'000), text);
+  }
+}
+
+TEST(Column, GatherPicksRowsOfEveryType) {
+  for (const Type type : {kBoolean, kBigint, kDouble, kTimestamp, kVarchar, Type{Kind::kDecimal, 9, 2}}) {
+    Column column(type);
+    for (int64_t i = 0; i < 200; ++i) {
+      if (i % 3 == 0)
+        column.append_null();
+      else if (type == kBoolean)
+        column.append_boolean(i % 2 == 0);
+      else if (type == kDouble)
+        column.append_double(static_cast<double>(i));
+      else if (type == kVarchar)
+        column.append_text_copy(std::to_string(i));
+      else
+        column.append_int64(i);
+    }
+    const std::vector<uint32_t> rows{199, 0, 64, 65, 64, 3, 100};
+    const ColumnPtr picked = column.gather(rows);
+    ASSERT_EQ(picked->size(), rows.size());
+    EXPECT_EQ(picked->null_count(), 2u);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      std::string expected, got;
+      column.append_text(rows[i], expected);
+      picked->append_text(i, got);
+      EXPECT_EQ(got, expected);
+      EXPECT_EQ(picked->is_null(i), column.is_null(rows[i]));
+    }
+    EXPECT_EQ(column.gather(std::vector<uint32_t>{})->size(), 0u);
+  }
 }
 
 TEST(Column, GatheredTextOutlivesItsSource) {
