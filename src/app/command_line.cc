@@ -100,6 +100,10 @@ int run_command_line(int argc, const char* const* argv, std::ostream& out, std::
   add_server_commands(root, line);
   add_topic_commands(root, line);
   add_group_commands(root, line);
+  add_demo_commands(root, line);
+  add_pipeline_commands(root, line);
+  add_model_commands(root, line);
+  add_sql_commands(root, line);
   add_completion_commands(root, line);
   add_about_commands(root, line);
 

@@ -36,6 +36,10 @@ struct CommandLine {
 void add_server_commands(CLI::App& root, CommandLine& line);
 void add_topic_commands(CLI::App& root, CommandLine& line);
 void add_group_commands(CLI::App& root, CommandLine& line);
+void add_demo_commands(CLI::App& root, CommandLine& line);
+void add_pipeline_commands(CLI::App& root, CommandLine& line);
+void add_model_commands(CLI::App& root, CommandLine& line);
+void add_sql_commands(CLI::App& root, CommandLine& line);
 void add_completion_commands(CLI::App& root, CommandLine& line);
 void add_about_commands(CLI::App& root, CommandLine& line);
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/logging.h"
@@ -33,6 +34,8 @@ struct ServerConfig {
   std::string http_token;
   broker::Settings broker;
   std::vector<std::string> pipelines;  // files, as given or relative to the configuration file
+  std::vector<std::pair<std::string, std::string>>
+      inline_pipelines;  // name for messages, YAML: those that the program brings
   LogLevel log_level = LogLevel::kInfo;
 };
 

@@ -9,6 +9,7 @@
 
 #include "app/data_folder.h"
 #include "app/overview_source.h"
+#include "app/pipeline_host.h"
 #include "base/check.h"
 #include "base/metrics.h"
 #include "broker/broker.h"
@@ -17,6 +18,8 @@
 #include "http/console_files.h"
 #include "http/live_feed.h"
 #include "http/server.h"
+#include "http/sql_route.h"
+#include "warehouse/warehouse.h"
 
 namespace millrace::app {
 namespace {
@@ -62,7 +65,9 @@ struct Server::Impl {
   Metrics metrics;
   std::unique_ptr<http::Server> http;
   std::unique_ptr<http::LiveFeed> live;
-  std::unique_ptr<broker::Broker> broker;     // null with --bootstrap
+  std::unique_ptr<broker::Broker> broker;  // null with --bootstrap
+  PipelineHost pipelines;
+  std::unique_ptr<warehouse::Warehouse> warehouse;
   std::unique_ptr<OverviewSource> overviews;  // on the live feed's thread, once `ready`
   std::atomic<bool> ready{false};
   bool stopped = false;
@@ -71,6 +76,8 @@ struct Server::Impl {
   void stop();
 
   Status start_http();
+  Status start_broker();
+  Status start_pipelines();
   std::string kafka_address() const;
   std::string internal_address() const;
 };
@@ -92,6 +99,10 @@ Status Server::Impl::start_http() {
                           .guard = {.allow_remote = config.http_allow_remote, .token = config.http_token}},
       metrics);
   http::add_console_files(*http);
+  http->route("POST", "/v1/sql", [this](const http::Request& request, http::ResponderPtr responder) {
+    if (!ready) return responder->send(http::Response::error(503, "unavailable", "the server is starting or stopping"));
+    http::answer_sql(*warehouse, request, std::move(responder));
+  });
   http->route("GET", "/healthz", [](const http::Request&, http::ResponderPtr responder) {
     responder->send({.content_type = "text/plain", .body = "ok\n"});
   });
@@ -106,24 +117,41 @@ Status Server::Impl::start_http() {
   return http->start();
 }
 
+Status Server::Impl::start_broker() {
+  if (!config.bootstrap.empty()) return {};
+  std::random_device entropy;
+  const uint64_t seed = (static_cast<uint64_t>(entropy()) << 32) | entropy();
+  MILLRACE_ASSIGN_OR_RETURN(auto listeners, listeners_of(config));
+  MILLRACE_ASSIGN_OR_RETURN(
+      broker,
+      broker::Broker::start({.data_dir = config.data, .listeners = std::move(listeners), .settings = config.broker},
+                            files, clock, Random(seed), metrics));
+  return {};
+}
+
+Status Server::Impl::start_pipelines() {
+  const client::Options connection{.bootstrap = internal_address()};
+  MILLRACE_ASSIGN_OR_RETURN(warehouse, warehouse::Warehouse::open({.directory = config.data, .cluster = connection},
+                                                                  clock, files, metrics, &pipelines));
+  MILLRACE_RETURN_IF_ERROR(warehouse->start());
+  return pipelines.start(connection, clock, *warehouse);
+}
+
 Status Server::Impl::start() {
+  // What can be refused without touching anything comes first: pipelines that do not read, a port in use.
+  MILLRACE_RETURN_IF_ERROR(pipelines.load(files, config.pipelines));
+  for (const auto& [name, yaml] : config.inline_pipelines) MILLRACE_RETURN_IF_ERROR(pipelines.load_text(yaml, name));
   MILLRACE_RETURN_IF_ERROR(start_http());
   MILLRACE_RETURN_IF_ERROR(make_data_folder(config));
   MILLRACE_RETURN_IF_ERROR(init_logging({.file = config.data + "/logs/millrace.log", .level = config.log_level}));
-  std::random_device entropy;
-  const uint64_t seed = (static_cast<uint64_t>(entropy()) << 32) | entropy();
-  if (config.bootstrap.empty()) {
-    MILLRACE_ASSIGN_OR_RETURN(auto listeners, listeners_of(config));
-    MILLRACE_ASSIGN_OR_RETURN(
-        broker,
-        broker::Broker::start({.data_dir = config.data, .listeners = std::move(listeners), .settings = config.broker},
-                              files, clock, Random(seed), metrics));
-  }
+  MILLRACE_RETURN_IF_ERROR(start_broker());
+  MILLRACE_RETURN_IF_ERROR(start_pipelines());
   overviews = std::make_unique<OverviewSource>(OverviewSource::Parts{
       .clock = clock,
       .kafka = kafka_address(),
       .connection = {.bootstrap = internal_address(), .client_id = "millrace-console"},
       .broker = broker.get(),
+      .add_pipelines = [this](http::Overview& overview) { pipelines.add_to(overview); },
   });
   ready = true;
   return {};
@@ -136,6 +164,8 @@ void Server::Impl::stop() {
   if (http) http->stop();
   if (live) live->stop();
   overviews.reset();
+  pipelines.stop();
+  if (warehouse) warehouse->stop();
   if (broker) broker->stop();
 }
 

@@ -13,9 +13,6 @@
 namespace millrace::app {
 namespace {
 
-// After this long a stop ends the process, come what may: 2 s are promised.
-constexpr std::chrono::milliseconds kStopLimit{1800};
-
 struct ServerFlags {
   std::string config_file;
   std::string kafka;

@@ -4,8 +4,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <thread>
-
 namespace millrace::app {
 namespace {
 
@@ -38,6 +36,14 @@ int ShutdownSignal::wait_for(std::chrono::milliseconds timeout) const {
   const timespec limit{timeout.count() / 1000, (timeout.count() % 1000) * 1'000'000};
   const int received = sigtimedwait(&signals, nullptr, &limit);
   return received > 0 ? received : 0;
+}
+
+StopOnSignal::StopOnSignal() {
+  static constexpr std::chrono::milliseconds kLookEvery{100};
+  watcher_ = std::jthread([this](std::stop_token done) {
+    while (!done.stop_requested())
+      if (signal_.wait_for(kLookEvery) != 0) source_.request_stop();
+  });
 }
 
 void exit_within(std::chrono::milliseconds limit, int exit_code) {

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <chrono>
+#include <stop_token>
+#include <thread>
 
 namespace millrace::app {
 
@@ -15,6 +17,22 @@ class ShutdownSignal {
   // The same, but no longer than `timeout`; 0 when none came.
   int wait_for(std::chrono::milliseconds timeout) const;
 };
+
+// The same as a stop token, for what is told to stop rather than waits: watches on a thread of its own.
+class StopOnSignal {
+ public:
+  StopOnSignal();
+
+  std::stop_token token() const { return source_.get_token(); }
+
+ private:
+  ShutdownSignal signal_;
+  std::stop_source source_;
+  std::jthread watcher_;
+};
+
+// How long a clean stop may take: 2 s are promised.
+inline constexpr std::chrono::milliseconds kStopLimit{1800};
 
 // From now on the process has `limit` to end; then it ends at once, which the write-ahead log makes safe.
 void exit_within(std::chrono::milliseconds limit, int exit_code);

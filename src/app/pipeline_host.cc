@@ -1,0 +1,139 @@
+#include "app/pipeline_host.h"
+
+#include <algorithm>
+
+#include "base/logging.h"
+#include "pipeline/lint.h"
+
+namespace millrace::app {
+namespace {
+
+constexpr std::string_view kLogModule = "pipelines";
+
+// Below this share of positives accuracy and AUC say little: average precision leads.
+constexpr double kRareShare = 0.05;
+
+std::map<std::string, double> metrics_of(const learn::MetricsReport& report) {
+  if (report.task == learn::Task::kBinary)
+    return {{"auc", report.auc},
+            {"average_precision", report.average_precision},
+            {"accuracy", report.accuracy},
+            {"f1", report.f1},
+            {"log_loss", report.log_loss}};
+  return {{"mae", report.mae}, {"rmse", report.rmse}, {"r2", report.r2}};
+}
+
+std::string leading_metric(const learn::MetricsReport& report) {
+  if (report.task != learn::Task::kBinary) return "mae";
+  const double share =
+      static_cast<double>(report.positives()) / static_cast<double>(std::max<uint64_t>(1, report.rows));
+  return share < kRareShare ? "average_precision" : "auc";
+}
+
+std::string algorithm_of(const pipeline::Plan& plan, const std::string& step) {
+  const auto* found = plan.find_step(step);
+  const auto* train = found == nullptr ? nullptr : std::get_if<pipeline::TrainPlan>(&found->kind);
+  return train == nullptr ? std::string() : train->algorithm.value;
+}
+
+// A table has the columns of the rows that its sink takes, or those that the sink names.
+warehouse::TableSpec table_of(const pipeline::Plan& plan, const pipeline::SinkPlan& sink) {
+  const auto* step = plan.find_step(sink.from.value);
+  const columns::Schema& rows = step != nullptr ? *step->schema : plan.find_source(sink.from.value)->columns;
+  std::vector<columns::Field> fields;
+  for (const auto& field : rows.fields()) {
+    const bool named = std::any_of(sink.columns.begin(), sink.columns.end(),
+                                   [&](const pipeline::Text& column) { return column.value == field.name; });
+    if ((sink.columns.empty() || named) && !field.name.starts_with('_')) fields.push_back(field);
+  }
+  warehouse::TableSpec table{
+      .name = sink.table, .topic = sink.topic.value, .schema = columns::Schema(std::move(fields))};
+  if (sink.mode == pipeline::SinkMode::kUpsert) {
+    table.mode = warehouse::Mode::kUpsert;
+    for (const auto& key : sink.key) table.key.push_back(key.value);
+  }
+  return table;
+}
+
+http::PipelineRow to_row(const pipeline::PipelineStatus& status) {
+  http::PipelineRow row{.name = status.name,
+                        .state = status.state == "finished" ? "stopped" : status.state,
+                        .rows_in = status.records_in,
+                        .rows_out = status.rows_out,
+                        .filtered = status.filtered,
+                        .dead_letters = status.dead_letters,
+                        .waiting = status.waiting};
+  if (!status.error.empty()) row.error = status.error;
+  return row;
+}
+
+}  // namespace
+
+Status PipelineHost::load(env::FileSystem& files, const std::vector<std::string>& paths) {
+  for (const auto& path : paths) {
+    MILLRACE_ASSIGN_OR_RETURN(const Bytes content, env::read_file(files, path, pipeline::kPlanBytesMax));
+    MILLRACE_RETURN_IF_ERROR(load_text(std::string(as_text(content)), path));
+  }
+  return {};
+}
+
+Status PipelineHost::load_text(const std::string& yaml, const std::string& name) {
+  auto linted = pipeline::lint(yaml, name);
+  if (!linted.ok()) return tl::unexpected<Error>(linted.diagnostics.to_error());
+  for (const auto& source : linted.plan.plan.sources)
+    topics_[source.topic.value] = {.format = source.format, .columns = source.columns, .time = source.time};
+  plans_.push_back(std::move(linted.plan));
+  return {};
+}
+
+Status PipelineHost::start(const client::Options& client, const Clock& clock, warehouse::Warehouse& tables) {
+  for (auto& plan : plans_) {
+    MILLRACE_ASSIGN_OR_RETURN(auto worker, pipeline::Worker::make(plan, {.client = client}, clock));
+    const pipeline::Plan& made = worker->plan().plan;
+    for (const auto& sink : made.sinks)
+      if (!sink.table.empty()) MILLRACE_RETURN_IF_ERROR(tables.declare(table_of(made, sink)));
+    workers_.push_back(std::move(worker));
+  }
+  for (const auto& worker : workers_)
+    threads_.emplace_back([worker = worker.get()](std::stop_token stop) {
+      const Status ended = worker->run(stop);
+      if (!ended) log_error(kLogModule, "{} stopped: {}", worker->plan().plan.name, ended.error().message);
+    });
+  return {};
+}
+
+void PipelineHost::stop() {
+  for (auto& thread : threads_) thread.request_stop();
+  threads_.clear();
+}
+
+std::vector<pipeline::PipelineStatus> PipelineHost::statuses() const {
+  std::vector<pipeline::PipelineStatus> statuses;
+  for (const auto& worker : workers_) statuses.push_back(worker->status());
+  return statuses;
+}
+
+void PipelineHost::add_to(http::Overview& overview) const {
+  for (const auto& worker : workers_) {
+    const auto status = worker->status();
+    overview.pipelines.push_back(to_row(status));
+    for (const auto& model : status.models) {
+      const auto learner = model.learner_window();
+      overview.models.push_back({.name = model.name,
+                                 .algorithm = algorithm_of(worker->plan().plan, model.step),
+                                 .version = model.version,
+                                 .champion = model.version,
+                                 .rows = model.rows,
+                                 .leading = leading_metric(learner),
+                                 .learner = metrics_of(learner),
+                                 .live = metrics_of(model.live_window())});
+    }
+  }
+}
+
+std::optional<warehouse::TopicSchema> PipelineHost::find(const std::string& topic) const {
+  const auto found = topics_.find(topic);
+  return found == topics_.end() ? std::nullopt : std::optional(found->second);
+}
+
+}  // namespace millrace::app
