@@ -24,6 +24,7 @@ using GroupOffsetsPtr =
 // How long a call goes on after every broker was found unreachable: one that is just starting still gets its answer.
 constexpr Millis kUnreachablePatience{2'000};
 constexpr Millis kPollSlice{50};
+constexpr Millis kMetadataSlice{250};
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
@@ -97,7 +98,7 @@ struct Admin::Impl {
       const struct rd_kafka_metadata* metadata = nullptr;
       const Millis left = left_until(deadline);
       const rd_kafka_resp_err_t code =
-          rd_kafka_metadata(rk(), 1, nullptr, &metadata, std::max(1, to_ms(std::min(left, kUnreachablePatience))));
+          rd_kafka_metadata(rk(), 1, nullptr, &metadata, std::max(1, to_ms(std::min(left, kMetadataSlice))));
       rd_kafka_poll(rk(), 0);
       if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         handle->note_answer();

@@ -200,7 +200,12 @@ struct Member {
   }
 };
 
-Member join(const MockCluster& cluster, const std::string& topic, GroupOptions options) {
+// The mock coordinator lets a rebalance take as long as a session, less a second.
+GroupOptions group_options(Assignor assignor = Assignor::kCooperativeSticky) {
+  return {.group = "g", .assignor = assignor, .session_timeout = Millis(1'200), .heartbeat_interval = Millis(50)};
+}
+
+Member join(const MockCluster& cluster, const std::string& topic, const GroupOptions& options) {
   Member member{must(GroupConsumer::create(cluster.options(), options)), {}, {}, {}};
   must(member.consumer->subscribe(std::span(&topic, 1)));
   return member;
@@ -214,7 +219,7 @@ TEST(GroupConsumer, DeliversInOrderCommitsAndGoesOnFromTheCommit) {
     cluster.create_topic("tx", 4);
     for (int32_t p = 0; p < 4; ++p) produce_numbers(cluster, "tx", 50, PartitionId(p));
     {
-      Member member = join(cluster, "tx", {.group = "g", .assignor = assignor});
+      Member member = join(cluster, "tx", group_options(assignor));
       for (const auto begin = std::chrono::steady_clock::now(); member.count() < 200 && !past(begin);)
         member.poll_once();
       ASSERT_EQ(member.count(), 200u);
@@ -230,7 +235,7 @@ TEST(GroupConsumer, DeliversInOrderCommitsAndGoesOnFromTheCommit) {
       EXPECT_EQ(must(member.consumer->committed(asked, kPatience)), std::vector<TopicOffset>(offsets, offsets + 2));
       must(member.consumer->close(kPatience));
     }
-    Member next = join(cluster, "tx", {.group = "g", .assignor = assignor});
+    Member next = join(cluster, "tx", group_options(assignor));
     for (const auto begin = std::chrono::steady_clock::now(); next.count() < 101 && !past(begin);) next.poll_once();
     EXPECT_EQ(next.values[PartitionId(0)].size(), 0u);
     EXPECT_EQ(next.values[PartitionId(1)], std::vector<std::string>{"49"});
@@ -242,7 +247,7 @@ TEST(GroupConsumer, ChangesNothingUntilAnEventIsAcknowledged) {
   MockCluster cluster;
   cluster.create_topic("tx", 1);
   produce_numbers(cluster, "tx", 10);
-  Member member = join(cluster, "tx", {.group = "g"});
+  Member member = join(cluster, "tx", group_options());
   const auto begin = std::chrono::steady_clock::now();
   std::optional<GroupEvent> event;
   while (!event && !past(begin)) event = must(member.consumer->poll(100, Millis(50))).event;
@@ -264,7 +269,7 @@ TEST(GroupConsumer, StaysPausedUntilResumedAndReadsOnFromASeek) {
   MockCluster cluster;
   cluster.create_topic("tx", 1);
   produce_numbers(cluster, "tx", 10);
-  Member member = join(cluster, "tx", {.group = "g"});
+  Member member = join(cluster, "tx", group_options());
   const auto begin = std::chrono::steady_clock::now();
   std::optional<GroupEvent> event;
   while (!event && !past(begin)) event = must(member.consumer->poll(100, Millis(50))).event;
@@ -297,7 +302,7 @@ TEST(GroupConsumer, SharesPartitionsWithASecondMemberAndTakesThemBack) {
   for (const Assignor assignor : {Assignor::kCooperativeSticky, Assignor::kRange}) {
     MockCluster cluster;
     cluster.create_topic("tx", 4);
-    const GroupOptions options{.group = "g", .assignor = assignor, .heartbeat_interval = Millis(100)};
+    const GroupOptions options = group_options(assignor);
     const auto begin = std::chrono::steady_clock::now();
     Member one = join(cluster, "tx", options);
     while (one.partitions.size() < 4 && !past(begin)) one.poll_once();
@@ -322,7 +327,7 @@ TEST(GroupConsumer, KeepsViewsValidAfterItsEnd) {
   std::shared_ptr<const void> owner;
   std::string_view text;
   {
-    Member member = join(cluster, "tx", {.group = "g"});
+    Member member = join(cluster, "tx", group_options());
     for (const auto begin = std::chrono::steady_clock::now(); text.empty() && !past(begin);) {
       const Polled polled = must(member.consumer->poll(100, Millis(50)));
       if (polled.event) must(member.consumer->acknowledge());
