@@ -73,7 +73,7 @@ ResolvedPlan Resolver::resolve() {
   for (StepPlan& step : plan_.steps) resolve_step(step);
   for (SinkPlan& sink : plan_.sinks) resolve_sink(sink);
   check_learners();
-  if (plan_.sinks.empty() && plan_.steps.empty())
+  if (plan_.sinks.empty() && plan_.steps.empty() && plan_.unreadable.empty())
     report().invalid({1, 1}, "the pipeline does nothing: it has neither steps nor sinks");
   result_.plan = std::move(plan_);
   if (report().empty()) build_stages();

@@ -25,6 +25,7 @@ void read_sink(const YAML::Node& node, Plan& plan, Diagnostics& diagnostics) {
   if (sink.mode == SinkMode::kUpsert && sink.key.empty())
     diagnostics.invalid(reader.place("mode"), reader.where() + ": upsert needs a key");
   reader.finish({"postgres", "parquet", "http", "partitions"});
+  if (sink.topic.empty() && sink.table.empty()) return plan.unreadable.push_back(sink.id);
   plan.sinks.push_back(std::move(sink));
 }
 

@@ -1,0 +1,355 @@
+#include "pipeline/internal/task.h"
+
+#include <fmt/core.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/random.h"
+#include "pipeline/internal/task_harness.h"
+
+namespace millrace::pipeline {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+const StepCounters& step(const std::vector<StepCounters>& counters, std::string_view id) {
+  for (const StepCounters& counter : counters)
+    if (counter.id == id) return counter;
+  ADD_FAILURE() << "no step " << id;
+  return counters.front();
+}
+
+std::string payment(int64_t at_s, int64_t card, double amount, int fraud) {
+  return fmt::format(R"({{"card": {}, "at": {}, "amount": {}, "fraud": {}}})", card, 1'600'000'000 + at_s, amount,
+                     fraud);
+}
+
+constexpr std::string_view kPayments = R"(pipeline: p
+sources:
+  tx:
+    columns: {card: bigint, at: bigint, amount: double, fraud: bigint}
+    time: {column: at, format: unix_s}
+    watermark: 30s
+    key: card
+    partitions: 2
+steps:
+  - {id: clean, from: tx, sql: "SELECT * FROM tx WHERE amount > 0"}
+  - {id: checked, validate: {amount: {max: 1000}}}
+  - id: history
+    features:
+      key: card
+      windows: [1m, 10m]
+      aggs: {n: count(*), mean: avg(amount), big: {agg: count(*), where: "amount > 50"}}
+      last: {last_amount: amount}
+  - {id: scored, predict: {model: m@champion, as: p}}
+  - {id: truth, label: {of: self, delay: 2m}}
+  - id: fit
+    train:
+      model: m
+      algorithm: logistic_regression
+      label: fraud
+      features: [amount, "n_*", "mean_*", "big_*", last_amount]
+      preprocess: [{columns: numeric, scale: standard}]
+      as: own
+      register: {every: 10m}
+      promote: always
+  - {id: per_minute, from: checked, aggregate: {by: [card], window: {tumbling: 1m}, aggs: {n: count(*), s: sum(amount)}}}
+sinks:
+  - {from: scored, topic: scored, key: card}
+  - {from: fit, topic: fitted}
+  - {from: per_minute, topic: minutes, key: card}
+)";
+
+std::vector<std::string> random_payments(Random& random, size_t count) {
+  std::vector<std::string> values;
+  int64_t now_s = 0;
+  for (size_t i = 0; i < count; ++i) {
+    now_s += static_cast<int64_t>(random.below(6));
+    const double amount = static_cast<double>(random.below(12'000)) / 100 - 2;
+    if (random.chance(0.01))
+      values.emplace_back("{\"card\": ");
+    else if (random.chance(0.01))
+      values.push_back(payment(now_s, 1, 5000, 0));
+    else
+      values.push_back(payment(now_s - static_cast<int64_t>(random.below(40)), static_cast<int64_t>(random.below(5)),
+                               amount, amount > 80 && random.chance(0.7) ? 1 : 0));
+  }
+  return values;
+}
+
+struct Outcome {
+  std::map<int32_t, std::map<size_t, std::vector<std::string>>> written;
+  std::map<int32_t, std::vector<std::string>> dead;
+  std::vector<std::string> versions;
+};
+
+Outcome outcome_of(TaskHarness& harness) {
+  Outcome outcome;
+  for (int32_t p = 0; p < harness.stage().partitions; ++p) {
+    outcome.written[p] = harness.outputs(p).written;
+    // The dead letters of one step are in order; how those of several steps lie between each other is not promised.
+    outcome.dead[p] = harness.outputs(p).dead;
+    std::sort(outcome.dead[p].begin(), outcome.dead[p].end());
+    for (const StepCounters& counters : harness.task(p).counters())
+      EXPECT_TRUE(counters.closes()) << counters.id << ": " << counters.in << " in, " << counters.out << " out";
+  }
+  for (const auto& version : harness.store().versions("m"))
+    outcome.versions.push_back(version->info.blob_sha256 + std::string(as_text(version->blob)));
+  return outcome;
+}
+
+TEST(Task, GivesTheSameResultHoweverRecordsAreCutAndStateIsMoved) {
+  const uint64_t seed = 20'260'101;
+  SCOPED_TRACE(seed);
+  Random random(seed);
+  std::map<int32_t, std::vector<std::string>> input;
+  for (int32_t p = 0; p < 2; ++p) input[p] = random_payments(random, 1'500);
+
+  TaskHarness whole(kPayments, true);
+  for (int32_t p = 0; p < 2; ++p) whole.feed(p, input[p]);
+  whole.resume();
+  for (int32_t p = 0; p < 2; ++p) whole.end(p);
+  whole.resume();
+  for (int32_t p = 0; p < 2; ++p) ASSERT_TRUE(whole.task(p).ended());
+  const Outcome expected = outcome_of(whole);
+  EXPECT_GT(expected.versions.size(), 3U);
+  EXPECT_GT(expected.written.at(0).at(2).size(), 100U);
+  EXPECT_GT(expected.dead.at(0).size(), 5U);
+
+  for (int trial = 0; trial < 6; ++trial) {
+    TaskHarness cut(kPayments, true);
+    std::map<int32_t, size_t> at;
+    while (at[0] < input[0].size() || at[1] < input[1].size()) {
+      const auto p = static_cast<int32_t>(random.below(2));
+      const size_t count = std::min<size_t>(1 + random.below(trial < 3 ? 40 : 400), input[p].size() - at[p]);
+      cut.feed(p, {input[p].begin() + static_cast<ptrdiff_t>(at[p]),
+                   input[p].begin() + static_cast<ptrdiff_t>(at[p] + count)});
+      at[p] += count;
+      cut.resume();
+    }
+    for (int32_t p = 0; p < 2; ++p) cut.end(p);
+    cut.resume();
+    const Outcome outcome = outcome_of(cut);
+    ASSERT_EQ(outcome.dead, expected.dead) << "trial " << trial;
+    for (int32_t p = 0; p < 2; ++p)
+      for (const auto& [sink, values] : expected.written.at(p))
+        ASSERT_EQ(outcome.written.at(p).at(sink), values) << "trial " << trial << ", sink " << sink;
+    ASSERT_EQ(outcome.versions, expected.versions) << "trial " << trial;
+  }
+}
+
+TEST(Task, GoesOnFromTheChangelogAsIfNothingHadHappened) {
+  const uint64_t seed = 7;
+  Random random(seed);
+  SCOPED_TRACE(seed);
+  std::string yaml(kPayments);
+  yaml.replace(yaml.find("partitions: 2"), 13, "partitions: 1");
+  yaml.replace(yaml.find("register: {every: 10m}"), 22, "register: end         ");
+  const std::vector<std::string> input = random_payments(random, 2'000);
+  TaskHarness whole(yaml, true);
+  whole.feed(0, input);
+  whole.end(0);
+  TaskHarness moved(yaml, true);
+  for (size_t at = 0; at < input.size();) {
+    const size_t count = std::min<size_t>(1 + random.below(150), input.size() - at);
+    moved.feed(0, {input.begin() + static_cast<ptrdiff_t>(at), input.begin() + static_cast<ptrdiff_t>(at + count)});
+    at += count;
+    if (random.chance(0.5)) moved.save_and_restore(0);
+  }
+  moved.end(0);
+  EXPECT_THAT(moved.outputs(0).dead, testing::UnorderedElementsAreArray(whole.outputs(0).dead));
+  for (const auto& [sink, values] : whole.outputs(0).written)
+    EXPECT_EQ(moved.outputs(0).written.at(sink), values) << sink;
+  ASSERT_EQ(whole.store().versions("m").size(), 1U);
+  EXPECT_EQ(moved.store().versions("m").at(0)->blob, whole.store().versions("m").at(0)->blob);
+}
+
+TEST(Task, BuriesWhatAStepCannotTakeAndGoesOn) {
+  TaskHarness harness(kPayments, false);
+  harness.feed(0,
+               {payment(0, 1, 10, 0), "no json", payment(1, 1, -3, 0), payment(2, 1, 2000, 0), payment(3, 1, 10, 7)});
+  EXPECT_EQ(harness.outputs(0).written.at(0).size(), 2U);
+  const auto& dead = harness.outputs(0).dead;
+  ASSERT_EQ(dead.size(), 2U);
+  EXPECT_THAT(dead[0], HasSubstr("tx@1: "));
+  EXPECT_THAT(dead[1], HasSubstr("checked@3: column amount: 2000 is above 1000"));
+  // Its label shows at the end of its wait only.
+  for (int32_t p = 0; p < 2; ++p) harness.end(p);
+  ASSERT_EQ(dead.size(), 3U);
+  EXPECT_THAT(dead[2], HasSubstr("fit@4: column fraud: a label is 0 or 1, not 7"));
+  const auto counters = harness.task(0).counters();
+  EXPECT_EQ(step(counters, "tx").dead_letters, 1U);
+  EXPECT_EQ(step(counters, "clean").filtered, 1U);
+  EXPECT_EQ(step(counters, "checked").dead_letters, 1U);
+  EXPECT_EQ(step(counters, "fit").dead_letters, 1U);
+  for (const StepCounters& counter : counters) EXPECT_TRUE(counter.closes()) << counter.id;
+}
+
+TEST(Task, CountsWaitingRowsUntilTheyAreReleased) {
+  TaskHarness harness(kPayments, false);
+  harness.feed(0, {payment(0, 1, 10, 0), payment(10, 1, 10, 0), payment(149, 1, 10, 0)});
+  EXPECT_EQ(step(harness.task(0).counters(), "truth").waiting, 3U);
+  harness.feed(0, {payment(150, 1, 10, 0)});  // the watermark is at 120
+  EXPECT_EQ(step(harness.task(0).counters(), "truth").waiting, 3U);
+  EXPECT_EQ(step(harness.task(0).counters(), "truth").out, 1U);
+}
+
+TEST(Task, PredictsNothingBeforeThereIsAChampion) {
+  TaskHarness harness(kPayments, false);
+  harness.feed(0, {payment(0, 1, 10, 0)});
+  EXPECT_THAT(harness.outputs(0).written.at(0).at(0), HasSubstr(R"("p":null,"p_flag":null,"p_version":0)"));
+}
+
+TEST(Task, ServesEachVersionFromItsCutOn) {
+  TaskHarness harness(kPayments, true);
+  std::vector<std::string> values;
+  for (int i = 0; i < 400; ++i) values.push_back(payment(i * 10, i % 3, 10 + i % 90, i % 90 > 60 ? 1 : 0));
+  for (int32_t p = 0; p < 2; ++p) harness.feed(p, values);
+  harness.resume();
+  for (int32_t p = 0; p < 2; ++p) harness.end(p);
+  harness.resume();
+  const auto& scored = harness.outputs(0).written.at(0);
+  ASSERT_EQ(scored.size(), 400U);
+  // 1,600,000,000 s is 400 s behind a multiple of ten minutes: the first boundary comes 200 s later, in watermarks that
+  // lag 30 s. What the row that crosses it learned is in version 1, and version 1 scores the row behind it.
+  EXPECT_THAT(scored[23], HasSubstr(R"("p_version":0)"));
+  EXPECT_THAT(scored[24], HasSubstr(R"("p_version":1)"));
+  EXPECT_THAT(scored[83], HasSubstr(R"("p_version":1)"));
+  EXPECT_THAT(scored[84], HasSubstr(R"("p_version":2)"));
+  const TrainCore& core = *harness.task(0).trainers().at("fit");
+  EXPECT_EQ(core.live().rows() + 24, 400U);
+}
+
+constexpr std::string_view kOrders = R"(pipeline: shop
+sources:
+  orders: {columns: {who: varchar, at: bigint, spent: double}, time: {column: at, format: unix_s}, key: who, partitions: 1}
+steps:
+  - {id: again, from: orders, label: {as: returned, of: self, keys: [who], within: 100s, value: "VALUE", release: RELEASE}}
+sinks: [{from: again, topic: out}]
+)";
+
+std::string orders_plan(const std::string& value, const std::string& release) {
+  std::string yaml(kOrders);
+  yaml.replace(yaml.find("VALUE"), 5, value);
+  yaml.replace(yaml.find("RELEASE"), 7, release);
+  return yaml;
+}
+
+std::string order(const std::string& who, int64_t at_s, double spent) {
+  return fmt::format(R"({{"who": "{}", "at": {}, "spent": {}}})", who, 1'600'000'000 + at_s, spent);
+}
+
+// who@time=label, in the order of release.
+std::vector<std::string> labels(const std::vector<std::string>& rows) {
+  std::vector<std::string> result;
+  for (const std::string& row : rows) {
+    const auto field = [&](const std::string& name) {
+      const size_t begin = row.find("\"" + name + "\":") + name.size() + 3;
+      return row.substr(begin, row.find_first_of(",}", begin) - begin);
+    };
+    result.push_back(field("who").substr(1, 1) + "@" + std::to_string(std::stoll(field("at")) - 1'600'000'000) + "=" +
+                     field("returned"));
+  }
+  return result;
+}
+
+TEST(Label, CountsRowsOfTheKeyBehindEachRowUpToItsEnd) {
+  TaskHarness harness(orders_plan("count(*) > 0", "end"), true);
+  harness.feed(0, {order("a", 0, 1), order("b", 10, 1), order("a", 100, 1), order("b", 111, 1), order("a", 300, 1)});
+  harness.end(0);
+  // a's second order is exactly 100 s behind its first: inside. b's is 101 s behind: outside.
+  EXPECT_THAT(labels(harness.outputs(0).written.at(0)),
+              ElementsAre("a@0=true", "b@10=false", "a@100=false", "b@111=false", "a@300=false"));
+}
+
+TEST(Label, DoesNotCountRowsOfTheSameMoment) {
+  TaskHarness harness(orders_plan("count(*)", "end"), true);
+  harness.feed(0, {order("a", 0, 1), order("a", 0, 1), order("a", 50, 1), order("a", 60, 1)});
+  harness.end(0);
+  EXPECT_THAT(labels(harness.outputs(0).written.at(0)), ElementsAre("a@0=2", "a@0=2", "a@50=1", "a@60=0"));
+}
+
+TEST(Label, ReleasesPositivesAtTheirFirstMatchWhenToldTo) {
+  TaskHarness harness(orders_plan("count(*) > 0", "first_match"), true);
+  harness.feed(0, {order("a", 0, 1), order("b", 10, 1), order("a", 20, 1)});
+  EXPECT_THAT(labels(harness.outputs(0).written.at(0)), ElementsAre("a@0=true"));
+  harness.end(0);
+  EXPECT_THAT(labels(harness.outputs(0).written.at(0)), ElementsAre("a@0=true", "b@10=false", "a@20=false"));
+}
+
+TEST(Label, AggregatesAColumnOfTheMatchingRows) {
+  TaskHarness harness(orders_plan("max(l.spent) >= 7", "end"), true);
+  harness.feed(0, {order("a", 0, 9), order("a", 50, 6.5), order("a", 90, 7), order("a", 95, 1)});
+  harness.end(0);
+  EXPECT_THAT(labels(harness.outputs(0).written.at(0)),
+              ElementsAre("a@0=true", "a@50=true", "a@90=false", "a@95=null"));
+}
+
+constexpr std::string_view kChargebacks = R"(pipeline: p
+sources:
+  tx: {columns: {id: bigint, at: bigint}, time: {column: at, format: unix_s}, partitions: 1}
+  back: {columns: {id: bigint, at: bigint}, time: {column: at, format: unix_s}, idle: never, partitions: 1}
+steps:
+  - {id: truth, from: tx, label: {as: fraud, of: back, keys: [id], within: 100s, value: count(*) > 0}}
+sinks: [{from: truth, topic: out}]
+)";
+
+std::string event(int64_t id, int64_t at_s) {
+  return fmt::format(R"({{"id": {}, "at": {}}})", id, 1'600'000'000 + at_s);
+}
+
+TEST(Label, WaitsForTheTruthOfASecondSource) {
+  TaskHarness harness(kChargebacks, true);
+  harness.feed(0, {event(1, 0), event(2, 10), event(3, 500)}, 0);
+  EXPECT_TRUE(harness.outputs(0).written[0].empty());
+  harness.feed(0, {event(2, 60)}, 1);
+  harness.end(0);
+  EXPECT_THAT(harness.outputs(0).written.at(0), ElementsAre(HasSubstr(R"("id":1,"at":1600000000,"fraud":false)"),
+                                                            HasSubstr(R"("id":2,"at":1600000010,"fraud":true)"),
+                                                            HasSubstr(R"("id":3,"at":1600000500,"fraud":false)")));
+}
+
+TEST(Label, OfASilentSecondSourceHoldsNothingUpButItsOwnRows) {
+  TaskHarness harness(kChargebacks, false);
+  harness.feed(0, {event(1, 0), event(2, 10), event(3, 500)}, 0);
+  EXPECT_EQ(step(harness.task(0).counters(), "truth").waiting, 3U);
+  harness.feed(0, {event(9, 300)}, 1);
+  EXPECT_EQ(step(harness.task(0).counters(), "truth").waiting, 1U);
+}
+
+TEST(Task, TakesItsTimeFromASqlStep) {
+  TaskHarness harness(R"(pipeline: p
+sources: {log: {format: raw}}
+steps:
+  - id: parsed
+    sql: "SELECT split_part(value, ' ', 1) AS client, split_part(value, ' ', 2) AS at FROM log WHERE value <> ''"
+    time: {column: at, format: rfc3339}
+  - {id: per_hour, aggregate: {by: [client], window: {tumbling: 1h}, aggs: {n: count(*)}}}
+sinks: [{from: per_hour, topic: out}]
+)",
+                      true);
+  harness.feed(0, {"a 2024-05-01T10:00:00Z", "a 2024-05-01T10:59:59Z", "", "b soon", "a 2024-05-01T11:00:00Z"});
+  EXPECT_EQ(harness.outputs(0).written.at(0).size(), 1U);
+  harness.end(0);
+  EXPECT_THAT(harness.outputs(0).written.at(0), ElementsAre(HasSubstr(R"("n":2)"), HasSubstr(R"("n":1)")));
+  ASSERT_EQ(harness.outputs(0).dead.size(), 1U);
+  EXPECT_THAT(harness.outputs(0).dead[0], HasSubstr("parsed@3: "));
+  for (const StepCounters& counter : harness.task(0).counters()) EXPECT_TRUE(counter.closes()) << counter.id;
+}
+
+TEST(Task, RefusesAChangelogOfAnotherPlan) {
+  TaskHarness harness(kChargebacks, false);
+  state::Restored restored;
+  restored.next_offset = Offset(7);
+  restored.pages[{{"history", 99}, "k", 0}] = Bytes{std::byte{1}};
+  const Status status = harness.task(0).restore(restored);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, Errc::kConflict);
+}
+
+}  // namespace
+}  // namespace millrace::pipeline
