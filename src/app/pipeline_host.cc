@@ -36,8 +36,8 @@ std::string algorithm_of(const pipeline::Plan& plan, const std::string& step) {
   return train == nullptr ? std::string() : train->algorithm.value;
 }
 
-// A table has the columns of the rows that its sink takes, or those that the sink names.
-warehouse::TableSpec table_of(const pipeline::Plan& plan, const pipeline::SinkPlan& sink) {
+// The columns of the rows that a sink takes, or those that it names.
+columns::Schema sink_columns(const pipeline::Plan& plan, const pipeline::SinkPlan& sink) {
   const auto* step = plan.find_step(sink.from.value);
   const columns::Schema& rows = step != nullptr ? *step->schema : plan.find_source(sink.from.value)->columns;
   std::vector<columns::Field> fields;
@@ -46,8 +46,11 @@ warehouse::TableSpec table_of(const pipeline::Plan& plan, const pipeline::SinkPl
                                    [&](const pipeline::Text& column) { return column.value == field.name; });
     if ((sink.columns.empty() || named) && !field.name.starts_with('_')) fields.push_back(field);
   }
-  warehouse::TableSpec table{
-      .name = sink.table, .topic = sink.topic.value, .schema = columns::Schema(std::move(fields))};
+  return columns::Schema(std::move(fields));
+}
+
+warehouse::TableSpec table_of(const pipeline::Plan& plan, const pipeline::SinkPlan& sink) {
+  warehouse::TableSpec table{.name = sink.table, .topic = sink.topic.value, .schema = sink_columns(plan, sink)};
   if (sink.mode == pipeline::SinkMode::kUpsert) {
     table.mode = warehouse::Mode::kUpsert;
     for (const auto& key : sink.key) table.key.push_back(key.value);
@@ -80,7 +83,11 @@ Status PipelineHost::load(env::FileSystem& files, const std::vector<std::string>
 Status PipelineHost::load_text(const std::string& yaml, const std::string& name) {
   auto linted = pipeline::lint(yaml, name);
   if (!linted.ok()) return tl::unexpected<Error>(linted.diagnostics.to_error());
-  for (const auto& source : linted.plan.plan.sources)
+  const pipeline::Plan& plan = linted.plan.plan;
+  // What a pipeline writes is declared by it, too: JSON with the columns of its rows.
+  for (const auto& sink : plan.sinks)
+    topics_[sink.topic.value] = {.format = format::Format::kJson, .columns = sink_columns(plan, sink), .time = {}};
+  for (const auto& source : plan.sources)
     topics_[source.topic.value] = {.format = source.format, .columns = source.columns, .time = source.time};
   plans_.push_back(std::move(linted.plan));
   return {};

@@ -11,6 +11,7 @@
 #include "app/overview_source.h"
 #include "app/pipeline_host.h"
 #include "base/check.h"
+#include "base/logging.h"
 #include "base/metrics.h"
 #include "broker/broker.h"
 #include "env/posix_file_system.h"
@@ -161,12 +162,24 @@ void Server::Impl::stop() {
   if (std::exchange(stopped, true)) return;
   ready = false;
   remove_server_addresses(config.data);
-  if (http) http->stop();
-  if (live) live->stop();
-  overviews.reset();
-  pipelines.stop();
-  if (warehouse) warehouse->stop();
-  if (broker) broker->stop();
+  const auto start = clock.mono_now();
+  const auto stop_room = [&](const char* name, auto&& stop_it) {
+    stop_it();
+    log_info("server", "{} stopped, {} ms into the stop", name,
+             std::chrono::duration_cast<std::chrono::milliseconds>(clock.mono_now() - start).count());
+  };
+  stop_room("http", [this] {
+    if (http) http->stop();
+    if (live) live->stop();
+    overviews.reset();
+  });
+  stop_room("pipelines", [this] { pipelines.stop(); });
+  stop_room("warehouse", [this] {
+    if (warehouse) warehouse->stop();
+  });
+  stop_room("broker", [this] {
+    if (broker) broker->stop();
+  });
 }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
