@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <deque>
 #include <tuple>
 
 #include "base/check.h"
@@ -18,8 +17,9 @@ namespace millrace::features {
 namespace {
 
 constexpr int64_t kNoWatermark = std::numeric_limits<int64_t>::min();
-// How far ahead of the row in work memory is asked for.
+// How many rows ahead memory is asked for: for the key's state, then for what that points to.
 constexpr size_t kPrefetchRows = 8;
+constexpr size_t kPrefetchStates = 16;
 
 struct KeyState {
   std::string key;
@@ -60,7 +60,7 @@ struct KeyedWindows::Impl {
   int64_t keep_us = 0;
   uint64_t signature = 0;
 
-  std::deque<KeyState> states;
+  std::vector<KeyState> states;
   std::vector<uint32_t> free_states;
   KeyTable table;
   TextPool texts;
@@ -80,6 +80,7 @@ struct KeyedWindows::Impl {
   void find_states(const columns::Batch& batch, std::vector<uint32_t>& found, std::vector<Rejected>& rejected);
   std::optional<Error> read_row(const columns::Batch& batch, size_t row);
   void hold_texts(const columns::Batch& batch, size_t row);
+  void prefetch(const std::vector<uint32_t>& numbers, size_t row) const;
   void mark_dirty(uint32_t number);
   void trim(uint32_t number, int64_t watermark_us);
   void remove_if_empty(uint32_t number);
@@ -138,6 +139,10 @@ Status KeyedWindows::Impl::plan() {
     MILLRACE_RETURN_IF_ERROR(add_field(last.name, input->field(index).type));
   }
   layout.finish();
+  constexpr size_t kPageHeaderBytesMax = 100;
+  if (layout.row_bytes + kPageHeaderBytesMax > state::kPageBytesMax)
+    return fail(Errc::kTooLarge, "features: more columns than a page of state has room for",
+                "split the step into several");
   // Nested windows of a slot in ascending order, so that each adds to what the shorter one summed.
   std::vector<size_t> order(outputs.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -308,6 +313,18 @@ void KeyedWindows::Impl::hold_texts(const columns::Batch& batch, size_t row) {
   }
 }
 
+void KeyedWindows::Impl::prefetch(const std::vector<uint32_t>& numbers, size_t row) const {
+  if (row + kPrefetchStates < numbers.size() && numbers[row + kPrefetchStates] != KeyTable::kNone) {
+    const KeyState* state = &states[numbers[row + kPrefetchStates]];
+    __builtin_prefetch(&state->history);
+    __builtin_prefetch(reinterpret_cast<const char*>(&state->history) + sizeof(History) - 1);
+  }
+  if (row + kPrefetchRows < numbers.size() && numbers[row + kPrefetchRows] != KeyTable::kNone)
+    states[numbers[row + kPrefetchRows]].history.prefetch(layout);
+  if (row + kPrefetchRows / 2 < numbers.size() && numbers[row + kPrefetchRows / 2] != KeyTable::kNone)
+    states[numbers[row + kPrefetchRows / 2]].history.prefetch_windows(layout);
+}
+
 void KeyedWindows::Impl::mark_dirty(uint32_t number) {
   History& history = states[number].history;
   if (history.listed_dirty) return;
@@ -455,8 +472,7 @@ Result<Processed> KeyedWindows::process(const columns::Batch& input, std::span<c
   taken.reserve(input.rows());
   auto next_oversized = oversized.begin();
   for (size_t row = 0; row < input.rows(); ++row) {
-    if (row + kPrefetchRows < input.rows() && numbers[row + kPrefetchRows] != KeyTable::kNone)
-      self.states[numbers[row + kPrefetchRows]].history.prefetch(self.layout);
+    self.prefetch(numbers, row);
     const int64_t watermark_us = watermarks_us[row];
     const bool late = input.row_id(row).event_time_us < watermark_us;
     processed.late_rows += late ? 1 : 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "state/page.h"
+
 namespace millrace::features {
 
 namespace {
@@ -10,9 +12,8 @@ namespace {
 constexpr uint64_t kFirstCapacity = 4;
 // What a row's page needs at most, for the size of pages.
 constexpr size_t kRowBytesMax = 2 * 10 + 2 * 10;
-constexpr size_t kValueBytesMax = 10;
+constexpr size_t kValueBytesMax = 1 + 10;  // a flag and a number
 constexpr size_t kPageHeaderBytesMax = 20;
-constexpr size_t kPageBytes = 64 << 10;
 
 int64_t saturating_subtract(int64_t a, int64_t b) {
   int64_t difference = 0;
@@ -26,7 +27,6 @@ void Layout::finish() {
   size_t word = 2;
   value_word.assign(slots.size(), 0);
   for (size_t i = 0; i < slots.size(); ++i) {
-    any_scanned |= slots[i].scanned;
     if (slots[i].summed) value_word[i] = word++;
   }
   count_word = word;
@@ -35,10 +35,11 @@ void Layout::finish() {
   if (!last_columns.empty()) word += last_columns.size() + 1;
   words = word;
 
-  size_t row_bytes = kRowBytesMax + slots.size() * kValueBytesMax;
+  row_bytes = kRowBytesMax + slots.size() * kValueBytesMax;
   for (const columns::Type& type : last_types)
     row_bytes += type.kind == columns::Kind::kVarchar ? kLastTextBytesMax + 2 : kValueBytesMax;
-  while (rows_per_page > 1 && rows_per_page * row_bytes + kPageHeaderBytesMax > kPageBytes) rows_per_page /= 2;
+  while (rows_per_page > 1 && rows_per_page * row_bytes + kPageHeaderBytesMax > state::kPageBytesMax)
+    rows_per_page /= 2;
 }
 
 bool History::appends(const Layout& layout, int64_t time_us, int64_t offset_value) const {
@@ -247,9 +248,14 @@ void History::make_tiles(const Layout& layout, uint64_t high) {
 void History::add_rows(const Layout& layout, size_t slot, uint64_t low, uint64_t high, Partial& partial) const {
   const Slot& description = layout.slots[slot];
   if (!description.spread) {
-    // Only a sum of doubles is asked for, and a missing one is kept as 0.
-    for (uint64_t seq = low; seq < high; ++seq)
-      partial.sum.add(std::bit_cast<double>(row(layout, seq)[layout.value_word[slot]]));
+    // Only a sum of doubles is asked for, and a missing one is kept as 0. In runs up to the ring's end.
+    const size_t word = layout.value_word[slot];
+    for (uint64_t seq = low; seq < high;) {
+      const uint64_t run = std::min(high - seq, mask_ + 1 - (seq & mask_));
+      const uint64_t* here = row(layout, seq) + word;
+      for (uint64_t i = 0; i < run; ++i, here += layout.words) partial.sum.add(std::bit_cast<double>(*here));
+      seq += run;
+    }
     return;
   }
   for (uint64_t seq = low; seq < high; ++seq)
@@ -259,7 +265,11 @@ void History::add_rows(const Layout& layout, size_t slot, uint64_t low, uint64_t
 
 void History::accumulate(const Layout& layout, size_t slot, uint64_t low, uint64_t high, Partial& partial) {
   constexpr uint64_t kTilesPay = 3u << kTileBits;
-  if (high - low >= kTilesPay) make_tiles(layout, high);
+  if (high - low < kTilesPay) {
+    add_rows(layout, slot, low, high, partial);
+    return;
+  }
+  make_tiles(layout, high);
   for (uint64_t seq = low; seq < high;) {
     size_t best = 0;  // 0: a row; l: a tile of level l - 1
     for (size_t l = 1; tiles_ != nullptr && l <= kTileLevels; ++l) {

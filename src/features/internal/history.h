@@ -31,8 +31,8 @@ struct Layout {
   size_t count_word = 0;           // of the first two slots
   size_t last_word = 0;
   size_t words = 0;
-  uint64_t rows_per_page = 64;
-  bool any_scanned = false;
+  uint64_t rows_per_page = 32;  // fewer where rows can be large
+  size_t row_bytes = 0;         // what a row takes in a page, at most
 
   void finish();
 };
@@ -66,6 +66,12 @@ class History {
     if (data_ == nullptr) return;
     __builtin_prefetch(data_.get());
     __builtin_prefetch(row(layout, end_));
+  }
+
+  // Once that has arrived: the rows at which windows begin.
+  void prefetch_windows(const Layout& layout) const {
+    if (data_ == nullptr) return;
+    for (size_t w = 0; w < cursors_; ++w) __builtin_prefetch(row(layout, data_[w]));
   }
 
   // Is a row at this place behind all others?

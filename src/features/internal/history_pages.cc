@@ -2,6 +2,7 @@
 
 #include "base/byte_reader.h"
 #include "features/internal/history.h"
+#include "state/page.h"
 
 // Layouts: docs/formats/features.md.
 
@@ -9,7 +10,31 @@ namespace millrace::features {
 
 namespace {
 
-void write_last(const columns::Type& type, uint64_t bits, const TextPool& texts, ByteWriter& writer) {
+// Writes into memory that is known to be large enough: pages are written at every commit, value by value.
+class PageWriter {
+ public:
+  explicit PageWriter(std::byte* at) : at_(at) {}
+
+  void byte(uint8_t value) { *at_++ = static_cast<std::byte>(value); }
+  void uvarint(uint64_t value) {
+    for (; value >= 0x80; value >>= 7) byte(static_cast<uint8_t>(value | 0x80));
+    byte(static_cast<uint8_t>(value));
+  }
+  void varint(int64_t value) { uvarint((static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63)); }
+  void fixed(uint64_t value) {
+    for (int shift = 56; shift >= 0; shift -= 8) byte(static_cast<uint8_t>(value >> shift));
+  }
+  void text(std::string_view value) {
+    std::memcpy(at_, value.data(), value.size());
+    at_ += value.size();
+  }
+  std::byte* at() const { return at_; }
+
+ private:
+  std::byte* at_;
+};
+
+void write_last(const columns::Type& type, uint64_t bits, const TextPool& texts, PageWriter& writer) {
   switch (type.kind) {
     case columns::Kind::kBoolean:
     case columns::Kind::kBigint:
@@ -42,6 +67,7 @@ Result<uint64_t> read_last(const columns::Type& type, TextPool& texts, ByteReade
       return reader.fixed<uint64_t>();
     case columns::Kind::kVarchar: {
       MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, reader.uvarint());
+      if (size > kLastTextBytesMax) return fail(Errc::kCorruption, "a text longer than any that is kept");
       MILLRACE_ASSIGN_OR_RETURN(const std::string_view text, reader.text(size));
       return uint64_t{texts.hold(text)};
     }
@@ -54,7 +80,8 @@ Result<uint64_t> read_last(const columns::Type& type, TextPool& texts, ByteReade
 void History::encode_page(const Layout& layout, const TextPool& texts, uint64_t page, Bytes& out) const {
   const uint64_t first = std::max(begin_, page * layout.rows_per_page);
   const uint64_t stop = std::min(end_, (page + 1) * layout.rows_per_page);
-  ByteWriter writer(out);
+  out.resize(state::kPageBytesMax);
+  PageWriter writer(out.data());
   writer.uvarint(first - page * layout.rows_per_page);
   writer.uvarint(stop - first);
   int64_t time_before = 0;
@@ -68,12 +95,12 @@ void History::encode_page(const Layout& layout, const TextPool& texts, uint64_t 
     offset_before = static_cast<int64_t>(here[1]);
     for (size_t s = 0; s < layout.slots.size(); ++s) {
       const SlotValue v = value(layout, s, seq);
-      writer.fixed(static_cast<uint8_t>(v.counts));
+      writer.byte(v.counts ? 1 : 0);
       if (!v.counts || !layout.slots[s].summed) continue;
       if (layout.slots[s].exact)
         writer.varint(v.exact);
       else
-        writer.float64(v.real);
+        writer.fixed(std::bit_cast<uint64_t>(v.real));
     }
     if (layout.last_columns.empty()) continue;
     const uint64_t valid = here[layout.last_word + layout.last_columns.size()];
@@ -81,6 +108,7 @@ void History::encode_page(const Layout& layout, const TextPool& texts, uint64_t 
     for (size_t i = 0; i < layout.last_columns.size(); ++i)
       if ((valid >> i) & 1) write_last(layout.last_types[i], here[layout.last_word + i], texts, writer);
   }
+  out.resize(static_cast<size_t>(writer.at() - out.data()));
 }
 
 Status History::decode_page(const Layout& layout, TextPool& texts, uint64_t page, ByteView bytes) {
