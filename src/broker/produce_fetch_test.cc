@@ -70,7 +70,8 @@ TEST_F(ProduceFetch, RefusalsAreNamed) {
   ASSERT_EQ(create_topic(*client, "t"), ErrorCode::kNone);
   EXPECT_EQ(produce(*client, "t", make_batch({std::string(1'100'000, 'x')})).error_code, ErrorCode::kMessageTooLarge);
   EXPECT_EQ(produce(*client, "nowhere", make_batch({"x"})).error_code, ErrorCode::kUnknownTopicOrPartition);
-  auto request = produce_request("t", 0, make_batch({"x"}), 2);
+  const Bytes batch = make_batch({"x"});
+  auto request = produce_request("t", 0, batch, 2);
   EXPECT_EQ(client->call(request).responses[0].partition_responses[0].error_code, ErrorCode::kInvalidRequiredAcks);
   request.acks = -1;
   request.transactional_id = "tx";
