@@ -2,10 +2,12 @@
 
 group_member.py CLIENT BOOTSTRAP GROUP TOPIC SESSION_TIMEOUT_MS [INSTANCE_ID]
 
-Prints one JSON object a line: {"assigned": [partitions]} at each change, {"record": [partition, offset, value]} for each record.
+Prints one JSON object a line: {"assigned": [partitions]} at each change, {"record": [partition, offset, value]} for each
+record. SIGTERM makes it leave the group and end.
 """
 
 import json
+import signal
 import sys
 
 import confluent_kafka
@@ -29,8 +31,11 @@ def run_kafka_python(bootstrap, group, topic, session_timeout_ms, instance_id):
                              auto_offset_reset="earliest", session_timeout_ms=session_timeout_ms,
                              heartbeat_interval_ms=session_timeout_ms // 6, auto_commit_interval_ms=500)
     consumer.subscribe([topic], listener=Listener())
-    for record in consumer:
-        say({"record": [record.partition, record.offset, record.value.decode()]})
+    try:
+        for record in consumer:
+            say({"record": [record.partition, record.offset, record.value.decode()]})
+    finally:
+        consumer.close()
 
 
 def run_confluent_kafka(bootstrap, group, topic, session_timeout_ms, instance_id):
@@ -45,13 +50,17 @@ def run_confluent_kafka(bootstrap, group, topic, session_timeout_ms, instance_id
         say({"assigned": sorted(partition.partition for partition in partitions)})
 
     consumer.subscribe([topic], on_assign=assigned, on_revoke=lambda *_: say({"assigned": []}))
-    while True:
-        message = consumer.poll(0.2)
-        if message is not None and message.error() is None:
-            say({"record": [message.partition(), message.offset(), message.value().decode()]})
+    try:
+        while True:
+            message = consumer.poll(0.2)
+            if message is not None and message.error() is None:
+                say({"record": [message.partition(), message.offset(), message.value().decode()]})
+    finally:
+        consumer.close()
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     client, bootstrap, group, topic, session_timeout_ms, *rest = sys.argv[1:]
     run = run_kafka_python if client == "kafka-python" else run_confluent_kafka
     run(bootstrap, group, topic, int(session_timeout_ms), rest[0] if rest else None)

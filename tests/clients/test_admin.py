@@ -43,6 +43,14 @@ def wait_until(condition, timeout_s=10):
         time.sleep(0.05)
 
 
+def running_member(bootstrap, topic, group, **options):
+    """A consumer that has joined its group and read a record."""
+    produce("kafka-python", bootstrap, topic, [(None, b"x")])
+    consumer = KafkaConsumer(topic, bootstrap_servers=bootstrap, group_id=group, auto_offset_reset="earliest", **options)
+    next(consumer)
+    return consumer
+
+
 def test_a_topic_is_created_listed_described_and_deleted(admin):
     name = unique("made")
     done(admin.create_topics([NewTopic(name, num_partitions=5, replication_factor=1)]))
@@ -124,8 +132,7 @@ def test_a_topic_made_anew_under_the_same_name_is_empty(bootstrap, admin):
 
 
 def test_a_group_is_listed_and_described(bootstrap, admin, topic, group):
-    consumer = KafkaConsumer(topic, bootstrap_servers=bootstrap, group_id=group, client_id="the-client")
-    wait_until(lambda: consumer.poll(timeout_ms=100) is not None and consumer.assignment())
+    consumer = running_member(bootstrap, topic, group, client_id="the-client")
 
     listing = admin.list_consumer_groups().result(timeout=10)
     mine = [found for found in listing.valid if found.group_id == group]
@@ -145,8 +152,7 @@ def test_a_group_is_listed_and_described(bootstrap, admin, topic, group):
 
 
 def test_kafka_python_lists_and_describes_groups(bootstrap, kafka_python_admin, topic, group):
-    consumer = KafkaConsumer(topic, bootstrap_servers=bootstrap, group_id=group)
-    wait_until(lambda: consumer.poll(timeout_ms=100) is not None and consumer.assignment())
+    consumer = running_member(bootstrap, topic, group)
     assert group in str(kafka_python_admin.list_groups())
     described = kafka_python_admin.describe_groups([group])
     assert "Stable" in str(described) and topic in str(described)
