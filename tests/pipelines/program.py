@@ -1,0 +1,105 @@
+"""The real program, as the tests here use it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+BINARY = os.environ.get("MILLRACE_BINARY", "build/release/bin/millrace")
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+DATASETS = os.path.abspath(os.environ.get("MILLRACE_DATASETS", os.path.join(ROOT, "..", "shared", "data")))
+HANDBOOK = os.path.join(DATASETS, "fraud", "handbook_simulated", "transactions_2018-06-15_08-14.csv.gz")
+ELEC2 = os.path.join(DATASETS, "streaming_ml", "elec2", "electricity.csv.gz")
+PHISHING = os.path.join(DATASETS, "streaming_ml", "phishing", "phishing.csv")
+
+
+def run(*arguments, **options):
+    """Runs a command to its end; returns what it printed."""
+    done = subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=300, **options)
+    assert done.returncode == 0, f"{arguments}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def run_pipeline(file, inputs, outputs=(), **options):
+    """`pipeline run` over files; returns the report of its only pipeline."""
+    arguments = ["-o", "json", "pipeline", "run", file]
+    for source, path in inputs.items():
+        arguments += ["--input", f"{source}={path}"]
+    for sink, path in dict(outputs).items():
+        arguments += ["--output", f"{sink}={path}"]
+    return json.loads(run(*arguments, **options))["pipelines"][0]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A server over one data folder; it keeps its address when it is started again."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.bootstrap = f"127.0.0.1:{free_port()}"
+        self.http = f"127.0.0.1:{free_port()}"
+        self.process = None
+
+    def start(self):
+        command = [BINARY, "server", "--data", os.path.join(self.folder, "data"), "--kafka", self.bootstrap,
+                   "--http", self.http]
+        with open(os.path.join(self.folder, "server.log"), "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        host, port = self.bootstrap.split(":")
+        deadline = time.monotonic() + 30
+        while True:
+            assert self.process.poll() is None, "the server ended at once"
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+                return
+            except OSError:
+                assert time.monotonic() < deadline, "the server does not listen"
+                time.sleep(0.05)
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def worker(self, file, log="worker.log", env=None):
+        with open(os.path.join(self.folder, log), "ab") as out:
+            return subprocess.Popen([BINARY, "--bootstrap", self.bootstrap, "pipeline", "run", file], stdout=out,
+                                    stderr=out, env={**os.environ, **(env or {})})
+
+    def command(self, *arguments, **options):
+        return run("--bootstrap", self.bootstrap, *arguments, **options)
+
+    def consume(self, topic):
+        """Every record's value, in no particular order of partitions."""
+        return [record["value"] for record in self.records(topic)]
+
+    def records(self, topic):
+        return json.loads(self.command("-o", "json", "topic", "consume", topic))
+
+    def lag(self, group, partitions):
+        """Records that the group has not committed; None while it has not committed every partition."""
+        offsets = json.loads(self.command("group", "describe", group, "-o", "json"))
+        return sum(entry["lag"] for entry in offsets) if len(offsets) == partitions else None
+
+
+def handbook_events(rows=None):
+    """The fraud job's input: a JSON line a payment, and one cut-off line after each thousandth."""
+    import gzip
+
+    with gzip.open(HANDBOOK, "rt") as file:
+        next(file)
+        for number, line in enumerate(file):
+            if rows is not None and number >= rows:
+                return
+            tid, when, customer, terminal, amount, seconds, _, fraud, _ = line.rstrip("\n").split(",")
+            value = (f'{{"TRANSACTION_ID":{tid},"TX_DATETIME":"{when}","CUSTOMER_ID":{customer},'
+                     f'"TERMINAL_ID":{terminal},"TX_AMOUNT":{amount},"TX_TIME_SECONDS":{seconds},"TX_FRAUD":{fraud}}}')
+            yield customer, value
+            if number % 1000 == 999:
+                yield customer, value[:40]
