@@ -107,6 +107,7 @@ struct TumblingAggregate::Impl {
   void begin_columns(std::vector<columns::Column>& out) const;
   Status append_by(const std::string& name, std::vector<columns::Column>& out) const;
   void add(const columns::Batch& batch, size_t row, int64_t window, const std::string& name);
+  Status check_window(int64_t window) const;
   Status restore_window(const std::string& name, Key& key, int64_t window, ByteView value);
 };
 
@@ -381,7 +382,14 @@ void TumblingAggregate::collect(state::PageSink& sink) {
   self.dirty_keys.clear();
 }
 
+Status TumblingAggregate::Impl::check_window(int64_t window) const {
+  const int64_t limit = std::numeric_limits<int64_t>::max() / 4 / spec.size_us;
+  if (window > -limit && window < limit) return {};
+  return fail(Errc::kCorruption, fmt::format("a window's number cannot be {}", window));
+}
+
 Status TumblingAggregate::Impl::restore_window(const std::string& name, Key& key, int64_t window, ByteView value) {
+  MILLRACE_RETURN_IF_ERROR(check_window(window));
   ByteReader reader(value);
   std::vector<Totals> totals;
   for (size_t i = 0; i <= slots.size(); ++i) {
@@ -407,6 +415,7 @@ Status TumblingAggregate::restore(ByteView key_bytes, uint64_t page, ByteView va
   if (page != kGapPage) return self.restore_window(name, key, window_of_page(page), value);
   ByteReader reader(value);
   MILLRACE_ASSIGN_OR_RETURN(const int64_t next, reader.varint());
+  MILLRACE_RETURN_IF_ERROR(self.check_window(next));
   key.next = next;
   self.schedule(name, next);
   return {};
