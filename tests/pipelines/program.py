@@ -85,7 +85,8 @@ class Server:
     def lag(self, group, partitions):
         """Records that the group has not committed; None while it has not committed every partition."""
         offsets = json.loads(self.command("group", "describe", group, "-o", "json"))
-        return sum(entry["lag"] for entry in offsets) if len(offsets) == partitions else None
+        lags = [entry["lag"] for entry in offsets]
+        return None if len(lags) < partitions or None in lags else sum(lags)
 
 
 def handbook_events(rows=None):
