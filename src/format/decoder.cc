@@ -274,6 +274,7 @@ class Decoder::Impl {
 
   Status unknown_name(std::string_view what, const std::string& name) const {
     std::vector<std::string> names;
+    names.reserve(slots_.size() + kHidden.size());
     for (const Slot& slot : slots_) names.push_back(slot.name);
     for (const HiddenName& hidden : kHidden) names.emplace_back(hidden.name);
     const auto nearest = nearest_name(name, names);

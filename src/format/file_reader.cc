@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "base/json_writer.h"
 #include "base/text.h"
@@ -105,9 +104,8 @@ class StreamReader final : public FileReader {
     const char* data = buffer_.data();
     size_t at = begin_ + scanned;
     if (options_.kind != FileKind::kCsv) {
-      const void* found = at == buffer_.size() ? nullptr : std::memchr(data + at, '\n', buffer_.size() - at);
       scanned = buffer_.size() - begin_;
-      return found == nullptr ? std::string::npos : static_cast<size_t>(static_cast<const char*>(found) - data);
+      return buffer_.find('\n', at);
     }
     // Inside of quotes a doubled quote closes and opens again, which comes to the same.
     for (; at < buffer_.size(); ++at) {

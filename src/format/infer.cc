@@ -53,6 +53,7 @@ struct Seen {
 class Sample {
  public:
   Sample() {
+    formats_.reserve(kTextFormats.size());
     for (const std::string_view format : kTextFormats) formats_.push_back(*TimeFormat::parse(format));
   }
 
@@ -112,6 +113,7 @@ class Sample {
     Inferred inferred;
     inferred.format = format;
     std::vector<columns::Field> fields;
+    fields.reserve(columns_.size());
     for (Seen& seen : columns_) fields.push_back({seen.name, type_of(seen, inferred)});
     if (inferred.time_column.empty()) find_number_time(fields, inferred);
     inferred.columns = columns::Schema(std::move(fields));

@@ -97,8 +97,8 @@ bool is_real(const Civil& civil) {
 
 int64_t to_us(const Civil& civil, const TimeZone* zone) {
   // A leap second is the first instant of the next minute.
-  int64_t seconds = days_from_civil(civil.year, civil.month, civil.day) * 86'400 + civil.hour * 3600 +
-                    civil.minute * 60 + civil.second;
+  int64_t seconds = days_from_civil(civil.year, civil.month, civil.day) * 86'400 + civil.hour * int64_t{3'600} +
+                    civil.minute * int64_t{60} + civil.second;
   if (civil.offset_s)
     seconds -= *civil.offset_s;
   else if (zone != nullptr)
@@ -255,7 +255,8 @@ bool read_pattern(std::string_view pattern, std::string_view& text, Civil& civil
       while (!text.empty() && is_space(text[0])) text.remove_prefix(1);
       if (c == '%') ++i;
     } else if (c == '%') {
-      if (++i == pattern.size() || !read_directive(pattern[i], text, civil, pending)) return false;
+      ++i;
+      if (i == pattern.size() || !read_directive(pattern[i], text, civil, pending)) return false;
     } else if (!take(text, c)) {
       return false;
     }
@@ -322,7 +323,8 @@ Result<TimeFormat> TimeFormat::parse(std::string_view format, std::string_view z
   constexpr std::string_view kDirectives = "YymdeHIpMSfzZbBhaAjTDFRsnt%";
   for (size_t i = 0; i < format.size(); ++i) {
     if (format[i] != '%') continue;
-    if (++i == format.size() || kDirectives.find(format[i]) == std::string_view::npos)
+    ++i;
+    if (i == format.size() || kDirectives.find(format[i]) == std::string_view::npos)
       return fail(Errc::kInvalidArgument,
                   fmt::format("time format '{}': %{} is not a directive it may use", format,
                               i < format.size() ? std::string(1, format[i]) : std::string()),

@@ -229,7 +229,7 @@ int64_t TimeZone::rule_local_s(const Rule& rule, int64_t year) {
     case Rule::Form::kMonthWeekDay: {
       const int64_t first = days_from_civil(year, rule.month, 1);
       const int64_t weekday = ((first + 4) % 7 + 7) % 7;  // 1970-01-01 was a Thursday
-      int64_t in_month = (rule.day - weekday + 7) % 7 + (rule.week - 1) * 7;
+      int64_t in_month = (rule.day - weekday + 7) % 7 + (rule.week - int64_t{1}) * 7;
       while (in_month >= days_in_month(year, rule.month)) in_month -= 7;
       day = first + in_month;
       break;

@@ -39,7 +39,7 @@ class TimeZone {
     enum class Form { kMonthWeekDay, kJulianNoLeap, kDayOfYear };
     Form form = Form::kMonthWeekDay;
     int month = 0, week = 0, day = 0;
-    int64_t time_s = 2 * 3600;
+    int64_t time_s = 7'200;
   };
 
   int64_t offset_at_utc(int64_t utc_s) const;

@@ -35,11 +35,13 @@ namespace millrace::sql {
   X(appender_column_count) X(appender_column_type)
 // clang-format on
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the argument is part of a name.
 struct Api {
 #define MILLRACE_DUCKDB_POINTER(name) decltype(&::duckdb_##name) name = nullptr;
   MILLRACE_DUCKDB_FUNCTIONS(MILLRACE_DUCKDB_POINTER)
 #undef MILLRACE_DUCKDB_POINTER
 };
+// NOLINTEND(bugprone-macro-parentheses)
 
 // Opens the library once for the process: `path`, else MILLRACE_DUCKDB_LIBRARY, else ../lib/millrace/libduckdb.so and
 // ../lib/libduckdb.so beside the running binary's folder. A failure is not remembered. Thread-safe.

@@ -17,7 +17,6 @@ namespace {
 using simdjson::dom::array;
 using simdjson::dom::element;
 using simdjson::dom::key_value_pair;
-using simdjson::dom::object;
 
 // What DuckDB writes where it knows no position.
 constexpr uint64_t kNowhere = ~uint64_t{0};
@@ -510,10 +509,8 @@ std::optional<std::vector<OutputItem>> StatementTree::output_items(std::string_v
     bool has_star = false;
     visit(item, [&](const element& node) { has_star |= text_of(node, "class") == "STAR"; });
     if (has_star) return std::nullopt;
-    if (const auto column = passed_on(item, table, schema))
-      items.push_back({*column, {}});
-    else
-      items.push_back({std::nullopt, simdjson::minify(item)});
+    const std::optional<size_t> column = passed_on(item, table, schema);
+    items.push_back({column, column ? std::string() : simdjson::minify(item)});
   }
   return items;
 }

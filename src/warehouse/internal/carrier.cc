@@ -43,6 +43,7 @@ void Carrier::stop() {
 std::vector<TableStatus> Carrier::tables() const {
   MutexLock lock(mutex_);
   std::vector<TableStatus> statuses;
+  statuses.reserve(shared_.size());
   for (const auto& [name, shared] : shared_) statuses.push_back(shared.status);
   return statuses;
 }
@@ -200,7 +201,10 @@ void Carrier::take_records(const client::PartitionRecords& part) {
   const auto found = tables_by_topic_.find(std::string(part.topic));
   if (found == tables_by_topic_.end() || part.records.empty()) return;
   Table& table = *found->second;
-  Partition& state = table.partitions[part.partition];
+  const auto place = table.partitions.find(part.partition);
+  // Records of a partition that is being begun again come once more.
+  if (place == table.partitions.end() || !table.decoder) return;
+  Partition& state = place->second;
   std::vector<format::RecordView> views(part.records.size());
   for (size_t i = 0; i < views.size(); ++i) {
     const client::RecordView& record = part.records[i];

@@ -41,6 +41,7 @@ Result<std::vector<client::TopicPartition>> partitions_of(client::Admin& admin, 
     names.push_back(info.name);
     if (info.name != topic) continue;
     std::vector<client::TopicPartition> partitions;
+    partitions.reserve(info.partitions.size());
     for (const client::PartitionInfo& partition : info.partitions) partitions.push_back({topic, partition.id});
     return partitions;
   }
@@ -63,11 +64,11 @@ Result<From> parse_from(std::string_view text) {
 Result<std::shared_ptr<TopicSource>> TopicSource::make(const sql::TableArguments& arguments,
                                                        const client::Options& cluster, const TopicSchemas* schemas,
                                                        const Clock& clock, std::stop_token stop) {
-  if (arguments.positional.empty() || !arguments.positional[0] || arguments.positional[0]->empty())
-    return fail(Errc::kInvalidArgument, "topic() needs the topic's name", "topic('orders')");
+  const std::string topic = arguments.positional.empty() ? std::string() : arguments.positional[0].value_or("");
+  if (topic.empty()) return fail(Errc::kInvalidArgument, "topic() needs the topic's name", "topic('orders')");
   if (cluster.bootstrap.empty())
     return fail(Errc::kUnavailable, "topics can be read while a server runs", "millrace server");
-  std::shared_ptr<TopicSource> source(new TopicSource(*arguments.positional[0], cluster, std::move(stop)));
+  std::shared_ptr<TopicSource> source(new TopicSource(topic, cluster, std::move(stop)));
   for (const auto& [name, value] : arguments.named) {
     if (name == "from") {
       MILLRACE_ASSIGN_OR_RETURN(source->from_, parse_from(value));
