@@ -77,10 +77,8 @@ class Server:
 
     def consume(self, topic):
         """Every record's value, in no particular order of partitions."""
-        return [record["value"] for record in self.records(topic)]
-
-    def records(self, topic):
-        return json.loads(self.command("-o", "json", "topic", "consume", topic))
+        lines = self.command("-o", "json", "topic", "consume", topic).splitlines()
+        return [json.loads(line)["value"] for line in lines]
 
     def lag(self, group, partitions):
         """Records that the group has not committed; None while it has not committed every partition."""
