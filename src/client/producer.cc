@@ -48,9 +48,10 @@ struct Producer::Impl {
     ++self->errors_since_flush;
     if (self->errors.size() >= kDeliveryErrorsMax) return;
     const std::string topic = rd_kafka_topic_name(message->rkt);
+    const char* reason = rd_kafka_message_produce_errstr(message);
     self->errors.push_back({topic, PartitionId(message->partition),
                             to_error(message->err, fmt::format("record for {} not delivered", topic),
-                                     handle->bootstrap(), rd_kafka_message_errstr(message))});
+                                     handle->bootstrap(), reason != nullptr ? reason : "")});
   }
 };
 

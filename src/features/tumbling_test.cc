@@ -34,8 +34,9 @@ struct Row {
 };
 
 Batch to_batch(std::span<const Row> rows, size_t first_offset) {
+  const SchemaPtr schema = test_schema();
   std::vector<Column> columns;
-  for (const Field& field : test_schema()->fields()) columns.emplace_back(field.type);
+  for (const Field& field : schema->fields()) columns.emplace_back(field.type);
   std::vector<RowId> ids;
   for (const Row& row : rows) {
     row.country ? columns[0].append_text_copy(*row.country) : columns[0].append_null();
@@ -45,7 +46,7 @@ Batch to_batch(std::span<const Row> rows, size_t first_offset) {
   }
   std::vector<columns::ColumnPtr> shared;
   for (Column& column : columns) shared.push_back(std::make_shared<const Column>(std::move(column)));
-  return Batch(test_schema(), std::move(shared), std::move(ids));
+  return Batch(schema, std::move(shared), std::move(ids));
 }
 
 std::vector<int64_t> watermarks_of(std::span<const Row> rows) {
