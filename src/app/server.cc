@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
 #include <filesystem>
 #include <random>
 
@@ -55,6 +56,14 @@ Status make_data_folder(const ServerConfig& config) {
                 fmt::format("cannot make the data folder {}: {}", config.data, error.message()),
                 "millrace server --data FOLDER");
   return {};
+}
+
+// The log has failed for good: nothing more can be acknowledged, and going on would promise what the disk does not
+// keep.
+void end_process(const Error& error) {
+  log_error("server", "the log has failed, the process ends: {}", error.message);
+  std::fflush(nullptr);
+  ::_exit(1);
 }
 
 }  // namespace
@@ -123,10 +132,11 @@ Status Server::Impl::start_broker() {
   std::random_device entropy;
   const uint64_t seed = (static_cast<uint64_t>(entropy()) << 32) | entropy();
   MILLRACE_ASSIGN_OR_RETURN(auto listeners, listeners_of(config));
-  MILLRACE_ASSIGN_OR_RETURN(
-      broker,
-      broker::Broker::start({.data_dir = config.data, .listeners = std::move(listeners), .settings = config.broker},
-                            files, clock, Random(seed), metrics));
+  MILLRACE_ASSIGN_OR_RETURN(broker, broker::Broker::start({.data_dir = config.data,
+                                                           .listeners = std::move(listeners),
+                                                           .settings = config.broker,
+                                                           .on_fatal = [](const Error& error) { end_process(error); }},
+                                                          files, clock, Random(seed), metrics));
   return {};
 }
 

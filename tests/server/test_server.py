@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""The program from outside: test_server.py MILLRACE_BINARY."""
+
+import http.client
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BINARY = None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """`millrace server` on free ports; ended by process id."""
+
+    def __init__(self, data: str, *more: str):
+        self.kafka, self.http = free_port(), free_port()
+        self.process = subprocess.Popen(
+            [BINARY, "server", "--data", data, "--kafka", f"127.0.0.1:{self.kafka}", "--http", f"127.0.0.1:{self.http}", *more],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def wait_started(self) -> list[str]:
+        lines = []
+        for line in self.process.stdout:  # ends when the process does
+            lines.append(line)
+            if line.startswith("Data:"):
+                return lines
+        raise AssertionError(f"did not start: {lines} {self.process.stderr.read()}")
+
+    def request(self, method: str, path: str, body: str = "", headers: dict | None = None) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=30)
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        answer = response.status, response.read().decode()
+        connection.close()
+        return answer
+
+    def stop(self, how: int = signal.SIGTERM) -> float:
+        start = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(10)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return time.monotonic() - start
+
+
+def millrace(*arguments: str, data: str, text: str | None = None) -> subprocess.CompletedProcess:
+    return subprocess.run([BINARY, *arguments, "--data", data], input=text, capture_output=True, text=True, timeout=60)
+
+
+class ServerTest(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.data = str(pathlib.Path(directory.name) / "data")
+        self.dir = pathlib.Path(directory.name)
+
+    def start(self, *more: str) -> Server:
+        server = Server(self.data, *more)
+        self.addCleanup(server.stop)
+        server.wait_started()
+        return server
+
+    def test_prints_its_addresses_and_stops_within_two_seconds(self):
+        server = Server(self.data)
+        lines = server.wait_started()
+        self.assertEqual([line.split(":")[0].split(" ")[0] for line in lines], ["Millrace", "Kafka", "Console", "Data"])
+        self.assertLess(server.stop(), 2.0)
+        self.assertEqual(server.process.returncode, 0)
+        self.assertFalse((pathlib.Path(self.data) / "server.json").exists())
+
+    def test_the_command_line_finds_the_running_server(self):
+        self.start()
+        self.assertEqual(millrace("topic", "create", "t", "-p", "2", data=self.data).returncode, 0)
+        self.assertEqual(millrace("topic", "produce", "t", "-K", ":", data=self.data, text="a:1\nb:2\n").returncode, 0)
+        listed = json.loads(millrace("topic", "list", "-o", "json", data=self.data).stdout)
+        self.assertEqual(listed, [{"topic": "t", "partitions": 2, "records": 2}])
+        consumed = millrace("topic", "consume", "t", data=self.data).stdout.split()
+        self.assertEqual(sorted(consumed), ["1", "2"])
+        self.assertEqual(millrace("topic", "describe", "absent", data=self.data).returncode, 3)
+        self.assertEqual(millrace("topic", "create", "t", data=self.data).returncode, 4)
+        plan = millrace("topic", "delete", "t", data=self.data)
+        self.assertIn("nothing deleted", plan.stderr)
+        self.assertEqual(millrace("topic", "delete", "t", "--execute", data=self.data).returncode, 0)
+        self.assertEqual(json.loads(millrace("topic", "list", "-o", "json", data=self.data).stdout), [])
+
+    def test_a_record_survives_kill_9(self):
+        server = self.start()
+        millrace("topic", "create", "t", data=self.data)
+        self.assertEqual(millrace("topic", "produce", "t", data=self.data, text="kept\n").returncode, 0)
+        server.stop(signal.SIGKILL)
+        self.start()
+        self.assertEqual(millrace("topic", "consume", "t", data=self.data).stdout, "kept\n")
+
+    def test_a_port_in_use_is_named_before_anything_starts(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            for flag in ("--kafka", "--http"):
+                addresses = {"--kafka": "127.0.0.1:0", "--http": "127.0.0.1:0", flag: f"127.0.0.1:{port}"}
+                result = millrace("server", *[part for pair in addresses.items() for part in pair], data=self.data)
+                self.assertEqual(result.returncode, 4, result.stderr)
+                self.assertIn(str(port), result.stderr)
+
+    def test_a_second_server_on_the_same_data_is_refused(self):
+        self.start()
+        second = Server(self.data)
+        self.addCleanup(second.stop)
+        self.assertEqual(second.process.wait(30), 4)
+        self.assertIn("error:", second.process.stderr.read())
+
+    def test_a_data_folder_of_another_version_is_refused_and_unchanged(self):
+        self.start().stop()
+        format_file = pathlib.Path(self.data) / "FORMAT"
+        other = b"millrace 999\n" + os.urandom(8).hex().encode()
+        format_file.write_bytes(other)
+        server = Server(self.data)
+        self.addCleanup(server.stop)
+        self.assertNotEqual(server.process.wait(30), 0)
+        self.assertIn("FORMAT", server.process.stderr.read())
+        self.assertEqual(format_file.read_bytes(), other)
+
+    def test_an_unreadable_configuration_names_the_place(self):
+        config = self.dir / "millrace.yaml"
+        config.write_text("kafka:\n  lisen: 127.0.0.1:1\n")
+        result = millrace("server", "--config", str(config), data=self.data)
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("millrace.yaml:2:3", result.stderr)
+        self.assertIn("did you mean listen?", result.stderr)
+
+    def test_a_pipeline_with_a_mistake_keeps_the_server_from_starting(self):
+        (self.dir / "p.yaml").write_text("pipeline: p\nsources:\n  s: {topic: s, format: jsn, columns: {a: bigint}}\n")
+        config = self.dir / "millrace.yaml"
+        config.write_text("pipelines: [p.yaml]\n")
+        result = millrace("server", "--config", str(config), data=self.data)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("p.yaml:3:", result.stderr)
+
+    def test_serves_health_metrics_and_sql(self):
+        server = self.start()
+        self.assertEqual(server.request("GET", "/healthz"), (200, "ok\n"))
+        self.assertEqual(server.request("GET", "/readyz"), (200, "ready\n"))
+        status, metrics = server.request("GET", "/metrics")
+        self.assertEqual(status, 200)
+        self.assertIn("millrace_broker_requests_total", metrics)
+        status, answer = server.request("POST", "/v1/sql", "SELECT 40 + 2 AS x")
+        self.assertEqual((status, json.loads(answer)["rows"]), (200, [[42]]))
+        self.assertEqual(json.loads(millrace("sql", "SELECT 1 AS a", "-o", "json", data=self.data).stdout), [{"a": 1}])
+        self.assertEqual(millrace("sql", "SELECT 1 AS a", "-o", "csv", data=self.data).stdout.split(), ["a", "1"])
+
+    def test_sql_reads_no_files_and_changes_nothing(self):
+        server = self.start()
+        for statement in ("SELECT * FROM read_csv('/etc/passwd')", "COPY (SELECT 1) TO '/tmp/x'", "INSTALL httpfs", "ATTACH '/tmp/x.db'",
+                          "CREATE TABLE t AS SELECT 1", "SET enable_external_access = true", "PRAGMA version; SELECT 1", "SELECT nope", "not sql"):
+            status, answer = server.request("POST", "/v1/sql", statement)
+            self.assertIn(status, (400, 403), (statement, answer))
+
+    def test_a_page_from_elsewhere_cannot_reach_it(self):
+        server = self.start()
+        self.assertEqual(server.request("GET", "/metrics", headers={"Host": "evil.example"})[0], 403)
+        self.assertEqual(server.request("POST", "/v1/sql", "SELECT 1", {"Origin": "http://evil.example"})[0], 403)
+
+    def test_mistyped_commands_suggest_what_was_meant(self):
+        result = millrace("topic", "lst", data=self.data)
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("did you mean list?", result.stderr)
+        self.assertEqual(millrace("topic", "list", "--bootstrap", f"127.0.0.1:{free_port()}", data=self.data).returncode, 5)
+
+
+if __name__ == "__main__":
+    BINARY = sys.argv[1]
+    for name in [name for name in os.environ if name.startswith("MILLRACE_")]:
+        del os.environ[name]
+    unittest.main(argv=sys.argv[:1], verbosity=2)
