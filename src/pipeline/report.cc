@@ -14,6 +14,7 @@ void write_model(JsonWriter& json, const ModelStatus& model) {
   json.begin_object();
   json.key("name").text(model.name);
   json.key("version").number(model.version);
+  json.key("champion").number(model.champion);
   json.key("rows").number(model.rows);
   json.key("metrics").begin_object().key("learner");
   model.learner().write_json(json);
@@ -114,7 +115,9 @@ std::string Report::to_text() const {
     for (const SinkStatus& sink : pipeline.sinks)
       text += fmt::format("  sink {}: {} rows in topic {}\n", sink.id, grouped(sink.written), sink.topic);
     for (const ModelStatus& model : pipeline.models) {
-      text += fmt::format("  model {}: version {}, {} rows learned\n", model.name, model.version, grouped(model.rows));
+      text += fmt::format("  model {}: version {}, {}, {} rows learned\n", model.name, model.version,
+                          model.champion == 0 ? "no champion" : fmt::format("champion {}", model.champion),
+                          grouped(model.rows));
       text += fmt::format("    learner: {}\n    live:    {}\n", figures(model.learner()), figures(model.live()));
     }
   }

@@ -20,7 +20,8 @@ struct PartitionMetrics {
 struct ModelStatus {
   std::string name;
   std::string step;                          // the train step
-  int64_t version = 0;                       // the champion's; 0: there is none
+  int64_t version = 0;                       // the newest that is registered; 0: there is none
+  int64_t champion = 0;                      // the one that serves; 0: none does
   uint64_t rows = 0;                         // learned, all partitions that are here
   std::vector<PartitionMetrics> partitions;  // ascending
 

@@ -204,8 +204,9 @@ PipelineStatus Worker::status() const {
       ModelStatus model;
       model.name = train->model.value;
       model.step = plan.steps[s].id;
+      if (const auto newest = impl_->registry->latest(model.name)) model.version = newest->info.version;
       if (const auto champion = impl_->registry->resolve(model.name, registry::kChampion))
-        model.version = champion->info.version;
+        model.champion = champion->info.version;
       if (auto parts = report.models.find(model.step); parts != report.models.end())
         model.partitions = std::move(parts->second);
       std::sort(model.partitions.begin(), model.partitions.end(),

@@ -175,9 +175,20 @@ bool Rounds::is_past(PartitionId partition, int64_t boundary) const {
   return cuts != snapshots_.end() && cuts->second.lower_bound(boundary) != cuts->second.end();
 }
 
+void Rounds::arrive(PartitionId partition) {
+  MutexLock lock(mutex_);
+  here_.insert(partition);
+}
+
 void Rounds::forget(PartitionId partition) {
   MutexLock lock(mutex_);
+  here_.erase(partition);
   snapshots_.erase(partition);
+}
+
+int32_t Rounds::elsewhere() const {
+  MutexLock lock(mutex_);
+  return options_.partitions - static_cast<int32_t>(here_.size());
 }
 
 }  // namespace millrace::pipeline

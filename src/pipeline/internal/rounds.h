@@ -57,8 +57,11 @@ class Rounds {
   std::optional<int64_t> pending() const;
   // Whether `partition` has said that it is past `boundary`.
   bool is_past(PartitionId partition, int64_t boundary) const;
-  // The partition's state went to another process, or is restored anew.
+  // This process works on the partition from now on; no longer. Its state went elsewhere, or is restored anew.
+  void arrive(PartitionId partition);
   void forget(PartitionId partition);
+  // Partitions that other processes work on: while there are any, no version is made.
+  int32_t elsewhere() const;
 
  private:
   struct Due {
@@ -76,6 +79,7 @@ class Rounds {
   std::map<PartitionId, std::map<int64_t, Snapshot>> snapshots_ GUARDED_BY(mutex_);  // by boundary
   std::set<int64_t> rounds_ GUARDED_BY(mutex_);                                      // asked for, not decided
   std::map<int64_t, Decision> decisions_ GUARDED_BY(mutex_);
+  std::set<PartitionId> here_ GUARDED_BY(mutex_);
 };
 
 }  // namespace millrace::pipeline

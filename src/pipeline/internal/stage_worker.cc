@@ -13,6 +13,8 @@ namespace {
 
 constexpr client::Millis kCloseTimeout{5'000};
 constexpr auto kRetryAfter = std::chrono::milliseconds(500);
+// Partitions move for so long while members come and go.
+constexpr auto kSettled = std::chrono::seconds(5);
 constexpr auto kModelsEvery = std::chrono::milliseconds(500);
 // A partition delivers nothing more while its task has so many batches queued.
 constexpr size_t kQueuedBatchesMax = 4;
@@ -130,6 +132,7 @@ Status StageWorker::assign(const std::vector<client::TopicPartition>& partitions
     held_.insert_or_assign(number, std::move(held));
   }
   MILLRACE_RETURN_IF_ERROR(consumer_->acknowledge(starts));
+  assigned_ = shared_.clock->mono_now();
   for (auto& [number, held] : held_) MILLRACE_RETURN_IF_ERROR(tend_ends(number, held));
   publish(true);
   return {};
@@ -142,6 +145,7 @@ Result<StageWorker::Held> StageWorker::take_over(PartitionId partition, std::vec
   held.paused.assign(shared_.stage->sources.size(), false);
   held.committed.assign(shared_.stage->sources.size(), Offset(0));
   MILLRACE_ASSIGN_OR_RETURN(held.task, Task::make(context_, partition));
+  for (const auto& [step, rounds] : shared_.rounds) rounds->arrive(partition);
   if (!shared_.stage->has_state) return held;
   MILLRACE_ASSIGN_OR_RETURN(const state::Restored restored, delivery_->take_over(partition, held.generation));
   if (!restored.next_offset) return held;
@@ -233,6 +237,18 @@ Status StageWorker::tend() {
   return {};
 }
 
+// Said once in a while, as partitions move.
+void StageWorker::warn_of_split_models() {
+  for (const auto& [step, rounds] : shared_.rounds) {
+    const int32_t elsewhere = rounds->elsewhere();
+    if (elsewhere == 0 || shared_.bounded) continue;
+    log_warning("pipeline",
+                "model {}: {} of {} partitions are with other processes; it learns on, but new versions are not built "
+                "yet for a model that is spread over processes",
+                rounds->model(), elsewhere, shared_.stage->partitions);
+  }
+}
+
 Status StageWorker::tend_ends(PartitionId partition, Held& held) {
   if (!shared_.bounded || held.task->ended()) return {};
   for (size_t s = 0; s < shared_.stage->sources.size(); ++s) {
@@ -266,6 +282,10 @@ Status StageWorker::commit() {
   const MonoTime now = shared_.clock->mono_now();
   const bool models = now - models_published_ >= kModelsEvery || shared_.all_finished();
   if (models) models_published_ = now;
+  if (const size_t held = held_.size(); held != warned_for_ && now - assigned_ > kSettled) {
+    warned_for_ = held;
+    if (held > 0) warn_of_split_models();
+  }
   publish(models);
   return check_failures();
 }
