@@ -186,7 +186,7 @@ Result<Polled> GroupConsumer::poll(size_t records_max, Millis wait, Millis gathe
 
 Status GroupConsumer::acknowledge(std::span<const TopicOffset> starts, bool paused) {
   MILLRACE_CHECK(impl_->event.has_value(), "no event is pending");
-  const GroupEvent event = *std::exchange(impl_->event, std::nullopt);
+  const GroupEvent event = std::exchange(impl_->event, std::nullopt).value_or(GroupEvent{});
   impl_->event_is_new = false;
   const PartitionListPtr list = to_list(event.partitions);
   if (event.kind != GroupEvent::Kind::kAssigned) {

@@ -43,7 +43,7 @@ struct GroupEvent {
     kRevoked,   // commit what is done, then acknowledge: they go to another member
     kLost,      // they are another member's already: drop their state, commit nothing, acknowledge
   };
-  Kind kind;
+  Kind kind = Kind::kAssigned;
   std::vector<TopicPartition> partitions;  // ascending; may be empty
 };
 
