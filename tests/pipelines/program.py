@@ -22,14 +22,14 @@ def run(*arguments, **options):
     return done.stdout
 
 
-def run_pipeline(file, inputs, outputs=(), **options):
+def run_pipeline(file, inputs, outputs=(), bootstrap=None):
     """`pipeline run` over files; returns the report of its only pipeline."""
-    arguments = ["-o", "json", "pipeline", "run", file]
+    arguments = ["-o", "json", *(["--bootstrap", bootstrap] if bootstrap else []), "pipeline", "run", file]
     for source, path in inputs.items():
         arguments += ["--input", f"{source}={path}"]
     for sink, path in dict(outputs).items():
         arguments += ["--output", f"{sink}={path}"]
-    return json.loads(run(*arguments, **options))["pipelines"][0]
+    return json.loads(run(*arguments))["pipelines"][0]
 
 
 def free_port():
