@@ -8,7 +8,8 @@
 namespace millrace::pipeline {
 
 // One row as bytes, for rows that wait in state: partition, offset and event time, then each column of the schema: a
-// byte that says whether it is there, and its value (text with its length). docs/formats/pipeline-state.md has the layout.
+// byte that says whether it is there, and its value (text with its length). docs/formats/pipeline-state.md has the
+// layout.
 void encode_row(const columns::Batch& batch, size_t row, ByteWriter& out);
 
 // Collects decoded rows into one batch.
