@@ -131,8 +131,10 @@ Status Delivery::commit(std::span<const Part> parts, client::GroupConsumer& cons
   std::vector<client::TopicOffset> offsets;
   for (const Part& part : parts)
     for (size_t s = 0; s < stage_.sources.size(); ++s)
-      offsets.push_back(
-          {{resolved_.plan.sources[stage_.sources[s]].topic.value, part.task->partition()}, part.task->next_offset(s)});
+      // Nothing read yet: where the group begins is for its reset policy to say.
+      if (part.task->next_offset(s).value() > 0)
+        offsets.push_back({{resolved_.plan.sources[stage_.sources[s]].topic.value, part.task->partition()},
+                           part.task->next_offset(s)});
   if (offsets.empty()) return {};
   // The group's offsets are for people and lag figures where there is a changelog; where there is none, records are
   // read again. Either way a member that is being replaced finds out by the event that follows.
