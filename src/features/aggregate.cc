@@ -52,6 +52,7 @@ Result<Function> parse_function(std::string_view name) {
   if (std::find(kLater.begin(), kLater.end(), wanted) != kLater.end())
     return fail(Errc::kNotBuiltYet, fmt::format("the aggregate {} is not built yet", wanted));
   std::vector<std::string> names;
+  names.reserve(kNames.size());
   for (const Name& known : kNames) names.emplace_back(known.name);
   const auto nearest = nearest_name(wanted, names);
   return fail(Errc::kInvalidArgument, fmt::format("there is no aggregate {}", name),

@@ -497,6 +497,7 @@ Result<Processed> KeyedWindows::process(const columns::Batch& input, std::span<c
     taken.push_back(index);
   }
   std::vector<columns::ColumnPtr> shared;
+  shared.reserve(columns.size());
   for (columns::Column& column : columns) shared.push_back(std::make_shared<const columns::Column>(std::move(column)));
   const bool all = taken.size() == input.rows();
   processed.batch = (all ? input : input.gather(taken)).with_columns(self.output, std::move(shared));

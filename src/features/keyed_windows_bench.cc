@@ -42,6 +42,7 @@ std::vector<Batch> make_payments(const columns::SchemaPtr& schema, uint64_t keys
       ids.push_back({PartitionId(0), Offset(offset++), static_cast<int64_t>(now_us)});
     }
     std::vector<columns::ColumnPtr> shared;
+    shared.reserve(columns.size());
     for (Column& column : columns) shared.push_back(std::make_shared<const Column>(std::move(column)));
     payments.emplace_back(schema, std::move(shared), std::move(ids));
   }
@@ -90,18 +91,18 @@ void run(benchmark::State& state, columns::Type amount, uint64_t keys, double pe
 }
 
 // The fraud job: a partition has about 1,250 of 5,000 customers.
-void BM_FraudDecimal(benchmark::State& state) { run(state, {columns::Kind::kDecimal, 12, 2}, 1'250, 2, false); }
-void BM_FraudDouble(benchmark::State& state) { run(state, columns::kDouble, 1'250, 2, false); }
+void fraud_decimal(benchmark::State& state) { run(state, {columns::Kind::kDecimal, 12, 2}, 1'250, 2, false); }
+void fraud_double(benchmark::State& state) { run(state, columns::kDouble, 1'250, 2, false); }
 // A commit every 4,096 rows, so that most keys are dirty.
-void BM_FraudDecimalCommitted(benchmark::State& state) { run(state, {columns::Kind::kDecimal, 12, 2}, 1'250, 2, true); }
-void BM_ManyKeysDecimal(benchmark::State& state) { run(state, {columns::Kind::kDecimal, 12, 2}, 100'000, 2, false); }
-void BM_OneHotKeyDouble(benchmark::State& state) { run(state, columns::kDouble, 1, 30'000, false); }
+void fraud_decimal_committed(benchmark::State& state) { run(state, {columns::Kind::kDecimal, 12, 2}, 1'250, 2, true); }
+void many_keys_decimal(benchmark::State& state) { run(state, {columns::Kind::kDecimal, 12, 2}, 100'000, 2, false); }
+void one_hot_key_double(benchmark::State& state) { run(state, columns::kDouble, 1, 30'000, false); }
 
-BENCHMARK(BM_FraudDecimal)->Unit(benchmark::kMillisecond);
-BENCHMARK(BM_FraudDouble)->Unit(benchmark::kMillisecond);
-BENCHMARK(BM_FraudDecimalCommitted)->Unit(benchmark::kMillisecond);
-BENCHMARK(BM_ManyKeysDecimal)->Unit(benchmark::kMillisecond);
-BENCHMARK(BM_OneHotKeyDouble)->Unit(benchmark::kMillisecond);
+BENCHMARK(fraud_decimal)->Unit(benchmark::kMillisecond);
+BENCHMARK(fraud_double)->Unit(benchmark::kMillisecond);
+BENCHMARK(fraud_decimal_committed)->Unit(benchmark::kMillisecond);
+BENCHMARK(many_keys_decimal)->Unit(benchmark::kMillisecond);
+BENCHMARK(one_hot_key_double)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace millrace::features

@@ -59,6 +59,7 @@ Batch to_batch(const SchemaPtr& schema, std::span<const Row> rows) {
     ids.push_back({PartitionId(0), Offset(row.offset), row.time_us});
   }
   std::vector<columns::ColumnPtr> shared;
+  shared.reserve(columns.size());
   for (Column& column : columns) shared.push_back(std::make_shared<const Column>(std::move(column)));
   return Batch(schema, std::move(shared), std::move(ids));
 }
@@ -275,8 +276,8 @@ void expect_as_defined(const FeatureSpec& spec, std::span<const Row> rows, size_
     const Column& column = out.column(first + f);
     const std::string name = out.schema().field(first + f).name;
     ASSERT_EQ(column.is_valid(out_row), expected.features[f].has_value()) << name << " of row " << index;
-    if (!expected.features[f]) continue;
-    const double want = *expected.features[f];
+    if (!expected.features[f].has_value()) continue;
+    const double want = expected.features[f].value_or(NAN);
     const double got = column.as_double(out_row);
     if (column.type().kind == columns::Kind::kDouble) {
       ASSERT_NEAR(got, want, 1e-9 * std::abs(want) + 1e-9) << name << " of row " << index;

@@ -176,6 +176,7 @@ void TumblingAggregate::Impl::begin_output() {
 
 Aggregated TumblingAggregate::Impl::take_output() {
   std::vector<columns::ColumnPtr> shared;
+  shared.reserve(columns.size());
   for (columns::Column& column : columns) shared.push_back(std::make_shared<const columns::Column>(std::move(column)));
   columns.clear();
   Aggregated aggregated;
@@ -243,9 +244,10 @@ void TumblingAggregate::Impl::emit(const std::string& name, Key& key, int64_t wi
   columns[by_columns.size() + 1].append_int64(start_us + spec.size_us);
   for (size_t a = 0; a < spec.aggregates.size(); ++a) {
     columns::Column& column = columns[by_columns.size() + 2 + a];
-    const Slot* slot = slot_of[a] ? &slots[*slot_of[a]] : nullptr;
+    const std::optional<size_t> place = slot_of[a];
+    const Slot* slot = place ? &slots[*place] : nullptr;
     const Totals none;
-    const Totals& totals = found == key.windows.end() ? none : found->second[slot_of[a] ? *slot_of[a] + 1 : 0];
+    const Totals& totals = found == key.windows.end() ? none : found->second[place ? *place + 1 : 0];
     append_result(spec.aggregates[a], slot, totals, column);
   }
   rows.push_back({partition, offset, start_us + spec.size_us});

@@ -45,6 +45,7 @@ Batch to_batch(std::span<const Row> rows, size_t first_offset) {
     ids.push_back({PartitionId(3), Offset(static_cast<int64_t>(first_offset++)), row.time_us});
   }
   std::vector<columns::ColumnPtr> shared;
+  shared.reserve(columns.size());
   for (Column& column : columns) shared.push_back(std::make_shared<const Column>(std::move(column)));
   return Batch(schema, std::move(shared), std::move(ids));
 }

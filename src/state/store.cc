@@ -9,8 +9,9 @@ namespace millrace::state {
 std::optional<ByteView> Store::get(ByteView key, uint64_t page) const {
   const PlaceView place{as_text(key), page};
   if (const auto changed = overlay_.find(place); changed != overlay_.end()) {
-    if (!changed->second) return std::nullopt;
-    return ByteView(*changed->second);
+    const std::optional<Bytes>& value = changed->second;
+    if (!value) return std::nullopt;
+    return ByteView(*value);
   }
   const auto found = store_.find(place);
   if (found == store_.end()) return std::nullopt;
@@ -55,7 +56,7 @@ void Store::visit_from(PlaceView from, bool one_key, const Visit& visit) const {
     if (one_key && place.key != from.key) return;
     const Bytes* value = nullptr;
     if (take_over) {
-      if (over->second) value = &*over->second;
+      if (const std::optional<Bytes>& changed = over->second) value = &*changed;
       if (base != store_.end() && !before(over->first, base->first)) ++base;
       ++over;
     } else {

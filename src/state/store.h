@@ -50,7 +50,7 @@ class Store final : public Paged {
     uint64_t page;
   };
   struct Order {
-    using is_transparent = void;
+    using is_transparent = void;  // NOLINT(readability-identifier-naming): the standard library's name
     template <typename A, typename B>
     bool operator()(const A& a, const B& b) const {
       const int order = std::string_view(a.key).compare(std::string_view(b.key));
