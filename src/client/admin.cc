@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <thread>
 
 #include "client/internal/handle.h"
 #include "client/internal/partition_list.h"
@@ -116,6 +117,8 @@ struct Admin::Impl {
   Result<std::vector<TopicInfo>> describe(std::span<const std::string> names, Millis timeout) const;
   Result<std::vector<PartitionOffsets>> list_offsets(std::span<const TopicPartition> partitions, int64_t which,
                                                      Millis timeout) const;
+  Result<std::vector<PartitionOffsets>> list_offsets_once(std::span<const TopicPartition> partitions, int64_t which,
+                                                          Millis timeout) const;
 };
 
 namespace {
@@ -309,8 +312,23 @@ Result<ClusterInfo> Admin::describe_cluster(Millis timeout) {
   return info;
 }
 
+// A cluster elects the leaders of new partitions a moment after it has answered that they exist.
 Result<std::vector<PartitionOffsets>> Admin::Impl::list_offsets(std::span<const TopicPartition> partitions,
                                                                 int64_t which, Millis timeout) const {
+  constexpr Millis kElectionPause{50};
+  const SteadyTime deadline = std::chrono::steady_clock::now() + timeout;
+  while (true) {
+    auto found = list_offsets_once(partitions, which, left_until(deadline));
+    const bool electing = found ? std::any_of(found->begin(), found->end(),
+                                              [](const auto& o) { return !o.range && is_retriable(o.range.error()); })
+                                : is_retriable(found.error());
+    if (!electing || handle->all_brokers_down() || left_until(deadline) <= kElectionPause) return found;
+    std::this_thread::sleep_for(kElectionPause);
+  }
+}
+
+Result<std::vector<PartitionOffsets>> Admin::Impl::list_offsets_once(std::span<const TopicPartition> partitions,
+                                                                     int64_t which, Millis timeout) const {
   std::vector<PartitionOffsets> found;
   if (partitions.empty()) return found;
   const PartitionListPtr list = to_list(partitions);
