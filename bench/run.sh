@@ -10,3 +10,5 @@ while read -r bench; do
 done <"$build/benches.txt"
 echo "== broker"
 "$(dirname "$0")/broker.py" "$build" "$@"
+echo "== fraud job"
+"$(dirname "$0")/fraud.py" "$build"

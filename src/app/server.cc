@@ -1,6 +1,7 @@
 #include "app/server.h"
 
 #include <fmt/core.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -56,6 +57,14 @@ Status make_data_folder(const ServerConfig& config) {
                 fmt::format("cannot make the data folder {}: {}", config.data, error.message()),
                 "millrace server --data FOLDER");
   return {};
+}
+
+// A partition that is written to holds a file open, a client a socket: take as many as the system allows us.
+void raise_open_files_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) log_warning("server", "open files stay limited to {}", limit.rlim_cur);
 }
 
 // The log has failed for good: nothing more can be acknowledged, and going on would promise what the disk does not
@@ -155,6 +164,7 @@ Status Server::Impl::start() {
   MILLRACE_RETURN_IF_ERROR(start_http());
   MILLRACE_RETURN_IF_ERROR(make_data_folder(config));
   MILLRACE_RETURN_IF_ERROR(init_logging({.file = config.data + "/logs/millrace.log", .level = config.log_level}));
+  raise_open_files_limit();
   MILLRACE_RETURN_IF_ERROR(start_broker());
   MILLRACE_RETURN_IF_ERROR(start_pipelines());
   overviews = std::make_unique<OverviewSource>(OverviewSource::Parts{
