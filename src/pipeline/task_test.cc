@@ -207,7 +207,9 @@ TEST(Task, PredictsNothingBeforeThereIsAChampion) {
 TEST(Task, ServesEachVersionFromItsCutOn) {
   TaskHarness harness(kPayments, true);
   std::vector<std::string> values;
-  for (int i = 0; i < 400; ++i) values.push_back(payment(i * 10, i % 3, 10 + i % 90, i % 90 > 60 ? 1 : 0));
+  values.reserve(400);
+  for (int64_t i = 0; i < 400; ++i)
+    values.push_back(payment(i * 10, i % 3, static_cast<double>(10 + i % 90), i % 90 > 60 ? 1 : 0));
   for (int32_t p = 0; p < 2; ++p) harness.feed(p, values);
   harness.resume();
   for (int32_t p = 0; p < 2; ++p) harness.end(p);

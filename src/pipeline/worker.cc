@@ -136,7 +136,7 @@ Status Worker::Impl::prepare() {
   return {};
 }
 
-Status Worker::run(std::stop_token stop) {
+Status Worker::run(const std::stop_token& stop) {
   {
     MutexLock lock(impl_->mutex);
     impl_->state = "running";

@@ -43,7 +43,7 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   // Blocks until `stop`, the end of bounded input, or an error that trying again cannot mend. Once.
-  Status run(std::stop_token stop);
+  Status run(const std::stop_token& stop);
 
   // As of the last commit; thread-safe, also while run() runs.
   PipelineStatus status() const;

@@ -67,7 +67,7 @@ Status Delivery::dead_letter(const DeadLetter& letter) {
 }
 
 Status Delivery::flush() {
-  const Status flushed = producer_->flush(kTimeout);
+  Status flushed = producer_->flush(kTimeout);
   const auto errors = producer_->take_delivery_errors();
   if (!errors.empty()) {
     Error error = errors.front().error;

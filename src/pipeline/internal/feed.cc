@@ -77,7 +77,7 @@ class Feeder {
 }  // namespace
 
 Result<uint64_t> feed(client::Producer& producer, const FeedOptions& options, const Clock& clock,
-                      std::stop_token stop) {
+                      const std::stop_token& stop) {
   const SourcePlan& source = *options.source;
   const auto kind = format::file_kind_of(options.path);
   if (!kind)

@@ -21,6 +21,7 @@ struct FeedOptions {
 // Sends a file's records to a source's topic: each with the key that the source declares, partitioned as Java's
 // producer does, at its event time. A record that cannot be read goes, as it is, where the one before it went.
 // Returns the number of records.
-Result<uint64_t> feed(client::Producer& producer, const FeedOptions& options, const Clock& clock, std::stop_token stop);
+Result<uint64_t> feed(client::Producer& producer, const FeedOptions& options, const Clock& clock,
+                      const std::stop_token& stop);
 
 }  // namespace millrace::pipeline

@@ -19,7 +19,7 @@ void read_delay(MapReader& reader, LabelPlan& label, Diagnostics& diagnostics) {
   if (!text) return;
   if (const auto rows = row_count(*text)) {
     if (*rows < 0) diagnostics.invalid(reader.place("delay"), reader.where() + ": delay cannot be negative");
-    label.delay_rows = *rows;
+    label.delay_rows = rows;
     return;
   }
   auto duration = parse_duration(*text);
@@ -181,8 +181,8 @@ std::optional<StepKind> read_predict(const YAML::Node& node, const std::string& 
           {"cluster", "top"}))
     predict.output = *output, predict.output_given = true;
   if (const auto threshold = reader.node("threshold")) {
-    if (threshold->IsScalar() && parse_double(threshold->Scalar()))
-      predict.threshold = *parse_double(threshold->Scalar());
+    if (const auto number = threshold->IsScalar() ? parse_double(threshold->Scalar()) : std::nullopt)
+      predict.threshold = *number;
     else
       diagnostics.not_built_yet(reader.place("threshold"), where + ": thresholds other than a number");
   }

@@ -46,7 +46,7 @@ std::string_view text_of(ByteView bytes) { return as_text(bytes); }
 
 }  // namespace
 
-Status StageWorker::run(std::stop_token stop) {
+Status StageWorker::run(const std::stop_token& stop) {
   while (!stop.stop_requested() && !shared_.all_finished()) {
     const Status status = run_membership(stop);
     held_.clear();
@@ -64,7 +64,7 @@ Status StageWorker::run(std::stop_token stop) {
   return {};
 }
 
-Status StageWorker::run_membership(std::stop_token stop) {
+Status StageWorker::run_membership(const std::stop_token& stop) {
   const Defaults& defaults = shared_.resolved->plan.defaults;
   if (!database_ && needs_sql(*shared_.resolved)) {
     MILLRACE_ASSIGN_OR_RETURN(database_, sql::Database::open({}));

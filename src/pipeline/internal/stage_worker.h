@@ -58,7 +58,7 @@ class StageWorker {
 
   // Until `stop`, or until the input of a bounded run has ended everywhere. Losing the broker or the membership is
   // survived: everything since the last commit is dropped and done again. Errors that trying again cannot mend end it.
-  Status run(std::stop_token stop);
+  Status run(const std::stop_token& stop);
 
   WorkerReport report() const;
 
@@ -72,7 +72,7 @@ class StageWorker {
     bool reported_end = false;
   };
 
-  Status run_membership(std::stop_token stop);
+  Status run_membership(const std::stop_token& stop);
   Status handle(const client::GroupEvent& event);
   Status assign(const std::vector<client::TopicPartition>& partitions);
   Result<Held> take_over(PartitionId partition, std::vector<client::TopicOffset>& starts);

@@ -20,7 +20,7 @@ struct Leaving {
 // watermark moves, what is due leaves by (release time, offset) and is learned. Any other order changes the numbers.
 class LabelStep final : public Step {
  public:
-  LabelStep(const StepPlan& step, const LabelPlan& plan, columns::SchemaPtr schema, columns::SchemaPtr other,
+  LabelStep(const StepPlan& step, const LabelPlan& plan, columns::SchemaPtr schema, const columns::SchemaPtr& other,
             std::optional<LabelValue> value, std::vector<TrainCore*> trainers)
       : plan_(plan),
         schema_(std::move(schema)),
@@ -335,13 +335,12 @@ Result<StepOutput> LabelStep::finish(const columns::Batch& arriving,
 }  // namespace
 
 Result<std::unique_ptr<Step>> make_label_step(const StepPlan& step, const LabelPlan& plan, columns::SchemaPtr schema,
-                                              columns::SchemaPtr other, std::vector<TrainCore*> trainers) {
+                                              const columns::SchemaPtr& other, std::vector<TrainCore*> trainers) {
   std::optional<LabelValue> value;
   if (!plan.delay_us && !plan.delay_rows) {
     MILLRACE_ASSIGN_OR_RETURN(value, parse_label_value(plan.value.value));
   }
-  return std::make_unique<LabelStep>(step, plan, std::move(schema), std::move(other), std::move(value),
-                                     std::move(trainers));
+  return std::make_unique<LabelStep>(step, plan, std::move(schema), other, std::move(value), std::move(trainers));
 }
 
 }  // namespace millrace::pipeline

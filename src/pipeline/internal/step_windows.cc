@@ -103,8 +103,8 @@ class AggregateStep final : public WindowStep<features::TumblingAggregate> {
 }  // namespace
 
 Result<std::unique_ptr<Step>> make_features_step(const StepPlan& step, const FeaturesPlan& plan,
-                                                 columns::SchemaPtr schema, int64_t lateness_us,
-                                                 std::shared_ptr<sql::Database> database) {
+                                                 const columns::SchemaPtr& schema, int64_t lateness_us,
+                                                 const std::shared_ptr<sql::Database>& database) {
   Diagnostics diagnostics;
   const auto specs = make_feature_spec(plan, step.from.value, schema, lateness_us, diagnostics);
   if (!specs) return tl::unexpected<Error>(diagnostics.to_error());
@@ -116,7 +116,8 @@ Result<std::unique_ptr<Step>> make_features_step(const StepPlan& step, const Fea
 }
 
 Result<std::unique_ptr<Step>> make_aggregate_step(const StepPlan& step, const AggregatePlan& plan,
-                                                  columns::SchemaPtr schema, std::shared_ptr<sql::Database> database) {
+                                                  const columns::SchemaPtr& schema,
+                                                  const std::shared_ptr<sql::Database>& database) {
   Diagnostics diagnostics;
   const auto specs = make_tumbling_spec(plan, step.from.value, schema, diagnostics);
   if (!specs) return tl::unexpected<Error>(diagnostics.to_error());

@@ -21,15 +21,16 @@ Result<std::unique_ptr<Step>> make_sql_step(const SqlPlan& plan, const std::stri
                                             std::shared_ptr<sql::Database> database, const Clock& clock);
 Result<std::unique_ptr<Step>> make_validate_step(const ValidatePlan& plan, const columns::SchemaPtr& schema);
 Result<std::unique_ptr<Step>> make_features_step(const StepPlan& step, const FeaturesPlan& plan,
-                                                 columns::SchemaPtr schema, int64_t lateness_us,
-                                                 std::shared_ptr<sql::Database> database);
+                                                 const columns::SchemaPtr& schema, int64_t lateness_us,
+                                                 const std::shared_ptr<sql::Database>& database);
 Result<std::unique_ptr<Step>> make_aggregate_step(const StepPlan& step, const AggregatePlan& plan,
-                                                  columns::SchemaPtr schema, std::shared_ptr<sql::Database> database);
+                                                  const columns::SchemaPtr& schema,
+                                                  const std::shared_ptr<sql::Database>& database);
 
 // `trainers` are the train steps behind this one: a row is predicted when its wait begins and learned when it ends, so
 // label and training are worked through together. `other` is the schema of the rows of `of`, null for self.
 Result<std::unique_ptr<Step>> make_label_step(const StepPlan& step, const LabelPlan& plan, columns::SchemaPtr schema,
-                                              columns::SchemaPtr other, std::vector<TrainCore*> trainers);
+                                              const columns::SchemaPtr& other, std::vector<TrainCore*> trainers);
 // Behind a label `core` has learned when the rows arrive; otherwise this step makes it learn.
 std::unique_ptr<Step> make_train_step(const StepPlan& step, std::unique_ptr<TrainCore> core, bool behind_label);
 

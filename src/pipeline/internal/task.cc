@@ -357,7 +357,7 @@ uint64_t Task::records_in() const {
 
 std::vector<StepCounters> Task::counters() const {
   std::vector<StepCounters> all = source_counters_;
-  for (size_t s = 0; s < all.size(); ++s) all[s].out = all[s].in - all[s].dead_letters - all[s].filtered;
+  for (StepCounters& source : all) source.out = source.in - source.dead_letters - source.filtered;
   for (size_t n = 0; n < nodes_.size(); ++n) {
     all.push_back(node_counters_[n]);
     all.back().waiting = nodes_[n].step->waiting();

@@ -159,7 +159,7 @@ class Task {
 
   // task_intake.cc
   Result<Work> decode(size_t source, Intake intake);
-  Status decode_front(size_t source, Work& work, columns::Batch rows);
+  Status decode_front(size_t source, Work& work, const columns::Batch& rows);
   std::optional<size_t> pick_source() const;
   size_t segment_end(size_t source, const Work& work) const;
   Timeline tell_time(size_t source, Work& work, size_t end, Timeline& combined);

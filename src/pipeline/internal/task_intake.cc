@@ -22,7 +22,7 @@ Result<Task::Work> Task::decode(size_t source, Intake intake) {
   const bool front = std::any_of(nodes_.begin(), nodes_.end(),
                                  [&](const Node& node) { return node.front && node.from_source == source; });
   if (front) {
-    MILLRACE_RETURN_IF_ERROR(decode_front(source, work, std::move(decoded.batch)));
+    MILLRACE_RETURN_IF_ERROR(decode_front(source, work, decoded.batch));
   } else {
     work.batch = std::move(decoded.batch);
   }
@@ -35,7 +35,7 @@ Result<Task::Work> Task::decode(size_t source, Intake intake) {
 }
 
 // Rows whose time an sql step tells: it runs before anything else can be said of them.
-Status Task::decode_front(size_t source, Work& work, columns::Batch rows) {
+Status Task::decode_front(size_t source, Work& work, const columns::Batch& rows) {
   const auto& records = work.intake.records;
   for (size_t n = 0; n < nodes_.size(); ++n) {
     Node& node = nodes_[n];

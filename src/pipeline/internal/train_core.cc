@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 
+#include "base/check.h"
 #include "base/crc32c.h"
 #include "pipeline/internal/specs.h"
 
@@ -33,7 +34,7 @@ void put_pages(const std::vector<learn::StatePage>& pages, state::PageSink& sink
 
 Result<std::unique_ptr<TrainCore>> TrainCore::make(const StepPlan& step, const TrainPlan& plan,
                                                    const columns::Schema& arriving, const columns::Schema& released,
-                                                   std::string live_score) {
+                                                   const std::string& live_score) {
   auto core = std::unique_ptr<TrainCore>(new TrainCore());
   const learn::ModelSpec spec = make_model_spec(plan);
   core->model_ = plan.model.value;
@@ -79,6 +80,7 @@ std::span<const learn::Prediction> TrainCore::run(const columns::Batch& arriving
       ops_.push_back(learn::Op::predict(op.row));
       continue;
     }
+    MILLRACE_CHECK(labels != nullptr, "a released row is learned");
     if (labels->is_null(op.row)) {
       ++unlabelled_;
       continue;

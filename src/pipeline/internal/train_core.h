@@ -28,7 +28,7 @@ class TrainCore {
   // that was served, empty where the pipeline has none.
   static Result<std::unique_ptr<TrainCore>> make(const StepPlan& step, const TrainPlan& plan,
                                                  const columns::Schema& arriving, const columns::Schema& released,
-                                                 std::string live_score);
+                                                 const std::string& live_score);
 
   // Work through `script`. `released_predictions` are those the released rows waited with, one each; where a released
   // row is also among the arriving ones, `arrived_as` has its number there (else kNone), and its prediction is the one

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/byte_reader.h"
 
@@ -47,8 +48,8 @@ void Truths::add(const std::string& key, int64_t time_us, Offset offset, std::op
 Truths::Label Truths::label(const std::string& key, int64_t after_us, int64_t until_us) const {
   Label label;
   double sum = 0;
-  double least = INFINITY;
-  double greatest = -INFINITY;
+  double least = std::numeric_limits<double>::infinity();
+  double greatest = -least;
   uint64_t values = 0;
   if (const auto found = by_key_.find(key); found != by_key_.end()) {
     const auto& list = found->second;
