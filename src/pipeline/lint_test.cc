@@ -113,8 +113,7 @@ TEST(Lint, RefusesByNameWhatLaterVersionsBring) {
       "  - {id: a, from: tx, predict: {model: m@champion, as: p, threshold: \"top 100 per 1d\"}}\n",
       "  - {id: a, from: tx, predict: {model: m@challenger, as: p}}\n",
       "  - {id: a, from: tx, train: {model: m, algorithm: logistic_regression, label: fraud, features: [country]}}\n",
-      "  - {id: a, from: tx, train: {model: m, algorithm: logistic_regression, label: fraud, features: [id], per: "
-      "id}}\n",
+      "  - {id: a, from: tx, train: {model: m, algorithm: mean, label: fraud, features: [id], per: id}}\n",
       "sinks:\n  - {from: tx, postgres: {table: t}}\n",
       "  - {id: a, from: tx, validate: {amount: {min: 0}}}\ntests:\n  - {name: t}\n"};
   for (const std::string& step : steps) {
