@@ -15,7 +15,8 @@
 namespace millrace::client {
 namespace {
 
-constexpr Millis kPatience{20'000};
+// A bound, not a pace: a busy machine takes its time over a rebalance.
+constexpr Millis kPatience{60'000};
 
 template <typename T>
 T must(Result<T> result) {
