@@ -129,7 +129,7 @@ void PipelineHost::add_to(http::Overview& overview) const {
       overview.models.push_back({.name = model.name,
                                  .algorithm = algorithm_of(worker->plan().plan, model.step),
                                  .version = model.version,
-                                 .champion = model.version,
+                                 .champion = model.champion,
                                  .rows = model.rows,
                                  .leading = leading_metric(learner),
                                  .learner = metrics_of(learner),
