@@ -29,7 +29,7 @@ struct DemoFlags {
 constexpr uint64_t kEventsOnce = 100'000;
 
 // The first `events` of each stream, as files that a user could have.
-Status write_inputs(const DemoFolder& folder, const DemoFlags& flags, uint64_t events) {
+Status write_inputs(const TemporaryFolder& folder, const DemoFlags& flags, uint64_t events) {
   MILLRACE_ASSIGN_OR_RETURN(const auto orders, open_demo_orders(folder));
   std::ofstream csv(folder.path("orders.csv"));
   csv << kDemoOrdersHeader << '\n';
@@ -44,7 +44,7 @@ Status write_inputs(const DemoFolder& folder, const DemoFlags& flags, uint64_t e
   for (uint64_t i = 0; i < events; ++i) jsonl << world.next().to_json() << '\n';
   csv.close();
   jsonl.close();
-  if (!csv || !jsonl) return fail(Errc::kIo, fmt::format("cannot write {}", folder.path("")));
+  if (!csv || !jsonl) return fail(Errc::kIo, fmt::format("cannot write {}", folder.path()));
   return {};
 }
 
@@ -67,7 +67,7 @@ Status run_once(const CommandLine& line, const DemoFlags& flags) {
   const StopOnSignal signal;
   const uint64_t events = flags.events > 0 ? flags.events : kEventsOnce;
   const auto start = std::chrono::steady_clock::now();
-  MILLRACE_ASSIGN_OR_RETURN(const auto folder, DemoFolder::make());
+  MILLRACE_ASSIGN_OR_RETURN(const auto folder, TemporaryFolder::make("demo"));
   MILLRACE_RETURN_IF_ERROR(write_inputs(*folder, flags, events));
   MILLRACE_ASSIGN_OR_RETURN(const auto broker, PrivateBroker::start());
   pipeline::Report report;
@@ -88,7 +88,7 @@ Status run_once(const CommandLine& line, const DemoFlags& flags) {
 // The whole server with both pipelines and two live streams, until Ctrl-C.
 Status run_live(const CommandLine& line, const DemoFlags& flags) {
   const ShutdownSignal shutdown;
-  MILLRACE_ASSIGN_OR_RETURN(const auto folder, DemoFolder::make());
+  MILLRACE_ASSIGN_OR_RETURN(const auto folder, TemporaryFolder::make("demo"));
   ServerConfig config;
   config.data = folder->path("data");
   MILLRACE_ASSIGN_OR_RETURN(config.kafka_listen, HostPort::parse(flags.kafka));

@@ -1,11 +1,9 @@
 #include "app/demo_data.h"
 
 #include <fmt/core.h>
-#include <stdlib.h>
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 
 // Put there by millrace_embed() in CMakeLists.txt.
@@ -25,20 +23,7 @@ std::string_view between(const char* begin, const char* end) { return {begin, st
 std::string_view demo_shop_yaml() { return between(demo_shop_yaml_begin, demo_shop_yaml_end); }
 std::string_view demo_cards_yaml() { return between(demo_cards_yaml_begin, demo_cards_yaml_end); }
 
-Result<std::unique_ptr<DemoFolder>> DemoFolder::make() {
-  std::string name = (std::filesystem::temp_directory_path() / "millrace-demo-XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr)
-    return fail(Errc::kIo, fmt::format("cannot make a temporary folder {}: {}", name, std::strerror(errno)),
-                "export TMPDIR=FOLDER");
-  return std::unique_ptr<DemoFolder>(new DemoFolder(name));
-}
-
-DemoFolder::~DemoFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(dir_, ignored);
-}
-
-Result<std::unique_ptr<format::FileReader>> open_demo_orders(const DemoFolder& folder) {
+Result<std::unique_ptr<format::FileReader>> open_demo_orders(const TemporaryFolder& folder) {
   const std::string path = folder.path("online-retail.csv.gz");
   std::ofstream file(path, std::ios::binary);
   file << between(demo_orders_begin, demo_orders_end);

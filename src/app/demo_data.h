@@ -1,9 +1,9 @@
 #pragma once
 
 #include <memory>
-#include <string>
 #include <string_view>
 
+#include "app/temporary_folder.h"
 #include "base/result.h"
 #include "format/file_reader.h"
 
@@ -14,23 +14,8 @@ namespace millrace::app {
 std::string_view demo_shop_yaml();
 std::string_view demo_cards_yaml();
 
-// A folder of the demonstration's own, gone when this goes.
-class DemoFolder {
- public:
-  static Result<std::unique_ptr<DemoFolder>> make();
-  ~DemoFolder();
-  DemoFolder(const DemoFolder&) = delete;
-  DemoFolder& operator=(const DemoFolder&) = delete;
-
-  std::string path(std::string_view name) const { return dir_ + "/" + std::string(name); }
-
- private:
-  explicit DemoFolder(std::string dir) : dir_(std::move(dir)) {}
-  std::string dir_;
-};
-
 // The shop's order lines, in time order, without the header. Writes them into `folder` first.
-Result<std::unique_ptr<format::FileReader>> open_demo_orders(const DemoFolder& folder);
+Result<std::unique_ptr<format::FileReader>> open_demo_orders(const TemporaryFolder& folder);
 // The header that belongs before them.
 inline constexpr std::string_view kDemoOrdersHeader =
     "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country";

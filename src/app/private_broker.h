@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "app/temporary_folder.h"
 #include "base/metrics.h"
 #include "base/result.h"
 #include "broker/broker.h"
@@ -24,7 +25,7 @@ class PrivateBroker {
  private:
   PrivateBroker() = default;
 
-  std::string dir_;
+  std::unique_ptr<TemporaryFolder> folder_;
   env::SystemClock clock_;
   env::PosixFileSystem files_;
   Metrics metrics_;
