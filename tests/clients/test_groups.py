@@ -184,7 +184,11 @@ def test_commits_keep_their_metadata(bootstrap, topic, group):
 
     other = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": group})
     committed = other.committed([confluent_kafka.TopicPartition(topic, 0)], timeout=10)[0]
-    assert (committed.offset, committed.metadata) == (42, "where I was — 我在这里")
+    # Not its metadata: librdkafka's copy has no NUL at its end, and confluent-kafka reads up to one, past what the broker sent.
+    assert committed.offset == 42
+    reader = KafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+    assert reader.committed(partition, metadata=True).metadata == "where I was — 我在这里"
+    reader.close()
     other.close()
 
 
