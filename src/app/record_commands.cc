@@ -102,10 +102,28 @@ Cell text_cell(bool present, ByteView bytes) {
   return fmt::format("({} bytes, not UTF-8)", bytes.size());
 }
 
+// {"name": "value", …} as text; nothing where the record has no headers.
+Cell headers_cell(const client::RecordView& record) {
+  const auto headers = record.headers();
+  if (headers.empty()) return {};
+  std::string text;
+  JsonWriter json(text);
+  json.begin_object();
+  for (const auto& header : headers) {
+    json.key(header.name);
+    if (header.value)
+      json.text(as_text(*header.value));
+    else
+      json.null();
+  }
+  json.end_object();
+  return text;
+}
+
 // What most want of a record is its value, to pipe on: that is the table's form here, one line a record. The other
 // formats have everything; JSON is one object a line, so that a stream of records can be read while it comes.
 void print_records(const CommandLine& line, const client::Records& records, uint64_t& left) {
-  Listing listing{{"partition", "offset", "timestamp", "key", "value"}, {}, ""};
+  Listing listing{{"partition", "offset", "timestamp", "key", "headers", "value"}, {}, ""};
   for (const auto& partition : records.partitions())
     for (const auto& record : partition.records) {
       if (left == 0) break;
@@ -113,7 +131,8 @@ void print_records(const CommandLine& line, const client::Records& records, uint
       listing.rows.push_back(
           {int64_t{partition.partition.value()}, record.offset.value(),
            record.timestamp_ms < 0 ? Cell() : Cell(columns::format_timestamp(record.timestamp_ms * 1000)),
-           text_cell(record.has_key(), record.key()), text_cell(record.has_value(), record.value())});
+           text_cell(record.has_key(), record.key()), headers_cell(record),
+           text_cell(record.has_value(), record.value())});
     }
   if (line.output == OutputFormat::kTable)
     print_last_column(listing, line.out);
