@@ -20,18 +20,13 @@
 namespace millrace::app {
 namespace {
 
-Result<std::string> read_plan_text(env::FileSystem& files, const std::string& path) {
-  MILLRACE_ASSIGN_OR_RETURN(const Bytes content, env::read_file(files, path, pipeline::kPlanBytesMax));
-  return std::string(as_text(content));
-}
-
 // Every finding, as compilers write them, so that editors can jump there; with -o json one object each.
 Status lint_files(const CommandLine& line, const std::vector<std::string>& files) {
   env::PosixFileSystem file_system;
   Listing findings{{"file", "line", "column", "message", "try"}, {}, ""};
   for (const auto& file : files) {
-    MILLRACE_ASSIGN_OR_RETURN(const std::string text, read_plan_text(file_system, file));
-    const auto linted = pipeline::lint(text, file);
+    MILLRACE_ASSIGN_OR_RETURN(const Bytes text, env::read_file(file_system, file, pipeline::kPlanBytesMax));
+    const auto linted = pipeline::lint(as_text(text), file);
     for (const auto& finding : linted.diagnostics.list())
       findings.rows.push_back({file, int64_t{finding.place.line}, int64_t{finding.place.column}, finding.error.message,
                                finding.error.hint.empty() ? Cell() : Cell(finding.error.hint)});

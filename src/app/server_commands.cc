@@ -1,14 +1,13 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
-#include <fstream>
 #include <memory>
 #include <ostream>
-#include <sstream>
 
 #include "app/command_line.h"
 #include "app/server.h"
 #include "app/shutdown.h"
+#include "env/posix_file_system.h"
 
 namespace millrace::app {
 namespace {
@@ -20,20 +19,15 @@ struct ServerFlags {
   std::string log_level;
 };
 
-Result<std::string> read_file(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) return fail(Errc::kNotFound, fmt::format("cannot read {}", path), "millrace server --config FILE");
-  return text.str();
-}
+constexpr uint64_t kConfigBytesMax = 1 << 20;
 
 // Flag over environment over file over default.
 Result<ServerConfig> make_config(const ServerFlags& flags, const CLI::App& root, const CommandLine& line) {
   ServerConfig config;
   if (!flags.config_file.empty()) {
-    MILLRACE_ASSIGN_OR_RETURN(const std::string text, read_file(flags.config_file));
-    MILLRACE_RETURN_IF_ERROR(apply_config_file(config, text, flags.config_file, environment_variable));
+    env::PosixFileSystem files;
+    MILLRACE_ASSIGN_OR_RETURN(const Bytes text, env::read_file(files, flags.config_file, kConfigBytesMax));
+    MILLRACE_RETURN_IF_ERROR(apply_config_file(config, as_text(text), flags.config_file, environment_variable));
   }
   MILLRACE_RETURN_IF_ERROR(apply_environment(config, environment_variable));
   if (root.get_option("--data")->count() > 0) config.data = line.data;
