@@ -65,4 +65,5 @@ const char* errc_name(Errc code);
   auto MILLRACE_CONCAT(millrace_result_, __LINE__) = (expression);                                              \
   if (!MILLRACE_CONCAT(millrace_result_, __LINE__))                                                             \
     return ::tl::unexpected<::millrace::Error>(std::move(MILLRACE_CONCAT(millrace_result_, __LINE__)).error()); \
+  /* `declaration` declares: it cannot stand in parentheses. NOLINTNEXTLINE(bugprone-macro-parentheses) */      \
   declaration = std::move(*MILLRACE_CONCAT(millrace_result_, __LINE__))

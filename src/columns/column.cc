@@ -56,10 +56,6 @@ void append_decimal(int64_t scaled, int scale, std::string& out) {
                  scale);
 }
 
-}  // namespace
-
-namespace {
-
 void write_digits(int64_t value, char* out, int digits) {
   for (int i = digits; i-- > 0; value /= 10) out[i] = static_cast<char>('0' + value % 10);
 }
@@ -166,15 +162,6 @@ void Column::reserve(size_t rows) {
   }
 }
 
-void Column::push_validity(bool valid) {
-  if (size_ % 64 == 0) validity_.push_back(0);
-  if (valid)
-    validity_.back() |= uint64_t{1} << (size_ % 64);
-  else
-    ++null_count_;
-  ++size_;
-}
-
 void Column::append_null() {
   push_validity(false);
   switch (type_.kind) {
@@ -195,36 +182,12 @@ void Column::append_null() {
   }
 }
 
-void Column::append_boolean(bool value) {
-  MILLRACE_CHECK(type_.kind == Kind::kBoolean);
-  push_validity(true);
-  booleans_.push_back(value ? 1 : 0);
-}
-
-void Column::append_int64(int64_t value) {
-  MILLRACE_CHECK(type_.kind == Kind::kBigint || type_.kind == Kind::kDecimal || type_.kind == Kind::kTimestamp);
-  push_validity(true);
-  int64s_.push_back(value);
-}
-
-void Column::append_double(double value) {
-  MILLRACE_CHECK(type_.kind == Kind::kDouble);
-  push_validity(true);
-  doubles_.push_back(value);
-}
-
 void Column::append_text_copy(std::string_view value) {
   if (!arena_) {
     arena_ = std::make_shared<Arena>();
     owners_.push_back(arena_);
   }
   append_text_view(arena_->store(value));
-}
-
-void Column::append_text_view(std::string_view value) {
-  MILLRACE_CHECK(type_.kind == Kind::kVarchar);
-  push_validity(true);
-  texts_.push_back(value);
 }
 
 void Column::append_from(const Column& other, size_t row) {

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/check.h"
 #include "columns/type.h"
 
 namespace millrace::columns {
@@ -55,13 +56,31 @@ class Column {
 
   void reserve(size_t rows);
   void append_null();
-  void append_boolean(bool value);
-  void append_int64(int64_t value);  // kBigint, kDecimal (scaled), kTimestamp
-  void append_double(double value);
+  // The appends are inline: a decoder calls one for every value of every record.
+  void append_boolean(bool value) {
+    MILLRACE_CHECK(type_.kind == Kind::kBoolean);
+    push_validity(true);
+    booleans_.push_back(value ? 1 : 0);
+  }
+  // kBigint, kDecimal (scaled), kTimestamp
+  void append_int64(int64_t value) {
+    MILLRACE_CHECK(type_.kind == Kind::kBigint || type_.kind == Kind::kDecimal || type_.kind == Kind::kTimestamp);
+    push_validity(true);
+    int64s_.push_back(value);
+  }
+  void append_double(double value) {
+    MILLRACE_CHECK(type_.kind == Kind::kDouble);
+    push_validity(true);
+    doubles_.push_back(value);
+  }
   // Copies `value` into memory of the column's own.
   void append_text_copy(std::string_view value);
   // Keeps the view; whoever owns its bytes must be given to keep_alive().
-  void append_text_view(std::string_view value);
+  void append_text_view(std::string_view value) {
+    MILLRACE_CHECK(type_.kind == Kind::kVarchar);
+    push_validity(true);
+    texts_.push_back(value);
+  }
   // Row `row` of `other`, a column of the same type. Text is not copied: call keep_alive_with(other) once.
   void append_from(const Column& other, size_t row);
 
@@ -73,7 +92,14 @@ class Column {
   std::shared_ptr<const Column> gather(std::span<const uint32_t> rows) const;
 
  private:
-  void push_validity(bool valid);
+  void push_validity(bool valid) {
+    if (size_ % 64 == 0) validity_.push_back(0);
+    if (valid)
+      validity_.back() |= uint64_t{1} << (size_ % 64);
+    else
+      ++null_count_;
+    ++size_;
+  }
 
   Type type_;
   size_t size_ = 0;

@@ -34,6 +34,7 @@ class Schema {
   // The names, for messages that suggest the nearest.
   std::vector<std::string> names() const {
     std::vector<std::string> names;
+    names.reserve(fields_.size());
     for (const Field& field : fields_) names.push_back(field.name);
     return names;
   }

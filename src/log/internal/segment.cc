@@ -397,7 +397,7 @@ Status Segment::sync(bool& sync_failed) {
   }
   const Status named = files_.sync_directory(directory_);
   sync_failed |= !named && named.error().code == Errc::kIo;
-  if (!named) return named;
+  if (!named) return tl::unexpected(named.error());
   MutexLock lock(mutex_);
   index_written_ = index_at + index.size() / kIndexEntryBytes;
   time_index_written_ = time_index_at + time_index.size() / kTimeIndexEntryBytes;
