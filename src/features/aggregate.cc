@@ -7,6 +7,7 @@
 #include <cctype>
 
 #include "base/text.h"
+#include "features/internal/plan.h"
 
 namespace millrace::features {
 
@@ -67,10 +68,8 @@ std::string_view function_name(Function function) {
 
 Result<columns::Type> result_type(const Aggregate& aggregate, const columns::Schema& input) {
   const auto find = [&input, &aggregate](const std::string& column) -> Result<columns::Type> {
-    if (const auto index = input.index_of(column)) return input.field(*index).type;
-    const auto nearest = nearest_name(column, input.names());
-    return fail(Errc::kInvalidArgument, fmt::format("{}: there is no column {}", aggregate.name, column),
-                nearest ? fmt::format("did you mean {}?", *nearest) : std::string());
+    MILLRACE_ASSIGN_OR_RETURN(const size_t index, column_index(input, column, aggregate.name));
+    return input.field(index).type;
   };
   if (!aggregate.where.empty()) {
     MILLRACE_ASSIGN_OR_RETURN(const columns::Type mask, find(aggregate.where));

@@ -6,7 +6,6 @@
 #include <tuple>
 
 #include "base/check.h"
-#include "base/text.h"
 #include "features/internal/history.h"
 #include "features/internal/key_table.h"
 #include "features/internal/plan.h"
@@ -38,13 +37,6 @@ struct Output {
 int64_t minus(int64_t a, int64_t b) {
   int64_t difference = 0;
   return __builtin_sub_overflow(a, b, &difference) ? kNoWatermark : difference;
-}
-
-Result<size_t> column_index(const columns::Schema& schema, const std::string& name, std::string_view use) {
-  if (const auto index = schema.index_of(name)) return *index;
-  const auto nearest = nearest_name(name, schema.names());
-  return fail(Errc::kInvalidArgument, fmt::format("{}: there is no column {}", use, name),
-              nearest ? fmt::format("did you mean {}?", *nearest) : std::string());
 }
 
 }  // namespace
@@ -106,6 +98,8 @@ Status KeyedWindows::Impl::plan() {
   if (spec.keys.empty()) return fail(Errc::kInvalidArgument, "features need a key");
   for (const std::string& key : spec.keys) {
     MILLRACE_ASSIGN_OR_RETURN(const size_t index, column_index(*input, key, "features key"));
+    if (std::find(key_columns.begin(), key_columns.end(), index) != key_columns.end())
+      return fail(Errc::kInvalidArgument, fmt::format("features key: column {} is there twice", key), "name it once");
     key_columns.push_back(index);
   }
   MILLRACE_RETURN_IF_ERROR(plan_windows());
@@ -139,8 +133,7 @@ Status KeyedWindows::Impl::plan() {
     MILLRACE_RETURN_IF_ERROR(add_field(last.name, input->field(index).type));
   }
   layout.finish();
-  constexpr size_t kPageHeaderBytesMax = 100;
-  if (layout.row_bytes + kPageHeaderBytesMax > state::kPageBytesMax)
+  if (layout.page_bytes_max(1) > state::kPageBytesMax)
     return fail(Errc::kTooLarge, "features: more columns than a page of state has room for",
                 "split the step into several");
   // Nested windows of a slot in ascending order, so that each adds to what the shorter one summed.
@@ -496,11 +489,8 @@ Result<Processed> KeyedWindows::process(const columns::Batch& input, std::span<c
     self.take_row(input, row, numbers[row], watermark_us, columns);
     taken.push_back(index);
   }
-  std::vector<columns::ColumnPtr> shared;
-  shared.reserve(columns.size());
-  for (columns::Column& column : columns) shared.push_back(std::make_shared<const columns::Column>(std::move(column)));
   const bool all = taken.size() == input.rows();
-  processed.batch = (all ? input : input.gather(taken)).with_columns(self.output, std::move(shared));
+  processed.batch = (all ? input : input.gather(taken)).with_columns(self.output, share(std::move(columns)));
   return processed;
 }
 

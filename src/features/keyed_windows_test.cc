@@ -553,5 +553,14 @@ TEST(KeyedWindows, SignaturesTellDefinitionsApart) {
   EXPECT_TRUE(signatures.insert(make(spec)->signature()).second);
 }
 
+TEST(KeyedWindows, RefuseAKeyColumnTwice) {
+  FeatureSpec spec = test_spec();
+  spec.keys = {"card", "country", "card"};
+  const auto refused = KeyedWindows::create(spec, test_schema());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::kInvalidArgument);
+  EXPECT_NE(refused.error().message.find("card"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace millrace::features

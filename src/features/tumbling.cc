@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "base/byte_reader.h"
 #include "base/check.h"
-#include "base/text.h"
 #include "features/internal/plan.h"
 
 // Layouts of pages: docs/formats/features.md.
@@ -66,6 +66,10 @@ Result<Totals> read_totals(ByteReader& reader) {
   return totals;
 }
 
+tl::unexpected<Error> no_window(int64_t index) {
+  return fail(Errc::kCorruption, fmt::format("a window's number cannot be {}", index));
+}
+
 }  // namespace
 
 struct TumblingAggregate::Impl {
@@ -90,7 +94,7 @@ struct TumblingAggregate::Impl {
   std::map<int64_t, std::set<std::string>> open;  // keys with something to emit at this window's close
   std::set<std::string> dirty_keys;
   int64_t closed_before = std::numeric_limits<int64_t>::min();  // windows with a smaller index have closed
-  int64_t newest = std::numeric_limits<int64_t>::min();         // window seen
+  int64_t newest = std::numeric_limits<int64_t>::min();         // window seen, or that the watermark has come to
   size_t open_count = 0;
 
   // Rows to come out of the call in work.
@@ -107,7 +111,8 @@ struct TumblingAggregate::Impl {
   void begin_columns(std::vector<columns::Column>& out) const;
   Status append_by(const std::string& name, std::vector<columns::Column>& out) const;
   void add(const columns::Batch& batch, size_t row, int64_t window, const std::string& name);
-  Status check_window(int64_t window) const;
+  bool is_window(int64_t index) const;
+  std::optional<Error> take_row(const columns::Batch& batch, size_t row, int64_t window, std::string& name);
   Status restore_window(const std::string& name, Key& key, int64_t window, ByteView value);
 };
 
@@ -135,15 +140,10 @@ Status TumblingAggregate::Impl::plan() {
   };
   std::string text = fmt::format("tumbling 1 {} {}", spec.size_us, static_cast<int>(spec.gaps));
   for (const std::string& name : spec.by) {
-    const auto index = input->index_of(name);
-    if (!index) {
-      const auto nearest = nearest_name(name, input->names());
-      return fail(Errc::kInvalidArgument, fmt::format("aggregate by: there is no column {}", name),
-                  nearest ? fmt::format("did you mean {}?", *nearest) : std::string());
-    }
-    by_columns.push_back(*index);
-    MILLRACE_RETURN_IF_ERROR(add_field(name, input->field(*index).type));
-    text += fmt::format("|by {} {}", name, input->field(*index).type.to_string());
+    MILLRACE_ASSIGN_OR_RETURN(const size_t index, column_index(*input, name, "aggregate by"));
+    by_columns.push_back(index);
+    MILLRACE_RETURN_IF_ERROR(add_field(name, input->field(index).type));
+    text += fmt::format("|by {} {}", name, input->field(index).type.to_string());
   }
   MILLRACE_RETURN_IF_ERROR(add_field("window_start", columns::kTimestamp));
   MILLRACE_RETURN_IF_ERROR(add_field("window_end", columns::kTimestamp));
@@ -152,9 +152,11 @@ Status TumblingAggregate::Impl::plan() {
     slot_of.push_back(slot_for(aggregate, *input, slots));
     MILLRACE_RETURN_IF_ERROR(add_field(aggregate.name, type));
   }
+  // A window that is open keeps totals, not rows: what was not summed when it began cannot be had later.
   for (const Slot& slot : slots)
-    text += fmt::format("|slot {} {} {}", slot.has_values() ? input->field(slot.column).name : "",
-                        slot.type.to_string(), slot.where == kNoColumn ? "" : input->field(slot.where).name);
+    text +=
+        fmt::format("|slot {} {} {} {}", slot.has_values() ? input->field(slot.column).name : "", slot.type.to_string(),
+                    slot.where == kNoColumn ? "" : input->field(slot.where).name, slot.scanned);
   signature = stable_hash(text);
   output = std::make_shared<const columns::Schema>(std::move(fields));
   return {};
@@ -175,13 +177,8 @@ void TumblingAggregate::Impl::begin_output() {
 }
 
 Aggregated TumblingAggregate::Impl::take_output() {
-  std::vector<columns::ColumnPtr> shared;
-  shared.reserve(columns.size());
-  for (columns::Column& column : columns) shared.push_back(std::make_shared<const columns::Column>(std::move(column)));
-  columns.clear();
   Aggregated aggregated;
-  aggregated.batch = columns::Batch(output, std::move(shared), std::move(rows));
-  rows.clear();
+  aggregated.batch = columns::Batch(output, share(std::exchange(columns, {})), std::exchange(rows, {}));
   return aggregated;
 }
 
@@ -301,6 +298,29 @@ void TumblingAggregate::Impl::add(const columns::Batch& batch, size_t row, int64
   mark(name, key, page_of_window(window));
 }
 
+// Whether a window's begin and end, and those of many windows around it, are times that 64 bits can tell.
+bool TumblingAggregate::Impl::is_window(int64_t index) const {
+  const int64_t limit = std::numeric_limits<int64_t>::max() / 4 / spec.size_us;
+  return index > -limit && index < limit;
+}
+
+// Adds a row that is not late to its window; an error where it cannot be kept. `name` is scratch.
+std::optional<Error> TumblingAggregate::Impl::take_row(const columns::Batch& batch, size_t row, int64_t window,
+                                                       std::string& name) {
+  if (!is_window(window))
+    return Error{
+        Errc::kInvalidArgument,
+        fmt::format("the event time of {} us since 1970 is too far away for a window", batch.row_id(row).event_time_us),
+        "check the time format of the source: seconds, milliseconds or microseconds"};
+  name.clear();
+  append_key(batch, by_columns, row, true, name);
+  if (name.size() > state::kKeyBytesMax)
+    return Error{
+        Errc::kTooLarge, fmt::format("a key of {} bytes, at most {} are kept", name.size(), state::kKeyBytesMax), {}};
+  add(batch, row, window, name);
+  return std::nullopt;
+}
+
 Result<Aggregated> TumblingAggregate::process(const columns::Batch& batch, std::span<const int64_t> watermarks_us) {
   Impl& self = *impl_;
   MILLRACE_CHECK(batch.schema() == *self.input, "a batch of another schema");
@@ -311,8 +331,10 @@ Result<Aggregated> TumblingAggregate::process(const columns::Batch& batch, std::
   for (size_t row = 0; row < batch.rows(); ++row) {
     const columns::RowId& id = batch.row_id(row);
     const int64_t window = floor_divide(id.event_time_us, self.spec.size_us);
-    self.newest = std::max(self.newest, window);
     const int64_t closing = floor_divide(watermarks_us[row], self.spec.size_us);
+    // The watermark's, too: rows that moved it may have been filtered out before, and whether advance() was called in
+    // between must not matter.
+    self.newest = std::max({self.newest, closing, self.is_window(window) ? window : closing});
     if (closing > self.closed_before) self.close_below(closing, id.partition, id.offset);
     const auto index = static_cast<uint32_t>(row);
     if (window < self.closed_before) {
@@ -325,19 +347,11 @@ Result<Aggregated> TumblingAggregate::process(const columns::Batch& batch, std::
                                       columns::format_timestamp(id.event_time_us),
                                       columns::format_timestamp(self.closed_before * self.spec.size_us)),
                           {}}});
-      continue;
+    } else if (auto error = self.take_row(batch, row, window, name)) {
+      counts.rejected.push_back({index, std::move(*error)});
+    } else {
+      ++counts.taken;
     }
-    name.clear();
-    append_key(batch, self.by_columns, row, true, name);
-    if (name.size() > state::kKeyBytesMax) {
-      counts.rejected.push_back(
-          {index, Error{Errc::kTooLarge,
-                        fmt::format("a key of {} bytes, at most {} are kept", name.size(), state::kKeyBytesMax),
-                        {}}});
-      continue;
-    }
-    self.add(batch, row, window, name);
-    ++counts.taken;
   }
   counts.batch = self.take_output().batch;
   return counts;
@@ -384,14 +398,8 @@ void TumblingAggregate::collect(state::PageSink& sink) {
   self.dirty_keys.clear();
 }
 
-Status TumblingAggregate::Impl::check_window(int64_t window) const {
-  const int64_t limit = std::numeric_limits<int64_t>::max() / 4 / spec.size_us;
-  if (window > -limit && window < limit) return {};
-  return fail(Errc::kCorruption, fmt::format("a window's number cannot be {}", window));
-}
-
 Status TumblingAggregate::Impl::restore_window(const std::string& name, Key& key, int64_t window, ByteView value) {
-  MILLRACE_RETURN_IF_ERROR(check_window(window));
+  if (!is_window(window)) return no_window(window);
   ByteReader reader(value);
   std::vector<Totals> totals;
   for (size_t i = 0; i <= slots.size(); ++i) {
@@ -417,7 +425,7 @@ Status TumblingAggregate::restore(ByteView key_bytes, uint64_t page, ByteView va
   if (page != kGapPage) return self.restore_window(name, key, window_of_page(page), value);
   ByteReader reader(value);
   MILLRACE_ASSIGN_OR_RETURN(const int64_t next, reader.varint());
-  MILLRACE_RETURN_IF_ERROR(self.check_window(next));
+  if (!self.is_window(next)) return no_window(next);
   key.next = next;
   self.schedule(name, next);
   return {};

@@ -15,7 +15,7 @@ namespace millrace::features {
 
 enum class Gaps {
   kNone,  // a key's window without rows gives no row
-  kZero,  // between a key's first window and its last open one every window gives a row
+  kZero,  // from a key's first window on every window gives a row, as long as the watermark goes on
 };
 enum class LateForWindow {
   kDrop,    // counted
@@ -41,16 +41,19 @@ struct Aggregated {
 };
 
 // Aggregates of one input partition by key and window. A row is late when its window has closed: its end is at or below
-// the watermark on the row's arrival. Sums are as in KeyedWindows; results do not depend on batches. One thread.
+// the watermark on the row's arrival. Rejected are also rows whose event time is too far from 1970 for a window (by
+// tens of thousands of years: a wrong unit), and rows with a key too long to keep. Sums are as in KeyedWindows; results
+// do not depend on batches. One thread.
 class TumblingAggregate final : public state::Paged {
  public:
-  // A gap longer than this many windows is not filled: the key begins anew.
+  // Where event time jumps over more windows than this, they are not filled: keys begin anew.
   static constexpr int64_t kGapWindowsMax = 10'000;
 
   static Result<std::unique_ptr<TumblingAggregate>> create(const TumblingSpec& spec, columns::SchemaPtr input);
   ~TumblingAggregate() override;
 
   const columns::SchemaPtr& output_schema() const;
+  // Changes when the pages' meaning does: keys, columns, masks, the window's size, what is summed of a column.
   uint64_t signature() const;
 
   // Take rows in order. `watermarks_us` as in KeyedWindows::process: before a row is looked at, its watermark closes

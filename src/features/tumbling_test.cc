@@ -231,6 +231,71 @@ TEST(TumblingAggregate, DoesNotFillAnEra) {
   EXPECT_EQ(aggregate->process(to_batch(rows, 0), watermarks_of(rows)).value().batch.rows(), 1u);
 }
 
+// Rows that move the watermark may be filtered out before they come here, so that it is ahead of all that came.
+TEST(TumblingAggregate, FillsGapsAlikeWhereverTheWatermarkIsAdvanced) {
+  const std::vector<Row> rows = {{.country = "UK", .time_us = 50},
+                                 {.country = "UK", .time_us = 60, .watermark_us = 550},  // late
+                                 {.country = "UK", .time_us = 650, .watermark_us = 560},
+                                 {.country = "UK", .time_us = 850, .watermark_us = 760}};
+  const auto counts = [](const std::vector<Batch>& batches) {
+    std::vector<std::pair<int64_t, int64_t>> counts;
+    for (const Batch& batch : batches)
+      for (size_t row = 0; row < batch.rows(); ++row)
+        counts.emplace_back(batch.find("window_start")->int64s()[row], batch.find("n")->int64s()[row]);
+    return counts;
+  };
+  auto whole = make(test_spec(Gaps::kZero));
+  std::vector<Batch> at_once = {whole->process(to_batch(rows, 0), watermarks_of(rows)).value().batch};
+  auto stepwise = make(test_spec(Gaps::kZero));
+  std::vector<Batch> in_steps;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const std::span<const Row> one(&rows[i], 1);
+    if (i > 0)
+      in_steps.push_back(
+          stepwise->advance(rows[i].watermark_us, PartitionId(3), Offset(static_cast<int64_t>(i))).value().batch);
+    in_steps.push_back(stepwise->process(to_batch(one, i), watermarks_of(one)).value().batch);
+  }
+  const std::vector<std::pair<int64_t, int64_t>> expected = {{0, 1},   {100, 0}, {200, 0}, {300, 0},
+                                                             {400, 0}, {500, 0}, {600, 1}};
+  EXPECT_EQ(counts(at_once), expected);
+  EXPECT_EQ(counts(in_steps), expected);
+}
+
+TEST(TumblingAggregate, RejectsTimesThatNoWindowHolds) {
+  const Row rows[] = {{.country = "UK", .time_us = INT64_MAX},
+                      {.country = "UK", .time_us = INT64_MIN},
+                      {.country = "UK", .time_us = 3'000'000'000'000'000'000},  // nanoseconds taken for microseconds
+                      {.country = "UK", .time_us = 50}};
+  auto aggregate = make(test_spec(Gaps::kZero));
+  const Aggregated taken = aggregate->process(to_batch(rows, 0), watermarks_of(rows)).value();
+  EXPECT_EQ(taken.taken, 1u);
+  ASSERT_EQ(taken.rejected.size(), 3u);
+  EXPECT_NE(taken.rejected[2].error.message.find("too far"), std::string::npos);
+  MemorySink sink;
+  aggregate->collect(sink);
+  auto restored = make(test_spec(Gaps::kZero));
+  for (const auto& [place, value] : sink.pages)
+    ASSERT_TRUE(restored->restore(as_byte_view(place.first), place.second, as_byte_view(value)));
+  EXPECT_EQ(restored->open_windows(), 1u);
+}
+
+TEST(TumblingAggregate, SignaturesTellDefinitionsApart) {
+  const auto signature = [](std::vector<Aggregate> aggregates) {
+    TumblingSpec spec = test_spec();
+    spec.aggregates = std::move(aggregates);
+    return make(spec)->signature();
+  };
+  const uint64_t sums = signature({{"total", Function::kSum, "amount", "", {}}});
+  EXPECT_EQ(signature({{"renamed", Function::kAvg, "amount", "", 7.0}}), sums) << "of the same totals";
+  EXPECT_NE(signature({{"total", Function::kSum, "amount", "", {}}, {"most", Function::kMax, "amount", "", {}}}), sums)
+      << "a window that is open does not know its maximum";
+  EXPECT_NE(signature({{"total", Function::kSum, "year", "", {}}}), sums);
+  TumblingSpec spec = test_spec();
+  const uint64_t before = make(spec)->signature();
+  spec.size_us = 200;
+  EXPECT_NE(make(spec)->signature(), before);
+}
+
 TEST(TumblingAggregate, DropsOrRejectsRowsOfClosedWindowsOnly) {
   const Row rows[] = {{.country = "UK", .time_us = 50},
                       {.country = "UK", .time_us = 210, .watermark_us = 50},

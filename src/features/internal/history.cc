@@ -13,7 +13,6 @@ constexpr uint64_t kFirstCapacity = 4;
 // What a row's page needs at most, for the size of pages.
 constexpr size_t kRowBytesMax = 2 * 10 + 2 * 10;
 constexpr size_t kValueBytesMax = 1 + 10;  // a flag and a number
-constexpr size_t kPageHeaderBytesMax = 20;
 
 int64_t saturating_subtract(int64_t a, int64_t b) {
   int64_t difference = 0;
@@ -38,8 +37,7 @@ void Layout::finish() {
   row_bytes = kRowBytesMax + slots.size() * kValueBytesMax;
   for (const columns::Type& type : last_types)
     row_bytes += type.kind == columns::Kind::kVarchar ? kLastTextBytesMax + 2 : kValueBytesMax;
-  while (rows_per_page > 1 && rows_per_page * row_bytes + kPageHeaderBytesMax > state::kPageBytesMax)
-    rows_per_page /= 2;
+  while (rows_per_page > 1 && page_bytes_max(rows_per_page) > state::kPageBytesMax) rows_per_page /= 2;
 }
 
 bool History::appends(const Layout& layout, int64_t time_us, int64_t offset_value) const {

@@ -35,6 +35,11 @@ struct Layout {
   size_t row_bytes = 0;         // what a row takes in a page, at most
 
   void finish();
+  // What a page of so many rows takes, at most.
+  size_t page_bytes_max(uint64_t page_rows) const { return kPageHeaderBytesMax + page_rows * row_bytes; }
+
+ private:
+  static constexpr size_t kPageHeaderBytesMax = 20;  // two numbers
 };
 
 inline constexpr size_t kLastTextBytesMax = 1024;

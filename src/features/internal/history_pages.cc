@@ -80,7 +80,7 @@ Result<uint64_t> read_last(const columns::Type& type, TextPool& texts, ByteReade
 void History::encode_page(const Layout& layout, const TextPool& texts, uint64_t page, Bytes& out) const {
   const uint64_t first = std::max(begin_, page * layout.rows_per_page);
   const uint64_t stop = std::min(end_, (page + 1) * layout.rows_per_page);
-  out.resize(state::kPageBytesMax);
+  out.resize(layout.page_bytes_max(stop - first));
   PageWriter writer(out.data());
   writer.uvarint(first - page * layout.rows_per_page);
   writer.uvarint(stop - first);

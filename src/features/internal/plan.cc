@@ -1,8 +1,10 @@
 #include "features/internal/plan.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 
-#include "base/byte_writer.h"
+#include "base/text.h"
 
 namespace millrace::features {
 
@@ -48,6 +50,20 @@ double deviations(const Totals& totals, Function function) {
 }
 
 }  // namespace
+
+Result<size_t> column_index(const columns::Schema& schema, std::string_view name, std::string_view use) {
+  if (const auto index = schema.index_of(name)) return *index;
+  const auto nearest = nearest_name(name, schema.names());
+  return fail(Errc::kInvalidArgument, fmt::format("{}: there is no column {}", use, name),
+              nearest ? fmt::format("did you mean {}?", *nearest) : std::string());
+}
+
+std::vector<columns::ColumnPtr> share(std::vector<columns::Column> columns) {
+  std::vector<columns::ColumnPtr> shared;
+  shared.reserve(columns.size());
+  for (columns::Column& column : columns) shared.push_back(std::make_shared<const columns::Column>(std::move(column)));
+  return shared;
+}
 
 std::optional<size_t> slot_for(const Aggregate& aggregate, const columns::Schema& input, std::vector<Slot>& slots) {
   Slot slot;

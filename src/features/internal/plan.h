@@ -39,6 +39,12 @@ struct SlotValue {
   double as_double(const Slot& slot) const { return slot.exact ? static_cast<double>(exact) / slot.unit : real; }
 };
 
+// Where `name` stands in `schema`. kInvalidArgument, with the nearest name, where it does not; `use` says what asked.
+Result<size_t> column_index(const columns::Schema& schema, std::string_view name, std::string_view use);
+
+// Columns that are complete, as a batch takes them.
+std::vector<columns::ColumnPtr> share(std::vector<columns::Column> columns);
+
 // Adds `aggregate`'s slot to `slots`, unless an equal one is there, and gives its place; count(*) without a condition
 // has none. The aggregate was checked by result_type(); Boolean and text columns only count.
 std::optional<size_t> slot_for(const Aggregate& aggregate, const columns::Schema& input, std::vector<Slot>& slots);
