@@ -3,7 +3,6 @@
 
 #include "base/byte_writer.h"
 #include "state/changelog.h"
-#include "state/timers.h"
 
 // Records of any bytes, one after another: a length byte, a key of that length, a length byte, a value.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -20,8 +19,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const millrace::ByteView key = take();
     const millrace::ByteView value = take();
     (void)restorer.feed(key, value);
-    millrace::state::Timers timers;
-    (void)timers.restore({}, key.size(), value);
   }
   return 0;
 }

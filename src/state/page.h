@@ -3,7 +3,6 @@
 #include <compare>
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "base/byte_writer.h"
 #include "base/result.h"
@@ -41,9 +40,9 @@ class PageSink {
   virtual void erase(ByteView key, uint64_t page) = 0;
 };
 
-// State that a step keeps in a form of its own (windows, timers, learners) and hands over as pages. The owner collects
-// at each commit; when that commit fails or is given up, the state is of no use: make it anew and restore the committed
-// pages.
+// State that a step keeps in a form of its own (windows, waiting rows, learners) and hands over as pages. The owner
+// collects at each commit; when that commit fails or is given up, the state is of no use: make it anew and restore the
+// committed pages.
 class Paged {
  public:
   virtual ~Paged() = default;
@@ -52,23 +51,6 @@ class Paged {
   // Take a page back, in ascending order of (key, page), into state that has not been used yet. kCorruption: the bytes
   // are no such page.
   virtual Status restore(ByteView key, uint64_t page, ByteView value) = 0;
-};
-
-// A blob of any size as pages 0, 1, ... of `key`, page 0 telling the size of the whole.
-class BlobPages {
- public:
-  explicit BlobPages(std::string key = {}) : key_(std::move(key)) {}
-
-  // Hand over the pages of `blob` that differ from those of the last blob, and erase those it no longer has.
-  void put(ByteView blob, PageSink& sink);
-  Status restore(uint64_t page, ByteView value);
-  // The blob from restored pages; empty where there were none. kCorruption where one is missing.
-  Result<Bytes> take();
-  const std::string& key() const { return key_; }
-
- private:
-  std::string key_;
-  std::vector<Bytes> pages_;
 };
 
 }  // namespace millrace::state
