@@ -90,7 +90,7 @@ bool Session::read_some() {
   frame_bytes_read_ += direct;
   finish_frame_if_whole();
   take_bytes(scratch.first(got - direct));
-  watch_stall();
+  watch_stall(last_activity_);
   return !closed_;
 }
 
@@ -143,18 +143,21 @@ void Session::finish_frame_if_whole() {
   size_bytes_read_ = 0;
 }
 
-void Session::watch_stall() {
+void Session::watch_stall(MonoTime since) {
   if (!frame_ || stall_timer_ || closed_) return;
-  stall_timer_ = thread_.call_at(last_activity_ + kStallMax, [self = weak_from_this()] {
+  stall_timer_ = thread_.call_at(since + kStallMax, [self = weak_from_this()] {
     if (const auto alive = self.lock()) static_cast<Session&>(*alive).on_stall_timer();
   });
 }
 
 void Session::on_stall_timer() {
   stall_timer_.reset();
-  if (frame_ && reading_ && shared_.clock.mono_now() - last_activity_ >= kStallMax)
+  const MonoTime now = shared_.clock.mono_now();
+  // While a request before it is in work nothing is read: then it is not the client that is late.
+  if (!reading_) return watch_stall(now);
+  if (frame_ && now - last_activity_ >= kStallMax)
     return give_up(fmt::format("a request stopped after {} of {} bytes", frame_bytes_read_, frame_->size()));
-  watch_stall();
+  watch_stall(last_activity_);
 }
 
 // ── Working ──

@@ -85,7 +85,8 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   bool begin_frame();
   void on_memory();
   void finish_frame_if_whole();
-  void watch_stall();
+  // Look, kStallMax after `since`, whether the frame that has begun goes on.
+  void watch_stall(MonoTime since);
   void on_stall_timer();
 
   // Working.
