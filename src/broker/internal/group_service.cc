@@ -188,21 +188,28 @@ void GroupService::stop_serving(const Error& why) {
   coordinator_.reset();
   if (timer_) owner_->cancel(*timer_);
   deadline_.reset();
-  timer_ = owner_->call_at(clock_.mono_now() + kRetryPause, [this] { recover(); });
+  recover_later();
+}
+
+void GroupService::recover_later() {
+  timer_ = owner_->call_at(clock_.mono_now() + kRetryPause, [this] {
+    timer_.reset();
+    // On a full disk what was appended last may be on its way for long: this thread serves others meanwhile.
+    after_durable([this](const Status& durable) {
+      // A log that is closed or has failed for good stays so.
+      if (durable) recover();
+    });
+  });
 }
 
 void GroupService::recover() {
-  timer_.reset();
-  const auto again = [this] { timer_ = owner_->call_at(clock_.mono_now() + kRetryPause, [this] { recover(); }); };
-  // A log that is closed or has failed for good stays so.
-  if (!store_.wait_durable(last_append_)) return;
   auto fresh = std::make_unique<coord::GroupCoordinator>(group_settings(settings_), random_.fork());
   if (const auto replayed = replay(*fresh); !replayed) {
     log_error("broker", "groups are not served any more: {}", replayed.error().message);
     return;
   }
   coord::Effects effects = fresh->start(now());
-  if (!append(effects.records)) return again();
+  if (!append(effects.records)) return recover_later();
   coordinator_ = std::move(fresh);
   log_info("broker", "groups are served again");
   schedule();

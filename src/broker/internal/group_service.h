@@ -73,6 +73,7 @@ class GroupService {
   void deliver(std::vector<coord::Reply> replies);
   void refuse_all(coord::Effects effects);
   void stop_serving(const Error& why);
+  void recover_later();
   void recover();
   void schedule();
   Status replay(coord::GroupCoordinator& coordinator) const;
