@@ -62,9 +62,7 @@ void handle_find_coordinator(Core& core, Request request, wire::FindCoordinatorR
   const bool ready = core.topics.snapshot()->find(kOffsetsTopic) != nullptr;
   if (ready || message.key_type != kGroup) return answer(core, request, message, ready);
   core.worker.post([&core, request = std::move(request), message = std::move(message)]() mutable {
-    const auto made =
-        core.topics.create(std::string(kOffsetsTopic), static_cast<int32_t>(core.settings.offsets_topic_partitions),
-                           {{"cleanup.policy", "compact"}});
+    const auto made = core.topics.create_internal(kOffsetsTopic);
     const bool exists = made || made.error().code == Errc::kAlreadyExists;
     if (!exists) log_error("broker", "topic '{}' could not be made: {}", kOffsetsTopic, made.error().message);
     answer(core, request, message, exists);

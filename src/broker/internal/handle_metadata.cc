@@ -91,9 +91,9 @@ void handle_metadata(Core& core, Request request, wire::MetadataRequest message)
   core.worker.post(
       [&core, to_create = std::move(to_create), request = std::move(request), message = std::move(message)]() mutable {
         for (const std::string& name : to_create) {
-          const auto partitions =
-              name == kOffsetsTopic ? core.settings.offsets_topic_partitions : core.settings.num_partitions;
-          const auto made = core.topics.create(name, static_cast<int32_t>(partitions), {});
+          const auto made = is_internal_topic(name)
+                                ? core.topics.create_internal(name)
+                                : core.topics.create(name, static_cast<int32_t>(core.settings.num_partitions), {});
           if (made)
             log_info("broker", "topic '{}' made for a client that asked for it", name);
           else if (made.error().code != Errc::kAlreadyExists)

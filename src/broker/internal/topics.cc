@@ -65,18 +65,24 @@ Result<std::shared_ptr<const TopicState>> Topics::create(const std::string& name
   return state;
 }
 
+Result<std::shared_ptr<const TopicState>> Topics::create_internal(std::string_view name) {
+  const int64_t partitions = name == kOffsetsTopic ? settings_.offsets_topic_partitions : settings_.num_partitions;
+  return create(std::string(name), static_cast<int32_t>(partitions), {{"cleanup.policy", "compact"}});
+}
+
 Status Topics::remove(const std::string& name) {
-  // First out of the table: what is in work still has the topic, and its log refuses from then on.
-  {
-    MutexLock lock(mutex_);
-    const auto state = table_->find(name);
-    if (!state) return fail(Errc::kNotFound, "topic '" + name + "' does not exist");
-    auto changed = std::make_shared<TopicTable>(*table_);
-    changed->by_name_.erase(name);
-    changed->by_id_.erase(state->id());
-    table_ = std::move(changed);
-  }
-  return store_.delete_topic(name);
+  const auto state = snapshot()->find(name);
+  if (!state) return fail(Errc::kNotFound, "topic '" + name + "' does not exist");
+  // First in the store, which may refuse: then nothing has changed. Whoever finds it in the table until it leaves that,
+  // too, is told by its log that it is gone.
+  MILLRACE_RETURN_IF_ERROR(store_.delete_topic(name));
+  MutexLock lock(mutex_);
+  auto changed = std::make_shared<TopicTable>(*table_);
+  // By now another of that name may have been made.
+  if (changed->find(name) == state) changed->by_name_.erase(name);
+  changed->by_id_.erase(state->id());
+  table_ = std::move(changed);
+  return {};
 }
 
 std::vector<TopicStats> Topics::stats() const {

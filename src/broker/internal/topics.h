@@ -64,9 +64,11 @@ class Topics {
 
   std::shared_ptr<const TopicTable> snapshot() const EXCLUDES(mutex_);
 
-  // Both write to disk and wait for it, so not on a network thread. Errors are the store's.
+  // These write to disk and wait for it, so not on a network thread. Errors are the store's, and change nothing.
   Result<std::shared_ptr<const TopicState>> create(const std::string& name, int32_t partitions,
                                                    std::map<std::string, std::string> config) EXCLUDES(mutex_);
+  // An internal topic as its coordinator needs it, whoever asks for it first.
+  Result<std::shared_ptr<const TopicState>> create_internal(std::string_view name) EXCLUDES(mutex_);
   Status remove(const std::string& name) EXCLUDES(mutex_);
 
   std::vector<TopicStats> stats() const;
