@@ -16,9 +16,10 @@ ErrorCode to_wire(Errc code) {
       return ErrorCode::kConcurrentTransactions;
     case Errc::kCorruption:
       return ErrorCode::kCorruptMessage;
-    // Retriable: clients refresh their metadata and come again, which is right for a full or failed disk.
+    // Retriable: clients refresh their metadata and come again, which is right for a full, failed or read-only disk.
     case Errc::kIo:
     case Errc::kOutOfSpace:
+    case Errc::kPermissionDenied:
       return ErrorCode::kKafkaStorageError;
     case Errc::kTooLarge:
       return ErrorCode::kMessageTooLarge;
@@ -31,8 +32,6 @@ ErrorCode to_wire(Errc code) {
       return ErrorCode::kKafkaStorageError;
     case Errc::kTimedOut:
       return ErrorCode::kRequestTimedOut;
-    case Errc::kPermissionDenied:
-      return ErrorCode::kClusterAuthorizationFailed;
     case Errc::kInternal:
       return ErrorCode::kUnknownServerError;
   }
@@ -99,6 +98,8 @@ ErrorCode to_wire(log::AppendOutcome outcome) {
       return ErrorCode::kOutOfOrderSequenceNumber;
     case log::AppendOutcome::kInvalidProducerEpoch:
       return ErrorCode::kInvalidProducerEpoch;
+    case log::AppendOutcome::kInvalidTxnState:
+      return ErrorCode::kInvalidTxnState;
   }
 }
 
