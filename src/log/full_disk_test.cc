@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "log/internal/log_testing.h"
 
 namespace millrace::log {
@@ -81,10 +83,7 @@ TEST_F(FullDiskTest, DeletingATopicWorksAndFreesItsSpace) {
   fill();
   const uint64_t before = files.free_bytes("/data").value();
   ASSERT_EQ(error_of(store->delete_topic("t")), "");
-  ASSERT_EQ(error_of(store->close()), "");
-  ASSERT_EQ(error_of(open()), "");
-  ASSERT_EQ(error_of(store->close()), "");
-  EXPECT_GT(files.free_bytes("/data").value(), before);
+  while (files.free_bytes("/data").value() <= before) std::this_thread::yield();  // in the background
 }
 
 TEST_F(FullDiskTest, AStartOnAFullDiskServesWhatIsThere) {

@@ -30,6 +30,10 @@ struct StoreOptions {
   uint64_t checkpoint_bytes = 256ull << 20;
   std::chrono::milliseconds checkpoint_interval{60'000};
 
+  // close() takes a checkpoint only where no more write-ahead log than this came after the last one: a stop must be
+  // quick, and reading the log again at the next start costs less than syncing the segments does now.
+  uint64_t closing_checkpoint_bytes = 32ull << 20;
+
   uint64_t wal_file_bytes = 64ull << 20;
   // Appends wait while this much is not yet written to the write-ahead log.
   uint64_t wal_buffer_bytes = 16ull << 20;
@@ -79,13 +83,14 @@ class Store {
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
-  // Make everything appended durable, run what waits, take a checkpoint so that the next open has nothing to replay,
-  // stop the threads. Appends fail with kUnavailable from now on; reads go on. Once; later calls do nothing.
+  // Make everything appended durable, run what waits, stop the threads. A checkpoint that is running is abandoned
+  // before its next segment, and one is taken only where it is quick (closing_checkpoint_bytes): then the next open has
+  // nothing to replay. Appends fail with kUnavailable from now on; reads go on. Once; later calls do nothing.
   Status close();
 
   // Identifies this data folder; made with it.
   const Uuid& cluster_id() const;
-  // Whether open() found the last process to have ended without close().
+  // Whether open() had something to replay: the last process ended without close(), or with too much to checkpoint.
   bool recovered_from_crash() const;
 
   // Durable on return. kAlreadyExists; kInvalidArgument for a name that Kafka does not allow (1 to 249 of a-z A-Z 0-9

@@ -101,6 +101,35 @@ TEST_F(StoreTest, KeepsEverythingOverACleanStopWithNothingToReplay) {
   EXPECT_EQ(append("t", {.values = {"c"}})->base_offset, Offset{1});
 }
 
+TEST_F(StoreTest, AStopWithMuchToCheckpointLeavesItToTheNextStart) {
+  options.closing_checkpoint_bytes = 16u << 10;
+  ASSERT_EQ(error_of(open()), "");
+  make_topic("t");
+  ASSERT_EQ(error_of(store->checkpoint()), "");
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(append("t", {.values = {std::string(3000, 'x')}}));
+  const auto written = read_all(*partition("t"));
+  const uint64_t checkpoints = store->statistics().checkpoints;
+  ASSERT_EQ(error_of(store->close()), "");
+  EXPECT_EQ(store->statistics().checkpoints, checkpoints);
+  ASSERT_EQ(error_of(open()), "");
+  EXPECT_TRUE(store->recovered_from_crash());
+  EXPECT_EQ(read_all(*partition("t")), written);
+}
+
+TEST_F(StoreTest, AStopMakesDurableWhatNobodyWaitedFor) {
+  options.closing_checkpoint_bytes = 0;
+  ASSERT_EQ(error_of(open()), "");
+  make_topic("t");
+  Bytes batch = make_batch({.values = {"a"}});
+  const auto appended = partition("t")->append(batch);
+  ASSERT_TRUE(appended);
+  ASSERT_EQ(error_of(store->close()), "");
+  EXPECT_TRUE(store->wait_durable(appended->position));
+  crash();
+  ASSERT_EQ(error_of(open()), "");
+  EXPECT_EQ(read_all(*partition("t")).value(), Strings{"a@0"});
+}
+
 TEST_F(StoreTest, KeepsWhatWasDurableOverACrashAndBeginsANewLeaderEpoch) {
   make_topic("t");
   ASSERT_TRUE(append("t", {.values = {"a", "b"}}));

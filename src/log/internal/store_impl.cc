@@ -68,11 +68,19 @@ Status Store::Impl::close() {
     return {};
   }
   wal_.refuse();
+  abandon_checkpoint_ = true;
   background_.join();
-  const Status last = checkpoint();
+  abandon_checkpoint_ = false;
+  const Status last =
+      replayable_bytes() <= options_.closing_checkpoint_bytes ? checkpoint() : wal_.flush().map([](uint64_t) {});
   wal_.stop();
   lock_.reset();
   return last;
+}
+
+uint64_t Store::Impl::replayable_bytes() {
+  MutexLock lock(background_mutex_);
+  return wal_end_ - checkpoint_position_;
 }
 
 std::shared_ptr<Topic> Store::Impl::make_topic(uint32_t number, const TopicInfo& info) {
@@ -254,6 +262,7 @@ Status Store::Impl::sync_segments(const std::vector<Taken>& taken, bool& sync_fa
   for (const Taken& one : taken) {
     PartitionLog& log = one.partition->impl();
     for (const auto& segment : one.snapshot.unsynced) {
+      if (abandon_checkpoint_) return fail(Errc::kCancelled, "the store is closing");
       bool failed_here = false;
       const Status synced = segment->sync(failed_here);
       // Its files may be on their way out.
@@ -324,8 +333,8 @@ void Store::Impl::run_background() {
       MutexLock lock(background_mutex_);
       while (true) {
         removals.swap(removals_);
-        if (stopping_ && removals.empty()) return;
-        make_spare = std::exchange(spare_wanted_, false) && !stopping_;
+        if (stopping_) return;  // what is still to be removed is found by the next open
+        make_spare = std::exchange(spare_wanted_, false);
         std::optional<MonoTime> due;
         if (dirty_since_) {
           const bool enough = wal_end_ - checkpoint_position_ >= options_.checkpoint_bytes;
@@ -333,7 +342,7 @@ void Store::Impl::run_background() {
           if (not_before_) due = std::max(*due, *not_before_);
         }
         const MonoTime now = clock_.mono_now();
-        take_checkpoint = due && *due <= now && !stopping_;  // closing takes its own
+        take_checkpoint = due && *due <= now;
         if (make_spare || take_checkpoint || !removals.empty()) break;
         if (due) {
           background_wake_.wait_for(background_mutex_, std::chrono::ceil<microseconds>(*due - now));
@@ -350,7 +359,8 @@ void Store::Impl::run_background() {
     }
     if (!take_checkpoint) continue;
     const Status taken = checkpoint();
-    if (!taken) log_warning("log", "the checkpoint failed: {}", taken.error().message);
+    if (!taken && taken.error().code != Errc::kCancelled)
+      log_warning("log", "the checkpoint failed: {}", taken.error().message);
     MutexLock lock(background_mutex_);
     not_before_.reset();
     if (!taken) not_before_ = clock_.mono_now() + kCheckpointRetry;

@@ -72,6 +72,8 @@ class Store::Impl {
                         std::vector<Taken>& taken);
   Status sync_segments(const std::vector<Taken>& taken, bool& sync_failed);
 
+  // Write-ahead log after the last checkpoint: what a start now would have to replay.
+  uint64_t replayable_bytes() EXCLUDES(background_mutex_);
   void run_background();
   void wal_synced(uint64_t end_position);
   void failed(const Error& error);
@@ -104,6 +106,7 @@ class Store::Impl {
   uint64_t checkpoint_position_ GUARDED_BY(background_mutex_) = 0;
   std::vector<std::string> removals_ GUARDED_BY(background_mutex_);
   std::function<void(const Error&)> fatal_callback_ GUARDED_BY(background_mutex_);
+  std::atomic<bool> abandon_checkpoint_{false};  // close() does not wait for the background's
   std::atomic<uint64_t> checkpoints_{0};
   std::thread background_;
 };
