@@ -14,8 +14,16 @@ PartitionId Partition::id() const { return log_->identity().partition; }
 Result<Appended> Partition::append(std::span<std::byte> batches, const AppendOptions& options) {
   return log_->append(batches, options);
 }
-Result<ReadInfo> Partition::read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out) const {
-  return log_->read(from, bytes_max, at_least_one, out);
+void Partition::admit(ProducerId producer, ProducerEpoch epoch) { log_->admit(producer, epoch); }
+bool Partition::is_admitted(ProducerId producer, ProducerEpoch epoch) const {
+  return log_->is_admitted(producer, epoch);
+}
+Result<ReadInfo> Partition::read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out,
+                                 Isolation isolation) const {
+  return log_->read(from, bytes_max, at_least_one, out, isolation);
+}
+std::vector<AbortedTransaction> Partition::aborted_transactions(Offset from, Offset end) const {
+  return log_->aborted_transactions(from, end);
 }
 Result<std::optional<TimestampedOffset>> Partition::offset_for_time(int64_t timestamp_ms) const {
   return log_->offset_for_time(timestamp_ms);
@@ -26,8 +34,10 @@ Result<std::optional<TimestampedOffset>> Partition::offset_of_max_timestamp() co
 
 Offset Partition::log_start_offset() const { return log_->log_start_offset(); }
 Offset Partition::high_watermark() const { return log_->high_watermark(); }
+Offset Partition::last_stable_offset() const { return log_->last_stable_offset(); }
 Offset Partition::log_end_offset() const { return log_->log_end_offset(); }
 uint64_t Partition::size_bytes() const { return log_->size_bytes(); }
+std::vector<ProducerInfo> Partition::producers() const { return log_->producers(); }
 LeaderEpoch Partition::leader_epoch() const { return log_->leader_epoch(); }
 EpochEnd Partition::epoch_end_offset(LeaderEpoch epoch) const { return log_->epoch_end_offset(epoch); }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/byte_writer.h"
 #include "base/ids.h"
@@ -25,6 +26,9 @@ enum class AppendOutcome {
   kDuplicate,             // one of the producer's last five batches, again: its original offsets are given
   kOutOfOrderSequence,    // OUT_OF_ORDER_SEQUENCE_NUMBER: nothing was appended
   kInvalidProducerEpoch,  // INVALID_PRODUCER_EPOCH: a newer epoch has written; nothing was appended
+  // INVALID_TXN_STATE: a transactional batch of a producer that was not admitted, or another one of a producer that
+  // was; nothing was appended
+  kInvalidTxnState,
 };
 
 struct Appended {
@@ -45,11 +49,35 @@ struct AppendOptions {
   bool from_reserve = false;
 };
 
+// What a reader wants to see: everything durable, or only what is decided (Kafka's isolation.level).
+enum class Isolation { kReadUncommitted, kReadCommitted };
+
 struct ReadInfo {
   // Bytes appended to `out`: whole batches, the first of them holding the offset asked for. 0 at the high watermark.
   size_t bytes = 0;
   Offset log_start_offset{0};
   Offset high_watermark{0};
+  Offset last_stable_offset{0};
+};
+
+// A transaction that was aborted: the records of `producer_id` from its first offset to its marker at `last_offset` do
+// not count. `last_stable_offset` was where read_committed ended when the marker was written.
+struct AbortedTransaction {
+  ProducerId producer_id;
+  Offset first_offset;
+  Offset last_offset;
+  Offset last_stable_offset;
+
+  friend bool operator==(const AbortedTransaction&, const AbortedTransaction&) = default;
+};
+
+// What a partition knows of a producer.
+struct ProducerInfo {
+  ProducerId id;
+  ProducerEpoch epoch;
+  int32_t last_sequence = record::kNoSequence;
+  int64_t last_append_ms = record::kNoTimestamp;
+  std::optional<Offset> transaction_start;  // of its open transaction
 };
 
 struct TimestampedOffset {
@@ -89,14 +117,24 @@ class Partition {
   // kTooLarge: more than kAppendBytesMax.
   // kNotFound: the topic was deleted.
   // kUnavailable: the store has failed (a sync did) or is closed; the message says which. It stays so.
+  // A control batch must be a marker (record/marker.h): it ends the producer's transaction and admission.
   // Waits while the write-ahead log's buffer is full, that is, while the disk is slower than the producers.
   Result<Appended> append(std::span<std::byte> batches, const AppendOptions& options = {});
 
+  // From now on `producer` may append transactional batches with this epoch, until a marker ends that. Holds as long as
+  // the store is open: whoever coordinates transactions admits the open ones again after a start. Transactional batches
+  // are refused otherwise, so that none can come after its transaction's marker (KIP-890).
+  void admit(ProducerId producer, ProducerEpoch epoch);
+  bool is_admitted(ProducerId producer, ProducerEpoch epoch) const;
+
   // Append to `out` whole batches from the one that holds `from`, at most `bytes_max` together; with `at_least_one` the
-  // first comes even if it is larger. Never beyond the high watermark nor across a segment's end: a caller who wants
-  // more asks again. kInvalidArgument where `from` is below the log start or beyond the log end (OFFSET_OUT_OF_RANGE);
-  // kCorruption names file and position.
-  Result<ReadInfo> read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out) const;
+  // first comes even if it is larger. Never beyond the high watermark, or for kReadCommitted the last stable offset,
+  // nor across a segment's end: a caller who wants more asks again. kInvalidArgument where `from` is below the log
+  // start or beyond the log end (OFFSET_OUT_OF_RANGE); kCorruption names file and position.
+  Result<ReadInfo> read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out,
+                        Isolation isolation = Isolation::kReadUncommitted) const;
+  // The aborted transactions with records or their marker in [from, end), in the order of their markers.
+  std::vector<AbortedTransaction> aborted_transactions(Offset from, Offset end) const;
 
   // The first record, in offset order, stamped at or after `timestamp_ms`; nullopt if there is none below the high
   // watermark. Exact to the record: decompresses one batch.
@@ -107,10 +145,15 @@ class Partition {
   Offset log_start_offset() const;
   // The end of what is durable: the offset after the last readable record. Never waits for a lock.
   Offset high_watermark() const;
+  // The first record of the oldest undecided transaction, or the high watermark where there is none.
+  Offset last_stable_offset() const;
   // The offset that the next record gets.
   Offset log_end_offset() const;
   // Bytes in all segments.
   uint64_t size_bytes() const;
+
+  // The producers that are remembered, by id.
+  std::vector<ProducerInfo> producers() const;
 
   LeaderEpoch leader_epoch() const;
   // For OffsetForLeaderEpoch: the greatest known epoch <= `epoch` and where it ends: the start of the next one, or the

@@ -230,6 +230,8 @@ TEST(Recovery, RandomOperationsAndCrashesAgreeWithAModel) {
   for (uint64_t seed = 1; seed <= 30; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Workload work(seed);
+    // Every other world leaves what a stop could checkpoint to the next start.
+    if (seed % 2 == 0) work.options.closing_checkpoint_bytes = 0;
     ASSERT_EQ(error_of(work.open()), "");
     for (int round = 0; round < 6; ++round) {
       const uint64_t steps = work.random.below(60);

@@ -11,7 +11,9 @@ namespace millrace::log {
 namespace {
 
 constexpr uint32_t kMagic = 0x4d52434b;  // "MRCK"
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
+// The first with open transactions. Before it there were none.
+constexpr uint32_t kTransactionsFrom = 2;
 constexpr size_t kHeaderBytes = 16;
 constexpr size_t kChecksummedAt = 12;
 constexpr uint64_t kFileBytesMax = 4ull << 30;
@@ -35,6 +37,14 @@ void encode_partition(const PartitionSnapshot& partition, ByteWriter& writer) {
   writer.fixed(active.max_timestamp_offset.value());
   writer.uvarint(partition.producers.size());
   writer.bytes(partition.producers);
+  writer.uvarint(partition.open_transactions.size());
+  writer.bytes(partition.open_transactions);
+}
+
+Result<Bytes> read_sized(ByteReader& reader) {
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, reader.uvarint());
+  MILLRACE_ASSIGN_OR_RETURN(const ByteView bytes, reader.bytes(size));
+  return Bytes(bytes.begin(), bytes.end());
 }
 
 Result<Offset> read_offset(ByteReader& reader) {
@@ -42,7 +52,7 @@ Result<Offset> read_offset(ByteReader& reader) {
   return Offset{value};
 }
 
-Result<PartitionSnapshot> decode_partition(ByteReader& reader) {
+Result<PartitionSnapshot> decode_partition(ByteReader& reader, uint32_t version) {
   PartitionSnapshot partition;
   MILLRACE_ASSIGN_OR_RETURN(const auto flags, reader.fixed<uint8_t>());
   partition.has_directory = (flags & 1) != 0;
@@ -66,9 +76,10 @@ Result<PartitionSnapshot> decode_partition(ByteReader& reader) {
   if (active.index_entries > active.bytes || active.time_index_entries > active.bytes) {
     return fail(Errc::kCorruption, "more index entries than bytes");
   }
-  MILLRACE_ASSIGN_OR_RETURN(const uint64_t producers_bytes, reader.uvarint());
-  MILLRACE_ASSIGN_OR_RETURN(const ByteView producers, reader.bytes(producers_bytes));
-  partition.producers.assign(producers.begin(), producers.end());
+  MILLRACE_ASSIGN_OR_RETURN(partition.producers, read_sized(reader));
+  if (version >= kTransactionsFrom) {
+    MILLRACE_ASSIGN_OR_RETURN(partition.open_transactions, read_sized(reader));
+  }
   return partition;
 }
 
@@ -102,7 +113,8 @@ Result<CheckpointContent> decode_checkpoint(ByteView bytes) {
   if (bytes.size() < kHeaderBytes || reader.fixed<uint32_t>() != kMagic)
     return fail(Errc::kCorruption, "not a checkpoint");
   MILLRACE_ASSIGN_OR_RETURN(const auto version, reader.fixed<uint32_t>());
-  if (version != kVersion) return fail(Errc::kConflict, fmt::format("a checkpoint of version {}", version));
+  if (version == 0 || version > kVersion)
+    return fail(Errc::kConflict, fmt::format("a checkpoint of version {}", version));
   MILLRACE_ASSIGN_OR_RETURN(const auto checksum, reader.fixed<uint32_t>());
   if (crc32c(bytes.subspan(kChecksummedAt)) != checksum) return fail(Errc::kCorruption, "the checksum does not match");
   MILLRACE_RETURN_IF_ERROR(reader.skip(4));
@@ -117,7 +129,7 @@ Result<CheckpointContent> decode_checkpoint(ByteView bytes) {
     MILLRACE_ASSIGN_OR_RETURN(const ByteView info, reader.bytes(info_bytes));
     MILLRACE_ASSIGN_OR_RETURN(topic.info, decode_topic(info));
     for (int32_t p = 0; p < topic.info.partitions; ++p) {
-      MILLRACE_ASSIGN_OR_RETURN(PartitionSnapshot partition, decode_partition(reader));
+      MILLRACE_ASSIGN_OR_RETURN(PartitionSnapshot partition, decode_partition(reader, version));
       topic.partitions.push_back(std::move(partition));
     }
     content.topics.push_back(std::move(topic));

@@ -26,7 +26,8 @@ struct PartitionSnapshot {
   LeaderEpoch leader_epoch{0};
   std::vector<EpochStart> epochs;  // ascending
   SegmentEnd active;
-  Bytes producers;  // ProducerStates::encode()
+  Bytes producers;          // ProducerStates::encode()
+  Bytes open_transactions;  // OpenTransactions::encode()
 };
 
 struct TopicSnapshot {

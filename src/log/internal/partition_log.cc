@@ -7,6 +7,8 @@
 #include "base/check.h"
 #include "base/logging.h"
 #include "base/text.h"
+#include "log/internal/aborted_transactions.h"
+#include "record/marker.h"
 #include "record/records.h"
 
 namespace millrace::log {
@@ -72,6 +74,10 @@ Status PartitionLog::restore(const PartitionSnapshot& snapshot) {
   }
   MILLRACE_ASSIGN_OR_RETURN(auto last, Segment::open_active(files, directory_, snapshot.active, segment_options()));
   opened.push_back(std::move(last));
+  std::vector<AbortedTransaction> aborted;
+  if (snapshot.has_directory) {
+    MILLRACE_ASSIGN_OR_RETURN(aborted, load_aborted(opened, snapshot.log_end_offset));
+  }
 
   MutexLock append_lock(append_mutex_);
   ByteReader producers(snapshot.producers);
@@ -81,6 +87,11 @@ Status PartitionLog::restore(const PartitionSnapshot& snapshot) {
     if (segment->needs_sync()) unsynced_.push_back(segment);
   }
   MutexLock lock(mutex_);
+  ByteReader open_transactions(snapshot.open_transactions);
+  if (!snapshot.open_transactions.empty()) {
+    MILLRACE_RETURN_IF_ERROR(open_transactions_.decode(open_transactions));
+  }
+  aborted_ = std::move(aborted);
   segments_ = std::move(opened);
   log_start_ = snapshot.log_start_offset;
   log_end_ = snapshot.log_end_offset;
@@ -209,6 +220,10 @@ Status PartitionLog::prepare(std::span<std::byte> batches, const AppendOptions& 
   for (size_t at = 0; at < batches.size();) {
     MILLRACE_ASSIGN_OR_RETURN(const auto batch, record::BatchView::first_of(batches.subspan(at)));
     const std::span<std::byte> bytes = batches.subspan(at, batch.size_bytes());
+    if (batch.is_control()) {
+      MILLRACE_ASSIGN_OR_RETURN(const auto type, record::marker_type(batch));
+      if (!type) return fail(Errc::kInvalidArgument, "a control batch that is no transaction marker");
+    }
     if (batch.has_producer_id()) {
       if (bytes.size() != batches.size()) {
         return fail(Errc::kInvalidArgument, "a batch with a producer id must be alone in its append");
@@ -261,12 +276,29 @@ void PartitionLog::apply(ByteView batches, bool written_ahead) {
   for (ByteView rest = batches; !rest.empty();) {
     const auto batch = record::BatchView::first_of(rest);
     MILLRACE_CHECK(batch.has_value());
-    if (batch->has_producer_id()) producers_.update(*batch, to_unix_ms(shared_->clock.wall_now()));
+    if (batch->has_producer_id()) {
+      producers_.update(*batch, to_unix_ms(shared_->clock.wall_now()));
+      if (batch->is_transactional()) {
+        MutexLock lock(mutex_);
+        note_transaction(*batch);
+      }
+    }
     end = batch->last_offset() + 1;
     rest = rest.subspan(batch->size_bytes());
   }
   MutexLock lock(mutex_);
   log_end_ = end;
+}
+
+void PartitionLog::note_transaction(const record::BatchView& batch) {
+  if (!batch.is_control()) return open_transactions_.note_record(batch.producer_id(), batch.base_offset());
+  // prepare() has seen that it is a marker; in a log of Kafka's other control records may be there.
+  const auto type = record::marker_type(batch);
+  if (!type || !*type) return;
+  const Offset marker = batch.last_offset();
+  const auto first = open_transactions_.end(batch.producer_id(), marker);
+  if (!first || **type == record::MarkerType::kCommit) return;
+  aborted_.push_back({batch.producer_id(), *first, marker, open_transactions_.first_open(marker + 1)});
 }
 
 void PartitionLog::commit(Plan& plan) {
@@ -296,11 +328,23 @@ Result<Appended> PartitionLog::append(std::span<std::byte> batches, const Append
   return plan.result;
 }
 
-Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out) const {
+void PartitionLog::admit(ProducerId producer, ProducerEpoch epoch) {
+  MutexLock lock(append_mutex_);
+  producers_.admit(producer, epoch);
+}
+
+bool PartitionLog::is_admitted(ProducerId producer, ProducerEpoch epoch) const {
+  MutexLock lock(append_mutex_);
+  return producers_.is_admitted(producer, epoch);
+}
+
+Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out,
+                                    Isolation isolation) const {
   if (is_deleted()) return deleted();
   ReadInfo info;
   info.high_watermark = high_watermark();
   std::shared_ptr<Segment> segment;
+  Offset limit;
   {
     MutexLock lock(mutex_);
     info.log_start_offset = log_start_;
@@ -309,11 +353,25 @@ Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least
                   fmt::format("offset {} of {}-{} is outside {}..{}", from.value(), identity_.topic,
                               identity_.partition.value(), log_start_.value(), log_end_.value()));
     }
-    if (from >= info.high_watermark) return info;
+    info.last_stable_offset = open_transactions_.last_stable(info.high_watermark);
+    limit = isolation == Isolation::kReadCommitted ? info.last_stable_offset : info.high_watermark;
+    if (from >= limit) return info;
     segment = *std::prev(std::ranges::upper_bound(segments_, from, {}, [](const auto& s) { return s->base_offset(); }));
   }
-  MILLRACE_ASSIGN_OR_RETURN(info.bytes, segment->read(from, info.high_watermark, bytes_max, at_least_one, out));
+  MILLRACE_ASSIGN_OR_RETURN(info.bytes, segment->read(from, limit, bytes_max, at_least_one, out));
   return info;
+}
+
+std::vector<AbortedTransaction> PartitionLog::aborted_transactions(Offset from, Offset end) const {
+  std::vector<AbortedTransaction> found;
+  MutexLock lock(mutex_);
+  for (auto it = std::ranges::lower_bound(aborted_, from, {}, &AbortedTransaction::last_offset); it != aborted_.end();
+       ++it) {
+    if (it->first_offset < end) found.push_back(*it);
+    // What was undecided when this one ended begins at `end` or later, and so does all that was aborted since.
+    if (it->last_stable_offset >= end) break;
+  }
+  return found;
 }
 
 Result<std::optional<TimestampedOffset>> PartitionLog::first_record_at(const Segment& segment, uint64_t position,
@@ -406,6 +464,11 @@ Offset PartitionLog::log_start_offset() const {
   MutexLock lock(mutex_);
   return log_start_;
 }
+Offset PartitionLog::last_stable_offset() const {
+  const Offset durable = high_watermark();
+  MutexLock lock(mutex_);
+  return open_transactions_.last_stable(durable);
+}
 Offset PartitionLog::log_end_offset() const {
   MutexLock lock(mutex_);
   return log_end_;
@@ -413,6 +476,14 @@ Offset PartitionLog::log_end_offset() const {
 LeaderEpoch PartitionLog::leader_epoch() const {
   MutexLock lock(mutex_);
   return leader_epoch_;
+}
+
+std::vector<ProducerInfo> PartitionLog::producers() const {
+  MutexLock append_lock(append_mutex_);
+  std::vector<ProducerInfo> all = producers_.all();
+  MutexLock lock(mutex_);
+  for (ProducerInfo& producer : all) producer.transaction_start = open_transactions_.first_offset_of(producer.id);
+  return all;
 }
 
 uint64_t PartitionLog::size_bytes() const {
@@ -454,6 +525,8 @@ Result<PartitionLog::Snapshot> PartitionLog::snapshot() {
   content.leader_epoch = leader_epoch_;
   content.epochs = epochs_;
   content.active = segments_.back()->end();
+  open_transactions_.encode(content.open_transactions);
+  snapshot.transaction_indexes = encode_transaction_indexes(snapshot.unsynced);
   return snapshot;
 }
 

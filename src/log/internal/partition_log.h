@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,6 +14,7 @@
 #include "base/result.h"
 #include "env/file_system.h"
 #include "log/internal/checkpoint_file.h"
+#include "log/internal/open_transactions.h"
 #include "log/internal/producer_state.h"
 #include "log/internal/segment.h"
 #include "log/internal/wal.h"
@@ -70,13 +72,19 @@ class PartitionLog final : public WalParticipant {
   size_t wal_bytes(const Plan& plan) const;
   void commit(Plan& plan) REQUIRES(append_mutex_);
 
-  Result<ReadInfo> read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out) const;
+  void admit(ProducerId producer, ProducerEpoch epoch) EXCLUDES(append_mutex_);
+  bool is_admitted(ProducerId producer, ProducerEpoch epoch) const EXCLUDES(append_mutex_);
+
+  Result<ReadInfo> read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out, Isolation isolation) const;
+  std::vector<AbortedTransaction> aborted_transactions(Offset from, Offset end) const;
   Result<std::optional<TimestampedOffset>> offset_for_time(int64_t timestamp_ms) const;
   Result<std::optional<TimestampedOffset>> offset_of_max_timestamp() const;
   Offset log_start_offset() const;
   Offset high_watermark() const { return Offset{high_watermark_.load(std::memory_order_acquire)}; }
+  Offset last_stable_offset() const;
   Offset log_end_offset() const;
   uint64_t size_bytes() const;
+  std::vector<ProducerInfo> producers() const;
   LeaderEpoch leader_epoch() const;
   EpochEnd epoch_end_offset(LeaderEpoch epoch) const;
 
@@ -88,12 +96,15 @@ class PartitionLog final : public WalParticipant {
     PartitionSnapshot content;
     std::vector<std::shared_ptr<Segment>> unsynced;
     bool epochs_changed = false;
+    std::map<Offset, Bytes> transaction_indexes;  // by base offset, of those segments that have one
   };
   Result<Snapshot> snapshot();
   // The checkpoint failed: what the snapshot gave still needs sync().
   void put_back(const Snapshot& snapshot);
   // leader-epoch-checkpoint, as Kafka has it, for its tools; ours is in the checkpoint.
   Status write_epoch_file(const PartitionSnapshot& content);
+  // The .txnindex files, whole and durable.
+  Status write_transaction_indexes(const Snapshot& snapshot);
   bool is_deleted() const { return deleted_.load(std::memory_order_acquire); }
 
   void advance(Offset durable_end) override { high_watermark_.store(durable_end.value(), std::memory_order_release); }
@@ -109,6 +120,13 @@ class PartitionLog final : public WalParticipant {
   Status flush_active() REQUIRES(append_mutex_);
   std::shared_ptr<Segment> active() const REQUIRES(append_mutex_);
   std::vector<std::shared_ptr<Segment>> segments() const;
+  Result<std::vector<AbortedTransaction>> load_aborted(const std::vector<std::shared_ptr<Segment>>& segments,
+                                                       Offset log_end) const;
+  static Result<std::vector<AbortedTransaction>> find_aborted(const std::vector<std::shared_ptr<Segment>>& segments,
+                                                              Offset log_end);
+  std::map<Offset, Bytes> encode_transaction_indexes(const std::vector<std::shared_ptr<Segment>>& unsynced) const
+      REQUIRES(mutex_);
+  void note_transaction(const record::BatchView& batch) REQUIRES(mutex_);
   void apply(ByteView batches, bool written_ahead) REQUIRES(append_mutex_);
   void roll() REQUIRES(append_mutex_);
   Result<Offset> scan_for_max_timestamp(const Segment& segment, Offset limit) const;
@@ -122,7 +140,7 @@ class PartitionLog final : public WalParticipant {
   std::atomic<int64_t> high_watermark_{0};
   std::atomic<bool> deleted_{false};
 
-  Mutex append_mutex_;
+  mutable Mutex append_mutex_;
   ProducerStates producers_ GUARDED_BY(append_mutex_);
   WalPosition last_position_ GUARDED_BY(append_mutex_){0};
   bool has_directory_ GUARDED_BY(append_mutex_) = false;
@@ -135,6 +153,8 @@ class PartitionLog final : public WalParticipant {
   Offset log_end_ GUARDED_BY(mutex_){0};
   LeaderEpoch leader_epoch_ GUARDED_BY(mutex_){0};
   std::vector<EpochStart> epochs_ GUARDED_BY(mutex_);
+  mutable OpenTransactions open_transactions_ GUARDED_BY(mutex_);
+  std::vector<AbortedTransaction> aborted_ GUARDED_BY(mutex_);  // by last offset
 };
 
 }  // namespace millrace::log

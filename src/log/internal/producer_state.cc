@@ -6,26 +6,39 @@
 
 namespace millrace::log {
 
+bool ProducerStates::is_admitted(ProducerId producer, ProducerEpoch epoch) const {
+  const auto found = admitted_.find(producer);
+  return found != admitted_.end() && found->second == epoch;
+}
+
 ProducerStates::Verdict ProducerStates::check(const record::BatchView& batch) const {
   const auto it = producers_.find(batch.producer_id());
-  if (it == producers_.end()) return {};
-  const Producer& producer = it->second;
-  if (batch.producer_epoch() < producer.epoch) return {AppendOutcome::kInvalidProducerEpoch, {}};
+  const Producer* producer = it == producers_.end() ? nullptr : &it->second;
+  if (producer != nullptr) {
+    if (batch.producer_epoch() < producer->epoch) return {AppendOutcome::kInvalidProducerEpoch, {}};
+    if (const Batch* known = find_duplicate(*producer, batch)) return {AppendOutcome::kDuplicate, *known};
+  }
   // Control batches have no sequence.
   if (batch.is_control()) return {};
-  if (batch.producer_epoch() > producer.epoch) {
-    return {batch.base_sequence() == 0 ? AppendOutcome::kAppended : AppendOutcome::kOutOfOrderSequence, {}};
+  const bool fits = batch.is_transactional() ? is_admitted(batch.producer_id(), batch.producer_epoch())
+                                             : !admitted_.contains(batch.producer_id());
+  if (!fits) return {AppendOutcome::kInvalidTxnState, {}};
+  if (producer == nullptr) return {};
+  int32_t expected = 0;
+  // Only control batches of this epoch so far: its first records begin at 0.
+  if (batch.producer_epoch() == producer->epoch && producer->count > 0) {
+    expected = record::sequence_after(producer->batches[producer->count - 1].last_sequence, 1);
   }
+  return {batch.base_sequence() == expected ? AppendOutcome::kAppended : AppendOutcome::kOutOfOrderSequence, {}};
+}
+
+const ProducerStates::Batch* ProducerStates::find_duplicate(const Producer& producer, const record::BatchView& batch) {
+  if (batch.is_control() || batch.producer_epoch() != producer.epoch) return nullptr;
   for (uint32_t i = 0; i < producer.count; ++i) {
     const Batch& known = producer.batches[i];
-    if (known.first_sequence == batch.base_sequence() && known.last_sequence == batch.last_sequence()) {
-      return {AppendOutcome::kDuplicate, known};
-    }
+    if (known.first_sequence == batch.base_sequence() && known.last_sequence == batch.last_sequence()) return &known;
   }
-  // Only control batches of this epoch so far: its first records begin at 0.
-  const int32_t expected =
-      producer.count == 0 ? 0 : record::sequence_after(producer.batches[producer.count - 1].last_sequence, 1);
-  return {batch.base_sequence() == expected ? AppendOutcome::kAppended : AppendOutcome::kOutOfOrderSequence, {}};
+  return nullptr;
 }
 
 void ProducerStates::update(const record::BatchView& batch, int64_t now_ms) {
@@ -35,7 +48,10 @@ void ProducerStates::update(const record::BatchView& batch, int64_t now_ms) {
     producer.count = 0;
   }
   producer.last_ms = now_ms;
-  if (batch.is_control()) return;
+  if (batch.is_control()) {
+    admitted_.erase(batch.producer_id());
+    return;
+  }
   if (producer.count == kBatchesKept) {
     std::ranges::rotate(producer.batches, producer.batches.begin() + 1);
     --producer.count;
@@ -44,6 +60,18 @@ void ProducerStates::update(const record::BatchView& batch, int64_t now_ms) {
                                         .last_sequence = batch.last_sequence(),
                                         .base_offset = batch.base_offset(),
                                         .last_offset = batch.last_offset()};
+}
+
+std::vector<ProducerInfo> ProducerStates::all() const {
+  std::vector<ProducerInfo> all;
+  all.reserve(producers_.size());
+  for (const auto& [id, producer] : producers_) {
+    const int32_t sequence =
+        producer.count == 0 ? record::kNoSequence : producer.batches[producer.count - 1].last_sequence;
+    all.push_back({id, producer.epoch, sequence, producer.last_ms, std::nullopt});
+  }
+  std::ranges::sort(all, {}, &ProducerInfo::id);
+  return all;
 }
 
 void ProducerStates::expire(int64_t before_ms) {

@@ -49,11 +49,6 @@ Status Store::Impl::open(Random& random) {
     MILLRACE_RETURN_IF_ERROR(env::write_file_atomically(files_, path("FORMAT"), as_byte_view(format)));
   }
   background_ = std::thread([this] { run_background(); });
-  if (recovered_from_crash_) {
-    // A full disk must not keep what is there from being read; the background thread tries again.
-    const Status taken = checkpoint();
-    if (!taken && taken.error().code != Errc::kOutOfSpace) return taken;
-  }
   return {};
 }
 
@@ -164,7 +159,8 @@ Status Store::Impl::recover() {
     MutexLock lock(background_mutex_);
     checkpoint_position_ = checkpoint.position;
     wal_end_ = end;
-    if (recovered_from_crash_) dirty_since_ = clock_.mono_now();
+    // A checkpoint is due at once, so that what was replayed is not replayed again. Nobody waits for it.
+    if (recovered_from_crash_) dirty_since_ = clock_.mono_now() - options_.checkpoint_interval;
   }
   MILLRACE_RETURN_IF_ERROR(remove_leftovers());
   return wal_.start(end, !recovered_from_crash_);

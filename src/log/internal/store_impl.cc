@@ -274,6 +274,8 @@ Status Store::Impl::sync_segments(const std::vector<Taken>& taken, bool& sync_fa
       if (const Status written = log.write_epoch_file(one.snapshot.content); !written && !log.is_deleted())
         return written;
     }
+    if (const Status written = log.write_transaction_indexes(one.snapshot); !written && !log.is_deleted())
+      return written;
   }
   const Status named = files_.sync_directory(path("topics"));
   sync_failed |= !named;
