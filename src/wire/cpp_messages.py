@@ -21,6 +21,8 @@ def minimal_bytes(field: Field, flexible: bool, version: int) -> int:
         return 0
     if field.array:
         return 1 if flexible else 4
+    if field.struct and field.nullable:
+        return 1
     if field.struct:
         return struct_minimal_bytes(field.struct, flexible, version)
     if field.type in LENGTH_BYTES:
@@ -223,6 +225,8 @@ def read_field(message: Message, field: Field, flexible: str, value: str) -> lis
             f"  {value}.reset();",
             "}",
         ]
+    if field.struct and field.nullable:
+        return ["if (in.present()) {", f"  read(in, version, {value}.emplace());", "} else {", f"  {value}.reset();", "}"]
     if field.struct:
         return [f"read(in, version, {value});"]
     if field.nullable:
@@ -295,6 +299,11 @@ def write_field(message: Message, field: Field, flexible: str, value: str) -> li
             "} else {",
             f'  out.null_count({flexible}, {may_be_null}, "{field.name}");',
             "}",
+        ]
+    if field.struct and field.nullable:
+        return [
+            f'out.present({value}.has_value(), {may_be_null}, "{field.name}");',
+            f"if ({value}) write(out, version, *{value});",
         ]
     if field.struct:
         return [f"write(out, version, {value});"]

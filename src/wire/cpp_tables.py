@@ -31,7 +31,7 @@ API_HEADER = """// Generated from src/wire/schema/api_keys.txt.
 
 namespace millrace::wire {{
 
-// All of Kafka's APIs; wire/messages.h says which of them are served. A value from a frame may be none of these.
+// All of Kafka's APIs; wire/messages.h says whose messages are described. A value from a frame may be none of these.
 enum class ApiKey : int16_t {{
 {enumerators}
 }};
@@ -110,11 +110,11 @@ MESSAGES_HEADER = """// Generated from the schema files of src/wire/schema.
 
 namespace millrace::wire {
 
-// An API that is served.
+// An API whose messages are described.
 struct ApiRange {
   ApiKey key;
   const char* name;
-  // What ApiVersions advertises.
+  // What ApiVersions advertises, of an API that is served.
   int16_t min;
   int16_t max;
   // What the decoders know; a version advertised but not in here is to be refused with UNSUPPORTED_VERSION.
@@ -125,7 +125,7 @@ struct ApiRange {
 
 // In the order of their keys.
 std::span<const ApiRange> supported_apis();
-// Null for an API that is not served.
+// Null for an API that is not described.
 const ApiRange* find_api(int16_t key);
 
 // A message by name, for tools and tests that treat all alike.

@@ -7,6 +7,7 @@
 #include <map>
 #include <sstream>
 
+#include "wire/add_partitions_to_txn.h"
 #include "wire/api_versions.h"
 #include "wire/error_code.h"
 #include "wire/fetch.h"
@@ -17,6 +18,7 @@
 #include "wire/metadata.h"
 #include "wire/offset_fetch.h"
 #include "wire/produce.h"
+#include "wire/transaction_records.h"
 
 namespace millrace::wire {
 namespace {
@@ -274,6 +276,43 @@ TEST(GoldenValues, GroupMetadata) {
   EXPECT_EQ(text(member.subscription), "bytes 12");
   EXPECT_EQ(text(member.assignment), "bytes 13");
   EXPECT_EQ(value.members.at(1).group_instance_id, std::nullopt);
+}
+
+TEST(GoldenValues, AddPartitionsToTxn) {
+  const auto old = full<AddPartitionsToTxnRequest>(3);
+  EXPECT_TRUE(old.transactions.empty()) << "not in this version";
+  EXPECT_EQ(old.v3_and_below_transactional_id, "s1");
+  EXPECT_EQ(old.v3_and_below_producer_id, (int64_t{1} << 40) + 2);
+  EXPECT_EQ(old.v3_and_below_producer_epoch, 3);
+  EXPECT_EQ(old.v3_and_below_topics.at(0), (AddPartitionsToTxnRequest::AddPartitionsToTxnTopic{"s4", {5, 6}}));
+
+  const auto request = full<AddPartitionsToTxnRequest>(5);
+  EXPECT_TRUE(request.v3_and_below_topics.empty()) << "not in this version";
+  const auto& transaction = request.transactions.at(0);
+  EXPECT_EQ(transaction.transactional_id, "s1");
+  EXPECT_TRUE(transaction.verify_only);
+  EXPECT_EQ(transaction.topics.at(1), (AddPartitionsToTxnRequest::AddPartitionsToTxnTopic{"s8", {9, 10}}));
+
+  const auto response = full<AddPartitionsToTxnResponse>(0);
+  const auto& result = response.results_by_topic_v3_and_below.at(0).results_by_partition.at(1);
+  EXPECT_EQ(result.partition_index, 5);
+  EXPECT_EQ(static_cast<int16_t>(result.partition_error_code), 6);
+}
+
+TEST(GoldenValues, TransactionLogWithItsTaggedFields) {
+  const auto value = full<TransactionLogValue>(1);
+  constexpr int64_t kLong = int64_t{1} << 40;
+  EXPECT_EQ(value.producer_id, kLong + 1);
+  EXPECT_EQ(value.producer_epoch, 2);
+  EXPECT_EQ(value.transaction_timeout_ms, 3);
+  EXPECT_EQ(value.transaction_status, 4);
+  EXPECT_EQ(value.transaction_partitions.value().at(0), (TransactionLogValue::PartitionsSchema{"s5", {6, 7}}));
+  EXPECT_EQ(value.transaction_last_update_timestamp_ms, kLong + 11);
+  EXPECT_EQ(value.transaction_start_timestamp_ms, kLong + 12);
+  EXPECT_EQ(value.previous_producer_id, kLong + 13);
+  EXPECT_EQ(value.next_producer_id, kLong + 14);
+  EXPECT_EQ(value.client_transaction_version, 15);
+  EXPECT_EQ(value.next_producer_epoch, 16);
 }
 
 TEST(GoldenTables, ErrorCodesAreKafkas) {

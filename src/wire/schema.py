@@ -73,14 +73,15 @@ class Message:
     api: str = ""
     key: int = -1  # the API's key, or the record type of a key
     advertised: Versions = NO_VERSIONS
+    shared: dict[str, Struct] = dataclasses.field(default_factory=dict)  # the structs described apart from their fields
 
     def structs(self) -> list[Struct]:
-        """The nested structs, each after those that it contains."""
+        """The nested structs, each after those that it contains; one that several fields share is there once."""
         found: list[Struct] = []
 
         def visit(struct: Struct) -> None:
             for field in struct.fields:
-                if field.struct:
+                if field.struct and not any(field.struct is known for known in found):
                     visit(field.struct)
                     found.append(field.struct)
 
@@ -162,8 +163,17 @@ def _begin_message(words: list[str], header: _Header) -> Message:
     return Message(name, header.versions, header.flexible, Struct(name, header.versions), kind, header.comment, header.api, key, header.advertised)
 
 
+def _begin_shared(name: str, message: Message) -> Struct:
+    if name in message.shared:
+        raise SchemaError(f"{message.name} describes a struct twice")
+    return message.shared.setdefault(name, Struct(name, message.versions))
+
+
 def _check(message: Message) -> None:
     structs = [message.root, *message.structs()]
+    for name, struct in message.shared.items():
+        if not any(struct is used for used in structs):
+            raise SchemaError(f"{message.name} describes the struct {name} for no field")
     if len({struct.name for struct in structs}) != len(structs):
         raise SchemaError(f"{message.name} describes a struct twice")
     for struct in structs:
@@ -176,6 +186,8 @@ def _check(message: Message) -> None:
         for field in struct.fields:
             if field.type not in SCALARS and (field.struct is None or not field.struct.fields):
                 raise SchemaError(f"the struct {field.type} of {struct.name}.{field.name} has no fields")
+            if field.struct and not field.array and field.nullable and field.default != "null":
+                raise SchemaError(f"the struct {struct.name}.{field.name} may be null: write = null")
             if field.tag is not None and not (message.flexible and field.versions.low >= message.flexible.low):
                 raise SchemaError(f"{struct.name}.{field.name} has a tag in a version that is not flexible")
             if not field.versions:
@@ -206,13 +218,20 @@ def parse(text: str) -> list[Message]:
             if indent > stack[-1][0]:
                 if last is None or last.type in SCALARS or indent != stack[-1][0] + 2:
                     raise SchemaError("only the fields of a struct are indented further, by 2")
+                if last.struct:
+                    raise SchemaError(f"{messages[-1].name} describes a struct twice")
                 last.struct = Struct(last.type, last.versions)
                 stack.append((indent, last.struct))
             while indent < stack[-1][0]:
                 stack.pop()
             if indent != stack[-1][0]:
                 raise SchemaError("indentation of no open struct")
+            if len(stack) == 1 and len(code.split()) == 2 and code.split()[0] == "struct":
+                stack.append((indent + 2, _begin_shared(code.split()[1], messages[-1])))
+                last = None
+                continue
             last = _parse_field(code.rstrip(), comment, stack[-1][1])
+            last.struct = messages[-1].shared.get(last.type)
             stack[-1][1].fields.append(last)
         except (SchemaError, ValueError, StopIteration) as error:
             raise SchemaError(f"line {number}: {error}") from None

@@ -62,6 +62,14 @@ class Notation(unittest.TestCase):
         self.assertEqual((seat.tag, seat.default), (2, None))
         self.assertEqual((name.default, name.comment), ("null", "of whom"))
 
+    def test_a_struct_apart_from_its_fields_is_one_struct_in_all_versions(self):
+        text = "api A 1\nversions 0-3\nrequest\n  struct Item\n    x int32\n  a []Item 2+\n  b []Item 0-1\n"
+        (message,) = schema.parse(text)
+        a, b = message.root.fields
+        self.assertIs(a.struct, b.struct)
+        self.assertEqual(a.struct.versions, Versions(0, 3))
+        self.assertEqual([struct.name for struct in message.structs()], ["Item"])
+
 
 class Mistakes(unittest.TestCase):
     def refused(self, text: str, why: str):
@@ -86,6 +94,12 @@ class Mistakes(unittest.TestCase):
         self.refused_field("  list []Item", "the struct Item of ARequest.list has no fields")
         self.refused_field("  a int32\n  a int32", "names a field twice")
         self.refused_field("  a Item\n    x int32\n  b Item\n    y int32", "describes a struct twice")
+        self.refused_field("  struct Item\n    x int32\n  a Item\n    y int32", "line 8: ARequest describes a struct twice")
+        self.refused_field("  struct Item\n    x int32\n  a int32", "ARequest describes the struct Item for no field")
+        self.refused_field("  struct Item\n  a Item", "the struct Item of ARequest.a has no fields")
+
+    def test_a_struct_that_may_be_null_is_null_by_default(self):
+        self.refused_field("  a Item?\n    x int32", "the struct ARequest.a may be null: write = null")
 
     def test_a_field_must_be_in_some_version(self):
         self.refused_field("  a int32 7+", "a is in none of the message's versions")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares the schemas of src/wire field by field with Kafka's message definitions, which lie in its jars.
 
-    conformance.py --jars DIR     DIR/lib holds the kafka-clients and kafka-group-coordinator jars
+    conformance.py --jars DIR     DIR/lib holds the kafka-clients jar and those of both coordinators
 
 Compared in every version that a schema of ours covers: names and order of fields, types, nullability, tags, ignorable, defaults, from
 where on messages are flexible. Exit status 1, and a line for each difference.
@@ -21,7 +21,9 @@ import schema  # noqa: E402
 from schema import NO_VERSIONS, Field, Message, Struct, Versions  # noqa: E402
 
 # Theirs are plain numbers; ours say what the number means.
-ERROR_FIELDS = {"error_code", "topic_config_error_code"}
+ERROR_FIELDS = {"error_code", "topic_config_error_code", "partition_error_code"}
+
+JARS = ("kafka-clients", "kafka-group-coordinator", "kafka-transaction-coordinator")
 
 
 def snake(name: str) -> str:
@@ -31,7 +33,7 @@ def snake(name: str) -> str:
 def load(jars: pathlib.Path) -> dict[str, dict]:
     """Kafka's definitions by name."""
     found = {}
-    for jar in sorted([*jars.glob("lib/kafka-clients-*.jar"), *jars.glob("lib/kafka-group-coordinator-*.jar")]):
+    for jar in sorted(path for name in JARS for path in jars.glob(f"lib/{name}-[0-9]*.jar")):
         with zipfile.ZipFile(jar) as archive:
             for entry in archive.namelist():
                 if entry.startswith("common/message/") and entry.endswith(".json"):
@@ -74,10 +76,15 @@ def describe_ours(field: Field) -> dict:
     }
 
 
+def versions_text(field: dict) -> str:
+    """Kafka may leave out the versions of a field that is tagged in all of them."""
+    return field.get("versions", field.get("taggedVersions"))
+
+
 def describe_theirs(field: dict, struct: bool, within: Versions) -> dict:
     array = field["type"].startswith("[]")
     kind = field["type"].removeprefix("[]")
-    inside = versions(field["versions"], within)
+    inside = versions(versions_text(field), within)
     tagged = versions(field.get("taggedVersions"), inside)
     nullable = versions(field.get("nullableVersions"), inside)
     result = {
@@ -99,7 +106,7 @@ def always_present(ours: Field, struct: Struct) -> bool:
 
 def compare_struct(path: str, ours: Struct, theirs: list[dict], common: dict[str, list[dict]], found: list[str]) -> int:
     """The number of fields compared."""
-    relevant = [field for field in theirs if versions(field["versions"], ours.versions)]
+    relevant = [field for field in theirs if versions(versions_text(field), ours.versions)]
     our_names, their_names = [field.name for field in ours.fields], [snake(field["name"]) for field in relevant]
     if our_names != their_names:
         found.append(f"{path}: fields are {our_names}, Kafka's are {their_names}")

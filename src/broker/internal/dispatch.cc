@@ -66,10 +66,14 @@ Handler find_handler(ApiKey key) {
   return found == kHandlers.end() ? nullptr : found->handler;
 }
 
+bool is_served(ApiKey key) { return key == ApiKey::kApiVersions || find_handler(key) != nullptr; }
+
 Dispatcher::Dispatcher(Core& core, Metrics& metrics) : core_(core) {
-  for (const wire::ApiRange& api : wire::supported_apis())
+  for (const wire::ApiRange& api : wire::supported_apis()) {
+    if (!is_served(api.key)) continue;
     requests_.emplace(api.key,
                       metrics.counter("millrace_broker_requests_total", "Requests begun", {{"api", api.name}}));
+  }
 }
 
 void Dispatcher::handle(Incoming incoming) {

@@ -17,8 +17,9 @@ void handle_api_versions(Request request, bool supported) {
   }
   const auto message = wire::ApiVersionsRequest::decode(request.body, request.header.api_version);
   if (!message) return request.reply.give_up("malformed ApiVersionsRequest: " + message.error().message);
-  for (const wire::ApiRange& api : wire::supported_apis())
-    response.api_keys.push_back({static_cast<int16_t>(api.key), api.min, api.max});
+  for (const wire::ApiRange& api : wire::supported_apis()) {
+    if (is_served(api.key)) response.api_keys.push_back({static_cast<int16_t>(api.key), api.min, api.max});
+  }
   respond(request, response);
 }
 

@@ -14,8 +14,11 @@ namespace millrace::broker {
 // Takes a request whose API and version are served. On the session's thread; must not block.
 using Handler = void (*)(Core&, Request);
 
-// One for each served API, by key; null for the others.
+// One for each served API but ApiVersions, by key; null for the others.
 Handler find_handler(wire::ApiKey key);
+
+// Whether ApiVersions tells clients of this API.
+bool is_served(wire::ApiKey key);
 
 // Answer with `response`; what its views point into must be in `held`.
 template <typename Response>

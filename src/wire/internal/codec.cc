@@ -93,6 +93,12 @@ void Reader::nullable_bytes(bool flexible, std::optional<ByteView>& value) {
   if (const std::byte* from = take(*size)) value = ByteView(from, *size);
 }
 
+bool Reader::present() {
+  int8_t marker = 0;
+  number(marker);
+  return !failed() && marker >= 0;
+}
+
 std::optional<size_t> Reader::nullable_count(bool flexible, size_t element_bytes_min, size_t element_memory_bytes) {
   const std::optional<size_t> elements = length(flexible);
   if (!elements || failed()) return std::nullopt;
@@ -185,6 +191,11 @@ void Writer::count(bool flexible, size_t elements) {
   } else {
     out_.fixed(static_cast<int32_t>(elements));
   }
+}
+
+void Writer::present(bool present, bool may_be_null, const char* field) {
+  if (!present && !may_be_null) return refuse(field);
+  out_.fixed(static_cast<int8_t>(present ? 1 : -1));
 }
 
 void Writer::null_count(bool flexible, bool may_be_null, const char* field) {

@@ -59,6 +59,9 @@ class Reader {
   size_t count(bool flexible, size_t element_bytes_min, size_t element_memory_bytes);
   std::optional<size_t> nullable_count(bool flexible, size_t element_bytes_min, size_t element_memory_bytes);
 
+  // Whether a struct that may be null follows: an int8, negative for null.
+  bool present();
+
   // The version's field has no null.
   void refuse_null() { fail_with("has null where the version has none"); }
 
@@ -147,6 +150,9 @@ class Writer {
 
   void count(bool flexible, size_t elements);
   void null_count(bool flexible, bool may_be_null, const char* field);
+
+  // In front of a struct that may be null.
+  void present(bool present, bool may_be_null, const char* field);
 
   void tags(size_t count) { out_.uvarint(count); }
   template <typename WriteContent>

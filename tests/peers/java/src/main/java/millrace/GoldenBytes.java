@@ -34,7 +34,9 @@ import org.apache.kafka.common.record.internal.MemoryRecords;
  */
 public final class GoldenBytes {
   private static final String[] PACKAGES = {
-    "org.apache.kafka.common.message.", "org.apache.kafka.coordinator.group.generated."
+    "org.apache.kafka.common.message.",
+    "org.apache.kafka.coordinator.group.generated.",
+    "org.apache.kafka.coordinator.transaction.generated."
   };
 
   private int count = 0;
