@@ -121,8 +121,8 @@ Status Producer::produce(Topic topic, const OutRecord& record) {
   if (!record.headers.empty()) {
     headers = rd_kafka_headers_new(record.headers.size());
     for (const HeaderRef& header : record.headers)
-      rd_kafka_header_add(headers, header.name.data(), static_cast<ssize_t>(header.name.size()), header.value.data(),
-                          static_cast<ssize_t>(header.value.size()));
+      rd_kafka_header_add(headers, header.name.data(), static_cast<ssize_t>(header.name.size()),
+                          pointer_to(header.value), static_cast<ssize_t>(header.value.size()));
     add(RD_KAFKA_VTYPE_HEADERS).u.headers = headers;
   }
 
