@@ -74,7 +74,9 @@ Result<std::shared_ptr<Database>> Database::open(DatabaseOptions options) {
     const std::string text = message == nullptr ? std::string() : std::string(message);
     api().free(message);
     const Errc code = open_errc(text);
-    return fail(code, fmt::format("{}: {}", options.path, clean_message(text.c_str())),
+    return fail(code,
+                fmt::format("{}: {}", options.path.empty() ? "a database in memory" : options.path,
+                            clean_message(text.c_str())),
                 code == Errc::kConflict ? "stop the other process that has it open" : std::string());
   }
   std::shared_ptr<Database> database(new Database());
@@ -113,6 +115,17 @@ Connection::~Connection() {
 
 void Connection::interrupt() { api().interrupt(c_connection(*this)); }
 
+namespace {
+
+// What a result's columns are in our types.
+struct ResultColumns {
+  columns::SchemaPtr schema;
+  std::vector<TypeMapping> mappings;
+  std::vector<std::string> sql_types;
+};
+
+}  // namespace
+
 // What a result is read from, and what must live as long.
 struct ResultStream::Impl {
   ~Impl() {
@@ -125,9 +138,7 @@ struct ResultStream::Impl {
 
   duckdb_prepared_statement statement = nullptr;
   duckdb_result result{};
-  columns::SchemaPtr schema;
-  std::vector<TypeMapping> mappings;
-  std::vector<std::string> sql_types;
+  ResultColumns columns;
   int64_t rows_read = 0;
   bool ended = false;
 };
@@ -137,8 +148,8 @@ ResultStream::~ResultStream() = default;
 ResultStream::ResultStream(ResultStream&&) noexcept = default;
 ResultStream& ResultStream::operator=(ResultStream&&) noexcept = default;
 
-const columns::SchemaPtr& ResultStream::schema() const { return impl_->schema; }
-const std::vector<std::string>& ResultStream::sql_types() const { return impl_->sql_types; }
+const columns::SchemaPtr& ResultStream::schema() const { return impl_->columns.schema; }
+const std::vector<std::string>& ResultStream::sql_types() const { return impl_->columns.sql_types; }
 uint64_t ResultStream::rows_changed() const { return api().rows_changed(&impl_->result); }
 
 Result<std::optional<columns::Batch>> ResultStream::next() {
@@ -153,17 +164,18 @@ Result<std::optional<columns::Batch>> ResultStream::next() {
   }
   const size_t rows = api().data_chunk_get_size(chunk);
   std::vector<columns::ColumnPtr> columns;
-  columns.reserve(impl_->mappings.size());
-  for (size_t i = 0; i < impl_->mappings.size(); ++i) {
-    auto column = std::make_shared<columns::Column>(impl_->mappings[i].type);
+  const std::vector<TypeMapping>& mappings = impl_->columns.mappings;
+  columns.reserve(mappings.size());
+  for (size_t i = 0; i < mappings.size(); ++i) {
+    auto column = std::make_shared<columns::Column>(mappings[i].type);
     column->reserve(rows);
-    append_vector(*column, api().data_chunk_get_vector(chunk, i), impl_->mappings[i], rows);
+    append_vector(*column, api().data_chunk_get_vector(chunk, i), mappings[i], rows);
     columns.push_back(std::move(column));
   }
   api().destroy_data_chunk(&chunk);
   std::vector<columns::RowId> ids(rows);
   for (columns::RowId& id : ids) id.offset = Offset(impl_->rows_read++);
-  return columns::Batch(impl_->schema, std::move(columns), std::move(ids));
+  return columns::Batch(impl_->columns.schema, std::move(columns), std::move(ids));
 }
 
 namespace {
@@ -221,6 +233,32 @@ std::string with_casts(duckdb_prepared_statement statement, std::string_view sql
   return fmt::format("SELECT {} FROM (\n{}\n)", list, sql);
 }
 
+// All statements of a text but the last run for what they do.
+Status run_all_but_last(duckdb_connection connection, Extracted& extracted) {
+  for (uint64_t i = 0; i + 1 < extracted.count; ++i) {
+    Prepared prepared;
+    MILLRACE_RETURN_IF_ERROR(prepare(connection, extracted, i, prepared));
+    duckdb_result result;
+    Status status;
+    if (api().execute_prepared(prepared.statement, &result) != DuckDBSuccess)
+      status = failure(api().result_error_type(&result), api().result_error(&result));
+    api().destroy_result(&result);
+    MILLRACE_RETURN_IF_ERROR(status);
+  }
+  return {};
+}
+
+// The types of a statement's columns, as it declares them.
+std::vector<std::string> type_names(duckdb_prepared_statement statement) {
+  std::vector<std::string> names;
+  for (uint64_t i = 0; i < api().prepared_statement_column_count(statement); ++i) {
+    duckdb_logical_type type = api().prepared_statement_column_logical_type(statement, i);
+    names.push_back(map_type(type).name);
+    api().destroy_logical_type(&type);
+  }
+  return names;
+}
+
 std::string unique_name(std::string name, const std::vector<columns::Field>& fields) {
   const auto taken = [&fields](const std::string& candidate) {
     for (const columns::Field& field : fields)
@@ -234,41 +272,42 @@ std::string unique_name(std::string name, const std::vector<columns::Field>& fie
   }
 }
 
+// `declared_types`: those of the statement before its columns were cast.
+Result<ResultColumns> columns_of(duckdb_result& result, const std::vector<std::string>& declared_types) {
+  ResultColumns columns;
+  std::vector<columns::Field> fields;
+  for (uint64_t i = 0; i < api().column_count(&result); ++i) {
+    duckdb_logical_type type = api().column_logical_type(&result, i);
+    const TypeMapping& mapping = columns.mappings.emplace_back(map_type(type));
+    api().destroy_logical_type(&type);
+    if (!mapping.cast.empty())
+      return fail(Errc::kUnsupported,
+                  fmt::format("column {} has a type that this statement cannot return", api().column_name(&result, i)));
+    fields.push_back({unique_name(api().column_name(&result, i), fields), mapping.type});
+    columns.sql_types.push_back(i < declared_types.size() ? declared_types[i] : mapping.name);
+  }
+  columns.schema = std::make_shared<const columns::Schema>(std::move(fields));
+  return columns;
+}
+
 }  // namespace
 
 Result<ResultStream> Connection::query(std::string_view sql, const std::vector<std::string>& parameters) {
   const duckdb_connection connection = c_connection(*this);
-  std::string text(sql);
-  auto extracted = std::make_unique<Extracted>(connection, text);
-  if (extracted->count == 0) {
-    const char* message = api().extract_statements_error(extracted->statements);
+  Extracted extracted(connection, std::string(sql));
+  if (extracted.count == 0) {
+    const char* message = api().extract_statements_error(extracted.statements);
     if (message == nullptr) return fail(Errc::kInvalidArgument, "there is no statement");
     return failure(message);
   }
-  if (extracted->count > 1 && !parameters.empty())
+  if (extracted.count > 1 && !parameters.empty())
     return fail(Errc::kInvalidArgument, "parameters need a single statement");
-  for (uint64_t i = 0; i + 1 < extracted->count; ++i) {
-    Prepared before;
-    MILLRACE_RETURN_IF_ERROR(prepare(connection, *extracted, i, before));
-    duckdb_result result;
-    const bool good = api().execute_prepared(before.statement, &result) == DuckDBSuccess;
-    const auto error =
-        good ? tl::unexpected<Error>(Error{}) : failure(api().result_error_type(&result), api().result_error(&result));
-    api().destroy_result(&result);
-    if (!good) return error;
-  }
+  MILLRACE_RETURN_IF_ERROR(run_all_but_last(connection, extracted));
   Prepared prepared;
-  MILLRACE_RETURN_IF_ERROR(prepare(connection, *extracted, extracted->count - 1, prepared));
-  auto impl = std::make_unique<ResultStream::Impl>();
-  const bool rows = api().prepared_statement_type(prepared.statement) == DUCKDB_STATEMENT_TYPE_SELECT;
-  std::vector<std::string> original_types;
-  const uint64_t width = api().prepared_statement_column_count(prepared.statement);
-  for (uint64_t i = 0; i < width; ++i) {
-    duckdb_logical_type type = api().prepared_statement_column_logical_type(prepared.statement, i);
-    original_types.push_back(map_type(type).name);
-    api().destroy_logical_type(&type);
-  }
-  if (rows && extracted->count == 1) {
+  MILLRACE_RETURN_IF_ERROR(prepare(connection, extracted, extracted.count - 1, prepared));
+  const std::vector<std::string> declared_types = type_names(prepared.statement);
+  const bool selects = api().prepared_statement_type(prepared.statement) == DUCKDB_STATEMENT_TYPE_SELECT;
+  if (selects && extracted.count == 1) {
     if (const std::string cast = with_casts(prepared.statement, sql); !cast.empty()) {
       Extracted wrapped(connection, cast);
       Prepared again;
@@ -280,6 +319,7 @@ Result<ResultStream> Connection::query(std::string_view sql, const std::vector<s
         DuckDBSuccess)
       return fail(Errc::kInvalidArgument, fmt::format("the statement has no parameter ${}", i + 1));
   }
+  auto impl = std::make_unique<ResultStream::Impl>();
   impl->statement = prepared.release();
   duckdb_pending_result pending = nullptr;
   if (api().pending_prepared_streaming(impl->statement, &pending) != DuckDBSuccess) {
@@ -290,19 +330,7 @@ Result<ResultStream> Connection::query(std::string_view sql, const std::vector<s
   const bool good = api().execute_pending(pending, &impl->result) == DuckDBSuccess;
   api().destroy_pending(&pending);
   if (!good) return failure(api().result_error_type(&impl->result), api().result_error(&impl->result));
-  std::vector<columns::Field> fields;
-  for (uint64_t i = 0; i < api().column_count(&impl->result); ++i) {
-    duckdb_logical_type type = api().column_logical_type(&impl->result, i);
-    impl->mappings.push_back(map_type(type));
-    api().destroy_logical_type(&type);
-    const TypeMapping& mapping = impl->mappings.back();
-    if (!mapping.cast.empty())
-      return fail(Errc::kUnsupported, fmt::format("column {} has a type that this statement cannot return",
-                                                  api().column_name(&impl->result, i)));
-    fields.push_back({unique_name(api().column_name(&impl->result, i), fields), mapping.type});
-    impl->sql_types.push_back(i < original_types.size() ? original_types[i] : mapping.name);
-  }
-  impl->schema = std::make_shared<const columns::Schema>(std::move(fields));
+  MILLRACE_ASSIGN_OR_RETURN(impl->columns, columns_of(impl->result, declared_types));
   return ResultStream(std::move(impl));
 }
 
