@@ -56,9 +56,16 @@ class Warehouse::Impl {
 
   Status declare(const TableSpec& spec) {
     MILLRACE_RETURN_IF_ERROR(ensure_open());
-    MutexLock lock(mutex_);
-    MILLRACE_ASSIGN_OR_RETURN(TableSpec now, store_->declare(spec));
-    carrier_->add(std::move(now));
+    Store* store = nullptr;
+    Carrier* carrier = nullptr;
+    {
+      MutexLock lock(mutex_);
+      store = store_.get();
+      carrier = carrier_.get();
+    }
+    MutexLock one_by_one(declaring_);
+    MILLRACE_ASSIGN_OR_RETURN(TableSpec now, store->declare(spec));
+    carrier->add(std::move(now));
     return {};
   }
 
@@ -98,16 +105,19 @@ class Warehouse::Impl {
   }
 
   void query_async(std::string sql, QueryOptions options, std::function<void(Result<Answer>)> done) {
+    bool stopping = false;
     {
       MutexLock lock(queue_mutex_);
-      if (!stopping_ && waiting_.size() < kQueriesWaitingMax) {
+      stopping = stopping_;
+      if (!stopping && waiting_.size() < kQueriesWaitingMax) {
         waiting_.push_back({std::move(sql), std::move(options), std::move(done)});
         if (!worker_.joinable()) worker_ = std::jthread([this] { answer_queries(); });
         queue_changed_.notify_all();
         return;
       }
     }
-    done(fail(Errc::kUnavailable, "too many statements are waiting", "try again in a moment"));
+    done(stopping ? fail(Errc::kCancelled, "the warehouse is stopping")
+                  : fail(Errc::kUnavailable, "too many statements are waiting", "try again in a moment"));
   }
 
  private:
@@ -182,6 +192,8 @@ class Warehouse::Impl {
   std::unique_ptr<Store> store_ GUARDED_BY(mutex_);      // set once
   std::unique_ptr<Carrier> carrier_ GUARDED_BY(mutex_);  // set once, behind the store
   bool started_ GUARDED_BY(mutex_) = false;
+  // Held over the database's work: two declarations at once would be a conflict to it. Nobody else waits for it.
+  Mutex declaring_;
 
   Watchdog watchdog_;
   Mutex queue_mutex_;

@@ -15,6 +15,7 @@
 #include "env/system_clock.h"
 #include "warehouse/internal/statement_guard.h"
 #include "warehouse/internal/store.h"
+#include "warehouse/internal/topic_source.h"
 
 namespace millrace::warehouse {
 namespace {
@@ -254,6 +255,9 @@ TEST_F(WarehouseTest, StatementsEndWithTheirTimeOrTheirCaller) {
   warehouse->query_async(endless, {}, [&](Result<Answer> answer) { stopped.set_value(std::move(answer)); });
   warehouse->stop();
   EXPECT_EQ(stopped.get_future().get().error().code, Errc::kCancelled);
+  std::promise<Result<Answer>> late;
+  warehouse->query_async("SELECT 1", {}, [&](Result<Answer> answer) { late.set_value(std::move(answer)); });
+  EXPECT_EQ(late.get_future().get().error().code, Errc::kCancelled);
 }
 
 TEST_F(WarehouseTest, TablesGrowColumnsButNeverChangeTheirMeaning) {
@@ -334,6 +338,16 @@ TEST(Store, CommitsComeOnceAndInOrder) {
     EXPECT_EQ(batch.column(1).int64s()[0], 66);
   }
   std::filesystem::remove(path);
+}
+
+TEST(TopicSource, AnyNumberThatAProducerGaveAsItsTimeIsATime) {
+  client::RecordView record;
+  record.timestamp_ms = 1'700'000'000'123;
+  EXPECT_EQ(to_format(PartitionId(0), record).timestamp_us, 1'700'000'000'123'000);
+  record.timestamp_ms = std::numeric_limits<int64_t>::max();
+  EXPECT_EQ(to_format(PartitionId(0), record).timestamp_us, 9'223'372'036'854'775'000);
+  record.timestamp_ms = std::numeric_limits<int64_t>::min();
+  EXPECT_EQ(to_format(PartitionId(0), record).timestamp_us, -9'223'372'036'854'775'000);
 }
 
 TEST(StatementGuard, QuotesFromWhereItNamesAnArgumentOnly) {

@@ -87,10 +87,14 @@ void Carrier::run(const std::stop_token& stop) {
     }
     look_at_topics();
     if (const Status status = poll(); !status) {
-      for (auto& [name, table] : tables_) table.trouble = status.error().message;
+      log_warning("warehouse", "cannot read the tables' topics: {}", status.error().message);
       // The reader may be of no more use: begin again with what the tables hold.
       reader_.reset();
-      for (auto& [name, table] : tables_) begin_again(table);
+      for (auto& [name, table] : tables_) {
+        begin_again(table);
+        table.trouble = status.error().message;
+        publish(table, 0, 0);
+      }
       MutexLock lock(mutex_);
       if (!stopping_) changed_.wait_for(mutex_, kRetryInterval);
     }
@@ -205,15 +209,9 @@ void Carrier::take_records(const client::PartitionRecords& part) {
   // Records of a partition that is being begun again come once more.
   if (place == table.partitions.end() || !table.decoder) return;
   Partition& state = place->second;
-  std::vector<format::RecordView> views(part.records.size());
-  for (size_t i = 0; i < views.size(); ++i) {
-    const client::RecordView& record = part.records[i];
-    if (record.has_key()) views[i].key = as_text(record.key());
-    if (record.has_value()) views[i].value = as_text(record.value());
-    views[i].partition = part.partition;
-    views[i].offset = record.offset;
-    views[i].timestamp_us = record.timestamp_ms * 1'000;
-  }
+  std::vector<format::RecordView> views;
+  views.reserve(part.records.size());
+  for (const client::RecordView& record : part.records) views.push_back(to_format(part.partition, record));
   format::Decoded decoded = table.decoder->decode(views);
   for (const format::Reject& reject : decoded.rejects)
     log_warning("warehouse", "table {}: {}-{} offset {} is no row: {}", table.spec.name, part.topic,

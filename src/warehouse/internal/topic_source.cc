@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "base/text.h"
@@ -32,6 +33,18 @@ void append_bytes(Column& column, bool there, ByteView bytes) {
 }
 
 }  // namespace
+
+format::RecordView to_format(PartitionId partition, const client::RecordView& record) {
+  // A producer may have written any number as its time.
+  constexpr int64_t kTimeMsMax = std::numeric_limits<int64_t>::max() / 1'000;
+  format::RecordView view;
+  if (record.has_key()) view.key = as_text(record.key());
+  if (record.has_value()) view.value = as_text(record.value());
+  view.partition = partition;
+  view.offset = record.offset;
+  view.timestamp_us = std::clamp(record.timestamp_ms, -kTimeMsMax, kTimeMsMax) * 1'000;
+  return view;
+}
 
 Result<std::vector<client::TopicPartition>> partitions_of(client::Admin& admin, const std::string& topic,
                                                           client::Millis timeout) {
@@ -178,17 +191,12 @@ Batch TopicSource::to_batch(const client::Records& records) {
   std::vector<format::RecordView> views;
   for (const client::PartitionRecords& part : records.partitions()) {
     for (const client::RecordView& record : part.records) {
+      const format::RecordView& view = views.emplace_back(to_format(part.partition, record));
       columns[0]->append_int64(part.partition.value());
       columns[1]->append_int64(record.offset.value());
-      columns[2]->append_int64(record.timestamp_ms * 1'000);
+      columns[2]->append_int64(view.timestamp_us);
       append_bytes(*columns[3], record.has_key(), record.key());
       append_bytes(*columns[4], record.has_value(), record.value());
-      format::RecordView& view = views.emplace_back();
-      if (record.has_key()) view.key = as_text(record.key());
-      if (record.has_value()) view.value = as_text(record.value());
-      view.partition = part.partition;
-      view.offset = record.offset;
-      view.timestamp_us = record.timestamp_ms * 1'000;
     }
   }
   if (decoder_) {

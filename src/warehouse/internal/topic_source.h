@@ -16,6 +16,9 @@ namespace millrace::warehouse {
 Result<std::vector<client::TopicPartition>> partitions_of(client::Admin& admin, const std::string& topic,
                                                           client::Millis timeout);
 
+// A record as the decoder reads it; views of the client's memory.
+format::RecordView to_format(PartitionId partition, const client::RecordView& record);
+
 // Where topic() begins in each partition.
 struct From {
   enum class Kind { kEarliest, kOffset, kLast, kTime };
