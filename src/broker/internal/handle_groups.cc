@@ -1,5 +1,5 @@
 #include <chrono>
-#include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "broker/internal/error_codes.h"
@@ -32,6 +32,22 @@ struct RefuseWith {
     respond(request, response);
   }
 };
+
+// Hand `event`, which has copies of all it needs, to the coordinator, and answer with what `to_response` makes of its
+// reply for the request's version.
+template <typename Reply, typename Event, typename ToResponse>
+void ask_coordinator(Core& core, Request request, Event event, ToResponse to_response) {
+  using Response = std::invoke_result_t<ToResponse, const Reply&, int16_t>;
+  request.frame.reset();
+  on_groups(
+      core, std::move(request),
+      [&core, event = std::move(event), to_response](Request asked) mutable {
+        core.groups.call<Reply>(std::move(event), [asked = std::move(asked), to_response](const Reply& reply) mutable {
+          respond(asked, to_response(reply, asked.header.api_version));
+        });
+      },
+      RefuseWith<Response>{});
+}
 
 wire::JoinGroupResponse join_response(const coord::JoinReply& reply, int16_t version) {
   wire::JoinGroupResponse response;
@@ -74,20 +90,42 @@ coord::JoinRequest join_event(const Request& request, wire::JoinGroupRequest mes
   return join;
 }
 
+wire::SyncGroupResponse sync_response(const coord::SyncReply& reply, int16_t) {
+  wire::SyncGroupResponse response;
+  response.error_code = to_wire(reply.error);
+  response.protocol_type = reply.protocol_type;
+  response.protocol_name = reply.protocol_name;
+  response.assignment = reply.assignment;
+  return response;
+}
+
+wire::HeartbeatResponse heartbeat_response(const coord::HeartbeatReply& reply, int16_t) {
+  wire::HeartbeatResponse response;
+  response.error_code = to_wire(reply.error);
+  return response;
+}
+
+// From this version on LeaveGroup names several members, each with an outcome of its own.
+constexpr int16_t kSeveralLeaveFrom = 3;
+
+wire::LeaveGroupResponse leave_response(const coord::LeaveReply& reply, int16_t version) {
+  wire::LeaveGroupResponse response;
+  response.error_code = to_wire(reply.error);
+  if (version < kSeveralLeaveFrom) {
+    if (reply.error == coord::GroupError::kNone && !reply.members.empty())
+      response.error_code = to_wire(reply.members.front().error);
+    return response;
+  }
+  for (const auto& member : reply.members)
+    response.members.push_back({member.member_id, member.instance_id, to_wire(member.error)});
+  return response;
+}
+
 }  // namespace
 
 void handle_join_group(Core& core, Request request, wire::JoinGroupRequest message) {
   auto join = join_event(request, std::move(message));
-  request.frame.reset();
-  on_groups(
-      core, std::move(request),
-      [&core, join = std::move(join)](Request asked) mutable {
-        core.groups.call<coord::JoinReply>(std::move(join),
-                                           [asked = std::move(asked)](const coord::JoinReply& reply) mutable {
-                                             respond(asked, join_response(reply, asked.header.api_version));
-                                           });
-      },
-      RefuseWith<wire::JoinGroupResponse>{});
+  ask_coordinator<coord::JoinReply>(core, std::move(request), std::move(join), join_response);
 }
 
 void handle_sync_group(Core& core, Request request, wire::SyncGroupRequest message) {
@@ -100,21 +138,7 @@ void handle_sync_group(Core& core, Request request, wire::SyncGroupRequest messa
   sync.protocol_name = std::move(message.protocol_name);
   for (auto& assigned : message.assignments)
     sync.assignments.push_back({.member_id = std::move(assigned.member_id), .assignment = copy(assigned.assignment)});
-  request.frame.reset();
-  on_groups(
-      core, std::move(request),
-      [&core, sync = std::move(sync)](Request asked) mutable {
-        core.groups.call<coord::SyncReply>(std::move(sync),
-                                           [asked = std::move(asked)](const coord::SyncReply& reply) mutable {
-                                             wire::SyncGroupResponse response;
-                                             response.error_code = to_wire(reply.error);
-                                             response.protocol_type = reply.protocol_type;
-                                             response.protocol_name = reply.protocol_name;
-                                             response.assignment = reply.assignment;
-                                             respond(asked, response);
-                                           });
-      },
-      RefuseWith<wire::SyncGroupResponse>{});
+  ask_coordinator<coord::SyncReply>(core, std::move(request), std::move(sync), sync_response);
 }
 
 void handle_heartbeat(Core& core, Request request, wire::HeartbeatRequest message) {
@@ -123,24 +147,13 @@ void handle_heartbeat(Core& core, Request request, wire::HeartbeatRequest messag
   beat.member_id = std::move(message.member_id);
   beat.instance_id = std::move(message.group_instance_id);
   beat.generation = message.generation_id;
-  on_groups(
-      core, std::move(request),
-      [&core, beat = std::move(beat)](Request asked) mutable {
-        core.groups.call<coord::HeartbeatReply>(std::move(beat),
-                                                [asked = std::move(asked)](const coord::HeartbeatReply& reply) mutable {
-                                                  wire::HeartbeatResponse response;
-                                                  response.error_code = to_wire(reply.error);
-                                                  respond(asked, response);
-                                                });
-      },
-      RefuseWith<wire::HeartbeatResponse>{});
+  ask_coordinator<coord::HeartbeatReply>(core, std::move(request), std::move(beat), heartbeat_response);
 }
 
 void handle_leave_group(Core& core, Request request, wire::LeaveGroupRequest message) {
-  constexpr int16_t kSeveralFrom = 3;
   coord::LeaveRequest leave;
   leave.group = std::move(message.group_id);
-  if (request.header.api_version < kSeveralFrom) {
+  if (request.header.api_version < kSeveralLeaveFrom) {
     leave.members.push_back({.member_id = std::move(message.member_id), .instance_id = {}, .reason = {}});
   } else {
     for (auto& member : message.members)
@@ -148,24 +161,7 @@ void handle_leave_group(Core& core, Request request, wire::LeaveGroupRequest mes
                                .instance_id = std::move(member.group_instance_id),
                                .reason = member.reason.value_or("")});
   }
-  on_groups(
-      core, std::move(request),
-      [&core, leave = std::move(leave)](Request asked) mutable {
-        core.groups.call<coord::LeaveReply>(
-            std::move(leave), [asked = std::move(asked)](const coord::LeaveReply& reply) mutable {
-              wire::LeaveGroupResponse response;
-              response.error_code = to_wire(reply.error);
-              if (asked.header.api_version < kSeveralFrom) {
-                if (reply.error == coord::GroupError::kNone && !reply.members.empty())
-                  response.error_code = to_wire(reply.members.front().error);
-              } else {
-                for (const auto& member : reply.members)
-                  response.members.push_back({member.member_id, member.instance_id, to_wire(member.error)});
-              }
-              respond(asked, response);
-            });
-      },
-      RefuseWith<wire::LeaveGroupResponse>{});
+  ask_coordinator<coord::LeaveReply>(core, std::move(request), std::move(leave), leave_response);
 }
 
 // Queries: what they find is shown when all that it rests upon is durable.
