@@ -75,7 +75,7 @@ class Broker {
   Broker& operator=(const Broker&) = delete;
 
   // Close the listeners and every connection, join the threads, sync and close the log. Waits for no client; takes as
-  // long as one sync. Calling it again does nothing.
+  // long as log::Store::close(). Calling it again does nothing.
   void stop();
 
   // Where the listener of that name can be reached from this machine. It must be one of the options'.
