@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "base/json_writer.h"
+#include "base/uuid.h"
 
 namespace millrace::app {
 namespace {
@@ -58,6 +59,23 @@ std::optional<ServerAddresses> running_server(const std::string& data_dir) {
   addresses.http = text("http");
   addresses.token = text("token");
   return addresses;
+}
+
+Result<std::string> instance_id(const std::string& data_dir, Random& random) {
+  const std::string path = data_dir + "/instance";
+  std::string text;
+  if (std::ifstream file(path); file && std::getline(file, text) && Uuid::parse(text)) return text;
+  // Replaced in one step: what a crash leaves behind is a whole file or none.
+  const std::string temporary = path + ".tmp";
+  text = Uuid::random(random).to_string();
+  std::ofstream file(temporary, std::ios::trunc);
+  file << text << '\n';
+  file.close();
+  if (!file) return fail(Errc::kIo, fmt::format("cannot write {}: {}", temporary, std::strerror(errno)));
+  std::error_code error;
+  std::filesystem::rename(temporary, path, error);
+  if (error) return fail(Errc::kIo, fmt::format("cannot write {}: {}", path, error.message()));
+  return text;
 }
 
 }  // namespace millrace::app

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 
+#include "base/random.h"
 #include "base/result.h"
 
 namespace millrace::app {
@@ -23,5 +24,9 @@ void remove_server_addresses(const std::string& data_dir);
 
 // The addresses of the server that runs on `data_dir`; nullopt where none does (no file, or its process is gone).
 std::optional<ServerAddresses> running_server(const std::string& data_dir);
+
+// What tells this data folder's server from every other, in consumer groups: the text in the file `instance`, made by
+// its first server. The folder must exist and be this process's.
+Result<std::string> instance_id(const std::string& data_dir, Random& random);
 
 }  // namespace millrace::app

@@ -59,6 +59,11 @@ Status make_data_folder(const ServerConfig& config) {
   return {};
 }
 
+uint64_t random_seed() {
+  std::random_device entropy;
+  return (static_cast<uint64_t>(entropy()) << 32) | entropy();
+}
+
 // A partition that is written to holds a file open, a client a socket: take as many as the system allows us.
 void raise_open_files_limit() {
   rlimit limit{};
@@ -138,14 +143,12 @@ Status Server::Impl::start_http() {
 
 Status Server::Impl::start_broker() {
   if (!config.bootstrap.empty()) return {};
-  std::random_device entropy;
-  const uint64_t seed = (static_cast<uint64_t>(entropy()) << 32) | entropy();
   MILLRACE_ASSIGN_OR_RETURN(auto listeners, listeners_of(config));
   MILLRACE_ASSIGN_OR_RETURN(broker, broker::Broker::start({.data_dir = config.data,
                                                            .listeners = std::move(listeners),
                                                            .settings = config.broker,
                                                            .on_fatal = [](const Error& error) { end_process(error); }},
-                                                          files, clock, Random(seed), metrics));
+                                                          files, clock, Random(random_seed()), metrics));
   return {};
 }
 
@@ -154,7 +157,12 @@ Status Server::Impl::start_pipelines() {
   MILLRACE_ASSIGN_OR_RETURN(warehouse, warehouse::Warehouse::open({.directory = config.data, .cluster = connection},
                                                                   clock, files, metrics, &pipelines));
   MILLRACE_RETURN_IF_ERROR(warehouse->start());
-  return pipelines.start(connection, clock, *warehouse);
+  // A restart after a crash goes on at once where its predecessor's members were.
+  client::Options members = connection;
+  Random random(random_seed());
+  MILLRACE_ASSIGN_OR_RETURN(const std::string instance, instance_id(config.data, random));
+  members.instance_id = "millrace-" + instance;
+  return pipelines.start(members, clock, *warehouse);
 }
 
 Status Server::Impl::start() {

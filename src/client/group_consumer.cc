@@ -53,6 +53,7 @@ struct GroupConsumer::Impl {
   std::optional<GroupEvent> event;
   bool event_is_new = false;
   bool joined = false;
+  bool is_static = false;
   bool closing = false;
   bool closed = false;
   std::map<TopicPartition, Offset> positions;
@@ -73,6 +74,9 @@ struct GroupConsumer::Impl {
   Status assign(const rd_kafka_topic_partition_list_t* partitions);
   Status unassign(const rd_kafka_topic_partition_list_t* partitions);
   Result<Polled> take(std::vector<rd_kafka_message_t*> messages);
+  GroupMetadata metadata() const;
+  void serve() const;
+  void leave_as_static(std::chrono::steady_clock::time_point deadline) const;
 };
 
 // Runs inside poll(), on its thread. Only notes what the group decided: nothing changes before acknowledge().
@@ -134,7 +138,8 @@ Result<std::unique_ptr<GroupConsumer>> GroupConsumer::create(const Options& opti
                    {"session.timeout.ms", std::to_string(group_options.session_timeout.count())},
                    {"heartbeat.interval.ms", std::to_string(group_options.heartbeat_interval.count())},
                    {"max.poll.interval.ms", std::to_string(group_options.poll_interval_max.count())}});
-  if (!group_options.instance_id.empty()) settings["group.instance.id"] = group_options.instance_id;
+  if (!options.instance_id.empty()) settings["group.instance.id"] = options.instance_id;
+  impl->is_static = !options.instance_id.empty();
   MILLRACE_ASSIGN_OR_RETURN(impl->handle, Handle::create(RD_KAFKA_CONSUMER, options, std::move(settings),
                                                          {.rebalance = &Impl::on_rebalance, .context = impl.get()}));
   rd_kafka_poll_set_consumer(impl->rk());
@@ -286,12 +291,28 @@ std::optional<Offset> GroupConsumer::known_end(const TopicPartition& source) con
   return Offset(end);
 }
 
-GroupMetadata GroupConsumer::metadata() const {
-  const GroupMetadataPtr raw(rd_kafka_consumer_group_metadata(impl_->rk()));
+GroupMetadata GroupConsumer::metadata() const { return impl_->metadata(); }
+
+GroupMetadata GroupConsumer::Impl::metadata() const {
+  const GroupMetadataPtr raw(rd_kafka_consumer_group_metadata(rk()));
   if (!raw) return {};
   GroupMetadata metadata{rd_kafka_consumer_group_metadata_generation_id(raw.get()), {}};
   if (const char* member = rd_kafka_consumer_group_metadata_member_id(raw.get())) metadata.member_id = member;
   return metadata;
+}
+
+// Rebalances are answered while the queue is polled; records that still come are dropped.
+void GroupConsumer::Impl::serve() const {
+  constexpr int kServeMs = 20;
+  rd_kafka_message_t* message = nullptr;
+  if (rd_kafka_consume_batch_queue(queue.get(), kServeMs, &message, 1) == 1) rd_kafka_message_destroy(message);
+}
+
+// A static member that closes sends no LeaveGroup: its partitions would wait for the session timeout. One that
+// unsubscribes does, and forgets its member id as it sends it.
+void GroupConsumer::Impl::leave_as_static(std::chrono::steady_clock::time_point deadline) const {
+  if (rd_kafka_unsubscribe(rk()) != RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  while (!metadata().member_id.empty() && std::chrono::steady_clock::now() < deadline) serve();
 }
 
 Status GroupConsumer::close(Millis timeout) {
@@ -299,15 +320,14 @@ Status GroupConsumer::close(Millis timeout) {
   impl_->closing = true;
   if (event_pending()) (void)acknowledge({}, true);
   const auto deadline = std::chrono::steady_clock::now() + timeout;
+  if (impl_->is_static && impl_->joined) impl_->leave_as_static(deadline);
   MILLRACE_RETURN_IF_ERROR(to_status(rd_kafka_consumer_close_queue(impl_->rk(), impl_->queue.get()),
                                      impl_->what("leave"), impl_->handle->bootstrap()));
   impl_->closed = true;
   while (rd_kafka_consumer_closed(impl_->rk()) == 0) {
     if (std::chrono::steady_clock::now() >= deadline)
       return tl::unexpected<Error>(impl_->handle->no_answer(impl_->what("leave")));
-    constexpr int kServeMs = 20;
-    rd_kafka_message_t* message = nullptr;
-    if (rd_kafka_consume_batch_queue(impl_->queue.get(), kServeMs, &message, 1) == 1) rd_kafka_message_destroy(message);
+    impl_->serve();
   }
   return {};
 }

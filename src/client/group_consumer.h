@@ -25,7 +25,6 @@ enum class OffsetReset { kEarliest, kLatest, kError };
 
 struct GroupOptions {
   std::string group;
-  std::string instance_id;  // static membership; empty: dynamic
   Assignor assignor = Assignor::kCooperativeSticky;
   OffsetReset reset = OffsetReset::kEarliest;
   Millis session_timeout{10'000};
@@ -108,7 +107,8 @@ class GroupConsumer {
 
   GroupMetadata metadata() const;
 
-  // Leave the group. Commit first: what revocation this brings is acknowledged inside. Afterwards only destruction.
+  // Leave the group, also as a static member: only one that is killed keeps its place. Commit first: what revocation
+  // this brings is acknowledged inside. Afterwards only destruction.
   Status close(Millis timeout);
 
  private:

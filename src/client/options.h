@@ -14,6 +14,10 @@ using Millis = std::chrono::milliseconds;
 struct Options {
   std::string bootstrap;  // HOST:PORT, several separated by commas
   std::string client_id = "millrace";
+  // Not empty: consumers join their groups as this static member (group.instance.id), so that the process that comes
+  // after a crash takes its predecessor's place at once instead of after the session timeout. At most one consumer of a
+  // group may have it at a time: a second one fences the first.
+  std::string instance_id;
   // librdkafka's own settings, by its names (security.protocol, sasl.*, ssl.*, ...); they win over everything else
   // here.
   std::map<std::string, std::string> extra;
