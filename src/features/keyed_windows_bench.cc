@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "features/internal/plan.h"
 #include "features/keyed_windows.h"
 
 namespace millrace::features {
@@ -41,10 +42,7 @@ std::vector<Batch> make_payments(const columns::SchemaPtr& schema, uint64_t keys
         columns[1].append_int64(cents);
       ids.push_back({PartitionId(0), Offset(offset++), static_cast<int64_t>(now_us)});
     }
-    std::vector<columns::ColumnPtr> shared;
-    shared.reserve(columns.size());
-    for (Column& column : columns) shared.push_back(std::make_shared<const Column>(std::move(column)));
-    payments.emplace_back(schema, std::move(shared), std::move(ids));
+    payments.emplace_back(schema, share(std::move(columns)), std::move(ids));
   }
   return payments;
 }

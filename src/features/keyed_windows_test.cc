@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "base/random.h"
+#include "features/internal/plan.h"
 
 namespace millrace::features {
 namespace {
@@ -58,10 +59,7 @@ Batch to_batch(const SchemaPtr& schema, std::span<const Row> rows) {
     row.country ? columns[5].append_text_copy(*row.country) : columns[5].append_null();
     ids.push_back({PartitionId(0), Offset(row.offset), row.time_us});
   }
-  std::vector<columns::ColumnPtr> shared;
-  shared.reserve(columns.size());
-  for (Column& column : columns) shared.push_back(std::make_shared<const Column>(std::move(column)));
-  return Batch(schema, std::move(shared), std::move(ids));
+  return Batch(schema, share(std::move(columns)), std::move(ids));
 }
 
 std::vector<int64_t> watermarks_of(std::span<const Row> rows) {

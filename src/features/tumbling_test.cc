@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "base/random.h"
+#include "features/internal/plan.h"
 
 namespace millrace::features {
 namespace {
@@ -44,10 +45,7 @@ Batch to_batch(std::span<const Row> rows, size_t first_offset) {
     row.amount ? columns[2].append_int64(*row.amount) : columns[2].append_null();
     ids.push_back({PartitionId(3), Offset(static_cast<int64_t>(first_offset++)), row.time_us});
   }
-  std::vector<columns::ColumnPtr> shared;
-  shared.reserve(columns.size());
-  for (Column& column : columns) shared.push_back(std::make_shared<const Column>(std::move(column)));
-  return Batch(schema, std::move(shared), std::move(ids));
+  return Batch(schema, share(std::move(columns)), std::move(ids));
 }
 
 std::vector<int64_t> watermarks_of(std::span<const Row> rows) {
