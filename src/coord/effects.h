@@ -54,9 +54,15 @@ struct DeleteGroupReply {
   GroupError error = GroupError::kNone;
 };
 
+struct DeleteOffsetsReply {
+  GroupError error = GroupError::kNone;  // of the whole request; then `errors` is empty
+  std::vector<GroupError> errors;        // one for each partition in the request, in its order
+};
+
 struct Reply {
   RequestToken to;
-  std::variant<JoinReply, SyncReply, HeartbeatReply, LeaveReply, CommitReply, DeleteGroupReply> body;
+  std::variant<JoinReply, SyncReply, HeartbeatReply, LeaveReply, CommitReply, DeleteGroupReply, DeleteOffsetsReply>
+      body;
 };
 
 // --- Records: the durable form of a group. For each key the last record counts; one without a value deletes the key.
@@ -98,6 +104,8 @@ struct OffsetRecord {  // key: group, topic, partition
   std::string topic;
   PartitionId partition;
   std::optional<CommittedOffset> value;
+  // Written in this producer's transaction: counts from its commit marker on.
+  std::optional<Producer> transaction = std::nullopt;
 
   friend bool operator==(const OffsetRecord&, const OffsetRecord&) = default;
 };

@@ -42,10 +42,31 @@ GroupCoordinator::~GroupCoordinator() = default;
 void GroupCoordinator::apply(Record record) {
   Group& group = find_or_create(group_of(record));
   if (auto* offset = std::get_if<OffsetRecord>(&record)) {
+    if (offset->transaction && offset->value) {
+      transaction_groups_[offset->transaction->id].insert(group.id);
+      return group.offsets.restore_pending(*offset->transaction, std::move(offset->topic), offset->partition,
+                                           std::move(*offset->value));
+    }
     group.offsets.restore(std::move(offset->topic), offset->partition, std::move(offset->value));
   } else {
     group.membership.restore(std::move(std::get<GroupRecord>(record).value));
   }
+}
+
+void GroupCoordinator::apply(const TransactionEnded& marker) { end_transaction(marker); }
+
+std::vector<std::string> GroupCoordinator::end_transaction(const TransactionEnded& marker) {
+  std::vector<std::string> concerned;
+  const auto found = transaction_groups_.find(marker.producer);
+  if (found == transaction_groups_.end()) return concerned;
+  std::erase_if(found->second, [&](const std::string& id) {
+    if (!marker.concerns(id)) return false;
+    if (Group* group = find(id)) group->offsets.end_transaction(marker.producer, marker.committed);
+    concerned.push_back(id);
+    return true;
+  });
+  if (found->second.empty()) transaction_groups_.erase(found);
+  return concerned;
 }
 
 Effects GroupCoordinator::start(Instant now) {
@@ -137,6 +158,11 @@ const CommittedOffset* GroupCoordinator::committed_offset(std::string_view id, s
   return found == groups_.end() ? nullptr : found->second->offsets.find(topic, partition);
 }
 
+bool GroupCoordinator::has_pending_offset(std::string_view id, std::string_view topic, PartitionId partition) const {
+  const auto found = groups_.find(id);
+  return found != groups_.end() && found->second->offsets.has_pending(topic, partition);
+}
+
 std::vector<PartitionOffset> GroupCoordinator::committed_offsets(std::string_view id) const {
   const auto found = groups_.find(id);
   return found == groups_.end() ? std::vector<PartitionOffset>{} : found->second->offsets.all();
@@ -217,7 +243,13 @@ void GroupCoordinator::on(CommitRequest request, Instant now, Effects& effects) 
     if (outcome == GroupError::kNone) {
       if (group == nullptr) group = &find_or_create(request.group);
       CommittedOffset offset{given.offset, given.leader_epoch, std::move(given.metadata), whole_ms(now.wall)};
-      group->offsets.commit(std::move(given.topic), given.partition, std::move(offset), effects);
+      if (request.transaction) {
+        transaction_groups_[request.transaction->id].insert(group->id);
+        group->offsets.commit_pending(*request.transaction, std::move(given.topic), given.partition, std::move(offset),
+                                      effects);
+      } else {
+        group->offsets.commit(std::move(given.topic), given.partition, std::move(offset), effects);
+      }
     }
     answer.errors.push_back(outcome);
   }
@@ -236,6 +268,36 @@ void GroupCoordinator::on(DeleteGroupRequest request, Instant, Effects& effects)
     remove(*group, effects);
   }
   reply(effects, request.token, answer);
+}
+
+void GroupCoordinator::on(DeleteOffsetsRequest request, Instant, Effects& effects) {
+  DeleteOffsetsReply answer;
+  Group* group = find(request.group);
+  const auto in_use = [&](const std::string& topic) {
+    if (group->membership.state() == GroupState::kEmpty) return false;
+    return request.subscribed->contains(topic);
+  };
+  if (request.group.empty()) {
+    answer.error = GroupError::kInvalidGroupId;
+  } else if (group == nullptr) {
+    answer.error = GroupError::kGroupIdNotFound;
+  } else if (group->membership.state() != GroupState::kEmpty && !request.subscribed) {
+    answer.error = GroupError::kNonEmptyGroup;
+  } else {
+    for (const TopicPartition& partition : request.partitions) {
+      const bool refused = in_use(partition.topic);
+      answer.errors.push_back(refused ? GroupError::kGroupSubscribedToTopic : GroupError::kNone);
+      if (!refused) group->offsets.delete_one(partition, effects);
+    }
+    reschedule_or_dispose(*group);
+  }
+  reply(effects, request.token, std::move(answer));
+}
+
+void GroupCoordinator::on(TransactionEnded event, Instant, Effects&) {
+  for (const std::string& id : end_transaction(event)) {
+    if (Group* group = find(id)) reschedule_or_dispose(*group);
+  }
 }
 
 void GroupCoordinator::on(TopicDeleted event, Instant, Effects& effects) {

@@ -75,6 +75,8 @@ class GroupCoordinator {
 
   // Before start(): take up a record of the log. The last one of a key wins, so the log may be compacted or not.
   void apply(Record record);
+  // Before start(): take up a transaction's marker, where it stands among the records of its partition.
+  void apply(const TransactionEnded& marker);
   // After the last apply(): members get a full session timeout to be heard from again.
   Effects start(Instant now);
 
@@ -96,6 +98,8 @@ class GroupCoordinator {
   std::optional<GroupDescription> describe(std::string_view group) const;
   // Null: none. Valid until the next call that is not a query.
   const CommittedOffset* committed_offset(std::string_view group, std::string_view topic, PartitionId partition) const;
+  // Whether an open transaction holds a position that is not decided (KIP-447).
+  bool has_pending_offset(std::string_view group, std::string_view topic, PartitionId partition) const;
   // All of a group, sorted by topic and partition.
   std::vector<PartitionOffset> committed_offsets(std::string_view group) const;
 
@@ -108,6 +112,8 @@ class GroupCoordinator {
   void reschedule_or_dispose(internal::Group& group);
   void remove(internal::Group& group, Effects& effects);
   void check_retention(Instant now, Effects& effects);
+  // The groups that are concerned.
+  std::vector<std::string> end_transaction(const TransactionEnded& marker);
 
   void on(JoinRequest request, Instant now, Effects& effects);
   void on(SyncRequest request, Instant now, Effects& effects);
@@ -115,11 +121,15 @@ class GroupCoordinator {
   void on(LeaveRequest request, Instant now, Effects& effects);
   void on(CommitRequest request, Instant now, Effects& effects);
   void on(DeleteGroupRequest request, Instant now, Effects& effects);
+  void on(DeleteOffsetsRequest request, Instant now, Effects& effects);
   void on(TopicDeleted event, Instant now, Effects& effects);
+  void on(TransactionEnded event, Instant now, Effects& effects);
 
   const GroupSettings settings_;
   Random random_;
   Groups groups_;
+  // Which groups hold positions of a producer's open transaction.
+  std::map<ProducerId, std::set<std::string>> transaction_groups_;
   // When each group next wants on_time(), earliest first; the ids are those of groups_.
   std::set<std::pair<MonoTime, std::string_view>> deadlines_;
   std::optional<MonoTime> next_retention_check_;

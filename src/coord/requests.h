@@ -1,7 +1,9 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -76,6 +78,9 @@ struct CommitRequest {
   std::optional<std::string> instance_id;
   int32_t generation = -1;
   std::vector<OffsetToCommit> offsets;
+  // As part of this producer's open transaction (TxnOffsetCommit): the offsets count when it is committed. Whether the
+  // producer is the current one and its transaction open, the caller has checked.
+  std::optional<Producer> transaction = std::nullopt;
 };
 
 // Delete a group that has no members, with its offsets.
@@ -89,7 +94,25 @@ struct TopicDeleted {
   std::string topic;
 };
 
+// Delete offsets of a group, member by member: those of topics that members subscribe to stay, with the error.
+struct DeleteOffsetsRequest {
+  RequestToken token;
+  std::string group;
+  std::vector<TopicPartition> partitions;
+  // What the members subscribe to, where they speak the consumer protocol; nothing: cannot be told, so nothing may be
+  // deleted while there are members.
+  std::optional<std::set<std::string>> subscribed;
+};
+
+// A transaction has ended: its marker is in the log. Has no reply.
+struct TransactionEnded {
+  ProducerId producer;
+  bool committed = false;
+  // Of which groups the marker speaks: those whose records are in its partition.
+  std::function<bool(const std::string& group)> concerns;
+};
+
 using Event = std::variant<JoinRequest, SyncRequest, HeartbeatRequest, LeaveRequest, CommitRequest, DeleteGroupRequest,
-                           TopicDeleted>;
+                           DeleteOffsetsRequest, TopicDeleted, TransactionEnded>;
 
 }  // namespace millrace::coord

@@ -632,7 +632,9 @@ class Simulation {
         return "commit " + r.member_id + " in " + std::to_string(r.generation);
       }
       std::string operator()(const DeleteGroupRequest&) { return "delete"; }
+      std::string operator()(const DeleteOffsetsRequest&) { return "delete offsets"; }
       std::string operator()(const TopicDeleted&) { return "topic deleted"; }
+      std::string operator()(const TransactionEnded&) { return "transaction ended"; }
     };
     return std::visit(Namer{}, event);
   }

@@ -68,9 +68,9 @@ TransactionEffects TransactionCoordinator::handle(TransactionEvent event, Instan
 
 TransactionEffects TransactionCoordinator::on_time(Instant now) {
   TransactionEffects effects;
-  while (!deadlines_.empty() && deadlines_.begin()->first <= now.mono) {
+  if (!deadlines_.empty() && deadlines_.begin()->first <= now.mono) {
     Transaction& transaction = transactions_.find(deadlines_.begin()->second)->second;
-    transaction.time_out(now, effects);
+    transaction.on_time(now, effects);
     reschedule(transaction);
   }
   if (next_idle_check_ && *next_idle_check_ <= now.mono) forget_idle(now, effects);
@@ -132,7 +132,7 @@ void TransactionCoordinator::reschedule(Transaction& transaction) {
   const auto entry = transactions_.find(transaction.id());
   if (transaction.scheduled) deadlines_.erase({*transaction.scheduled, entry->first});
   transaction.scheduled.reset();
-  if (!transaction.is_ongoing()) return;
+  if (!transaction.is_open()) return;
   transaction.scheduled = transaction.deadline();
   deadlines_.insert({*transaction.scheduled, entry->first});
 }
@@ -143,7 +143,7 @@ void TransactionCoordinator::forget_idle(Instant now, TransactionEffects& effect
   size_t left = kForgottenPerCallMax;
   for (auto entry = transactions_.begin(); entry != transactions_.end();) {
     const Transaction& transaction = entry->second;
-    if (transaction.is_ongoing() || transaction.value().last_update >= before) {
+    if (transaction.is_open() || transaction.value().last_update >= before) {
       ++entry;
       continue;
     }

@@ -41,12 +41,14 @@ class TransactionCoordinator {
 
   // Before start(): take up a record of the log. The last one of an id wins, so the log may be compacted or not.
   void apply(TransactionRecord record);
-  // After the last apply(): admits open transactions again, and completes what a log of Kafka's left in between.
+  // After the last apply(): admits open transactions again. on_time() is due where a log of Kafka's stops between a
+  // decision and its markers; call it before the first event.
   TransactionEffects start(Instant now);
 
   // After start().
   TransactionEffects handle(TransactionEvent event, Instant now);
-  // Do what is due at `now`: timeouts, forgetting idle ids. Early and spurious calls do no harm.
+  // Do what is due at `now`: a timeout, forgetting idle ids. One transaction a call, so that no write has two markers
+  // for a partition; the next is due at once. Early and spurious calls do no harm.
   TransactionEffects on_time(Instant now);
   // When on_time() is next of use; nothing where nothing is pending. May change with each call above.
   std::optional<MonoTime> next_deadline() const;

@@ -168,6 +168,20 @@ TEST_F(TransactionCoordinatorTest, AnOpenTransactionIsAbortedExactlyAtItsTimeout
   EXPECT_EQ(init(who).error, TransactionError::kProducerFenced);
 }
 
+TEST_F(TransactionCoordinatorTest, OneTransactionTimesOutInACallAndTheNextIsDueAtOnce) {
+  const Producer who = init().producer;
+  const Producer other = init(std::nullopt, "other").producer;
+  ASSERT_EQ(add(who, {partition("t", 0)}), TransactionError::kNone);
+  take(coordinator->handle(AddPartitionsRequest{{}, "other", other, {partition("t", 0)}}, now()));
+  clock.advance(milliseconds{60'000});
+  take(coordinator->on_time(now()));
+  EXPECT_EQ(last.markers.size(), 1u);
+  ASSERT_LE(*coordinator->next_deadline(), clock.mono_now());
+  take(coordinator->on_time(now()));
+  EXPECT_EQ(last.markers.size(), 1u);
+  EXPECT_EQ(coordinator->ongoing(), 0u);
+}
+
 TEST_F(TransactionCoordinatorTest, ARaisedEpochIsGivenAgainToWhoHasNotHeardOfIt) {
   const Producer first = init().producer;
   const Producer raised = init(first).producer;
@@ -268,6 +282,8 @@ TEST_F(TransactionCoordinatorTest, ALogOfKafkasThatStopsBetweenDecisionAndMarker
   value.partitions = {partition("t", 2)};
   log.push_back({"tx", value});
   boot();
+  ASSERT_LE(*coordinator->next_deadline(), clock.mono_now());
+  take(coordinator->on_time(now()));
   EXPECT_EQ(state(), TransactionState::kCompleteCommit);
   ASSERT_EQ(last.markers.size(), 1u);
   EXPECT_EQ(last.markers[0], (Marker{producer(5, 3), true, {partition("t", 2)}}));

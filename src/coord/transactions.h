@@ -1,7 +1,6 @@
 #pragma once
 
 #include <chrono>
-#include <compare>
 #include <cstdint>
 #include <optional>
 #include <set>
@@ -16,21 +15,6 @@
 // The words of transactions (KIP-98, KIP-360, KIP-890), as Kafka's documentation uses them: what comes into a
 // TransactionCoordinator, and what comes out of it.
 namespace millrace::coord {
-
-struct TopicPartition {
-  std::string topic;
-  PartitionId partition;
-
-  friend auto operator<=>(const TopicPartition&, const TopicPartition&) = default;
-};
-
-// One incarnation of a producer: a greater epoch of the same id fences the smaller ones.
-struct Producer {
-  ProducerId id = kNoProducerId;
-  ProducerEpoch epoch = kNoProducerEpoch;
-
-  friend bool operator==(const Producer&, const Producer&) = default;
-};
 
 // What a transaction's request can end with. Each has the Kafka error of the same name.
 enum class TransactionError {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -39,6 +40,7 @@ enum class GroupError {
   kOffsetMetadataTooLarge,     // offset.metadata.max.bytes
   kGroupIdNotFound,            // there is no such group
   kNonEmptyGroup,              // has members still
+  kGroupSubscribedToTopic,     // a member reads the topic whose offsets were to be deleted
   kNotCoordinator,             // this coordinator has resigned: find the group's coordinator again
 };
 
@@ -68,6 +70,21 @@ struct JoinedMember {
 struct MemberAssignment {
   std::string member_id;
   Bytes assignment;
+};
+
+struct TopicPartition {
+  std::string topic;
+  PartitionId partition;
+
+  friend auto operator<=>(const TopicPartition&, const TopicPartition&) = default;
+};
+
+// One incarnation of a producer: a greater epoch of the same id fences the smaller ones.
+struct Producer {
+  ProducerId id = kNoProducerId;
+  ProducerEpoch epoch = kNoProducerEpoch;
+
+  friend bool operator==(const Producer&, const Producer&) = default;
 };
 
 // A position that a consumer has committed: it would go on reading here.

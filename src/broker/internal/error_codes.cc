@@ -67,6 +67,8 @@ ErrorCode to_wire(coord::GroupError error) {
       return ErrorCode::kGroupIdNotFound;
     case coord::GroupError::kNonEmptyGroup:
       return ErrorCode::kNonEmptyGroup;
+    case coord::GroupError::kGroupSubscribedToTopic:
+      return ErrorCode::kGroupSubscribedToTopic;
     case coord::GroupError::kNotCoordinator:
       return ErrorCode::kNotCoordinator;
   }

@@ -1,10 +1,12 @@
 #include "coord/internal/group_offsets.h"
 
+#include <algorithm>
+
 namespace millrace::coord::internal {
 
 void GroupOffsets::restore(std::string topic, PartitionId partition, std::optional<CommittedOffset> value) {
   if (value) {
-    topics_[std::move(topic)].insert_or_assign(partition, std::move(*value));
+    topics_[std::move(topic)].insert_or_assign(partition, Entry{std::move(*value), ++last_order_});
     return;
   }
   const auto found = topics_.find(topic);
@@ -18,11 +20,40 @@ void GroupOffsets::commit(std::string topic, PartitionId partition, CommittedOff
   restore(std::move(topic), partition, std::move(offset));
 }
 
+void GroupOffsets::restore_pending(Producer producer, std::string topic, PartitionId partition,
+                                   CommittedOffset offset) {
+  pending_[producer.id].insert_or_assign({std::move(topic), partition}, Entry{std::move(offset), ++last_order_});
+}
+
+void GroupOffsets::commit_pending(Producer producer, std::string topic, PartitionId partition, CommittedOffset offset,
+                                  Effects& effects) {
+  effects.records.push_back(OffsetRecord{group_, topic, partition, offset, producer});
+  restore_pending(producer, std::move(topic), partition, std::move(offset));
+}
+
+void GroupOffsets::end_transaction(ProducerId producer, bool committed) {
+  const auto found = pending_.find(producer);
+  if (found == pending_.end()) return;
+  if (committed) {
+    for (auto& [where, entry] : found->second) {
+      const auto [place, is_new] = topics_[where.topic].try_emplace(where.partition, entry);
+      if (!is_new && place->second.order < entry.order) place->second = std::move(entry);
+    }
+  }
+  pending_.erase(found);
+}
+
+bool GroupOffsets::has_pending(std::string_view topic, PartitionId partition) const {
+  if (pending_.empty()) return false;
+  const TopicPartition where{std::string(topic), partition};
+  return std::ranges::any_of(pending_, [&](const auto& one) { return one.second.contains(where); });
+}
+
 bool GroupOffsets::expire(WallTime time, size_t records_max, Effects& effects) {
   for (auto topic = topics_.begin(); topic != topics_.end();) {
     Partitions& partitions = topic->second;
     for (auto entry = partitions.begin(); entry != partitions.end();) {
-      if (entry->second.committed_at > time) {
+      if (entry->second.offset.committed_at > time || has_pending(topic->first, entry->first)) {
         ++entry;
         continue;
       }
@@ -36,29 +67,42 @@ bool GroupOffsets::expire(WallTime time, size_t records_max, Effects& effects) {
 }
 
 void GroupOffsets::delete_topic(std::string_view topic, Effects& effects) {
+  for (auto& [producer, offsets] : pending_) {
+    std::erase_if(offsets, [&](const auto& one) { return one.first.topic == topic; });
+  }
+  std::erase_if(pending_, [](const auto& one) { return one.second.empty(); });
   const auto found = topics_.find(topic);
   if (found == topics_.end()) return;
   for (const auto& [partition, offset] : found->second) record_deletion(found->first, partition, effects);
   topics_.erase(found);
 }
 
+bool GroupOffsets::delete_one(const TopicPartition& partition, Effects& effects) {
+  const auto found = topics_.find(partition.topic);
+  if (found == topics_.end() || found->second.erase(partition.partition) == 0) return false;
+  if (found->second.empty()) topics_.erase(found);
+  record_deletion(partition.topic, partition.partition, effects);
+  return true;
+}
+
 void GroupOffsets::delete_all(Effects& effects) {
   for (const auto& [topic, partitions] : topics_)
     for (const auto& [partition, offset] : partitions) record_deletion(topic, partition, effects);
   topics_.clear();
+  pending_.clear();
 }
 
 const CommittedOffset* GroupOffsets::find(std::string_view topic, PartitionId partition) const {
   const auto found = topics_.find(topic);
   if (found == topics_.end()) return nullptr;
   const auto entry = found->second.find(partition);
-  return entry == found->second.end() ? nullptr : &entry->second;
+  return entry == found->second.end() ? nullptr : &entry->second.offset;
 }
 
 std::vector<PartitionOffset> GroupOffsets::all() const {
   std::vector<PartitionOffset> all;
   for (const auto& [topic, partitions] : topics_)
-    for (const auto& [partition, offset] : partitions) all.push_back({topic, partition, offset});
+    for (const auto& [partition, entry] : partitions) all.push_back({topic, partition, entry.offset});
   return all;
 }
 

@@ -24,9 +24,9 @@ ProducerEpoch next(ProducerEpoch epoch) { return ProducerEpoch{static_cast<int16
 void Transaction::start(Instant now, TransactionEffects& effects) {
   switch (value_.state) {
     case TransactionState::kPrepareCommit:
-      return complete(true, value_.producer, now, effects);
     case TransactionState::kPrepareAbort:
-      return complete(false, value_.producer, now, effects);
+      deadline_ = now.mono;
+      return;
     case TransactionState::kOngoing: {
       // Time that has passed while nobody was there counts, too; a clock that was set back must not keep it open.
       const WallTime started = std::min(value_.started_at.value_or(now.wall), now.wall);
@@ -156,7 +156,10 @@ bool Transaction::was_ended_by(const EndTransactionRequest& request) const {
          value_.producer.epoch.value() == 0;
 }
 
-void Transaction::time_out(Instant now, TransactionEffects& effects) { abort_and_fence(now, effects); }
+void Transaction::on_time(Instant now, TransactionEffects& effects) {
+  if (is_ongoing()) return abort_and_fence(now, effects);
+  complete(value_.state == TransactionState::kPrepareCommit, value_.producer, now, effects);
+}
 
 void Transaction::abort_and_fence(Instant now, TransactionEffects& effects) {
   value_.producer.epoch = next(value_.producer.epoch);

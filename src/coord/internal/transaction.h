@@ -31,13 +31,17 @@ class Transaction {
   EndTransactionReply end(const EndTransactionRequest& request,
                           const TransactionCoordinator::NewProducerId& new_producer_id, Instant now,
                           TransactionEffects& effects);
-  // The transaction has run out of time: abort it and fence its producer.
-  void time_out(Instant now, TransactionEffects& effects);
+  // Abort what has run out of time and fence its producer; complete what Kafka had decided. Precondition: is_open().
+  void on_time(Instant now, TransactionEffects& effects);
 
   const std::string& id() const { return id_; }
   const TransactionRecordValue& value() const { return value_; }
   bool is_ongoing() const { return value_.state == TransactionState::kOngoing; }
-  // When the open transaction times out. Precondition: is_ongoing().
+  bool is_open() const {
+    return is_ongoing() || value_.state == TransactionState::kPrepareCommit ||
+           value_.state == TransactionState::kPrepareAbort;
+  }
+  // When the open transaction times out. Precondition: is_open().
   MonoTime deadline() const { return deadline_; }
 
   std::optional<MonoTime> scheduled;  // its entry among the coordinator's deadlines

@@ -18,12 +18,12 @@ ProducerStates::Verdict ProducerStates::check(const record::BatchView& batch) co
     if (batch.producer_epoch() < producer->epoch) return {AppendOutcome::kInvalidProducerEpoch, {}};
     if (const Batch* known = find_duplicate(*producer, batch)) return {AppendOutcome::kDuplicate, *known};
   }
-  // Control batches have no sequence.
   if (batch.is_control()) return {};
   const bool fits = batch.is_transactional() ? is_admitted(batch.producer_id(), batch.producer_epoch())
                                              : !admitted_.contains(batch.producer_id());
   if (!fits) return {AppendOutcome::kInvalidTxnState, {}};
-  if (producer == nullptr) return {};
+  // A coordinator's records, offsets in a transaction, have no sequence.
+  if (producer == nullptr || batch.base_sequence() == record::kNoSequence) return {};
   int32_t expected = 0;
   // Only control batches of this epoch so far: its first records begin at 0.
   if (batch.producer_epoch() == producer->epoch && producer->count > 0) {
@@ -33,7 +33,7 @@ ProducerStates::Verdict ProducerStates::check(const record::BatchView& batch) co
 }
 
 const ProducerStates::Batch* ProducerStates::find_duplicate(const Producer& producer, const record::BatchView& batch) {
-  if (batch.is_control() || batch.producer_epoch() != producer.epoch) return nullptr;
+  if (batch.base_sequence() == record::kNoSequence || batch.producer_epoch() != producer.epoch) return nullptr;
   for (uint32_t i = 0; i < producer.count; ++i) {
     const Batch& known = producer.batches[i];
     if (known.first_sequence == batch.base_sequence() && known.last_sequence == batch.last_sequence()) return &known;
@@ -52,6 +52,7 @@ void ProducerStates::update(const record::BatchView& batch, int64_t now_ms) {
     admitted_.erase(batch.producer_id());
     return;
   }
+  if (batch.base_sequence() == record::kNoSequence) return;
   if (producer.count == kBatchesKept) {
     std::ranges::rotate(producer.batches, producer.batches.begin() + 1);
     --producer.count;
