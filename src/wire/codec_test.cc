@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "wire/consumer_protocol.h"
+#include "wire/describe_topic_partitions.h"
 #include "wire/fetch.h"
 #include "wire/group_records.h"
 #include "wire/heartbeat.h"
@@ -104,6 +105,22 @@ TEST(Codec, NullIsRefusedWhereTheVersionHasNone) {
   ByteWriter(array).fixed(int32_t{-1});
   expect_corrupt(decode<MetadataRequest>(array, 0), "null");
   EXPECT_EQ(decode<MetadataRequest>(array, 1).value().topics, std::nullopt);
+}
+
+TEST(Codec, AStructThatMayBeNullIsThereUnlessItsMarkerIsNegative) {
+  DescribeTopicPartitionsRequest request;
+  request.cursor = DescribeTopicPartitionsRequest::Cursor{"t", 5};
+  Bytes bytes = encode(request, 0).value();
+  const size_t marker = bytes.size() - 9;  // a name of 2 bytes, a partition of 4, two empty lists of tagged fields
+  ASSERT_EQ(bytes[marker], std::byte{1});
+  for (const std::byte present : {std::byte{0}, std::byte{1}, std::byte{127}}) {
+    bytes[marker] = present;
+    EXPECT_EQ(decode<DescribeTopicPartitionsRequest>(bytes, 0).value(), request);
+  }
+  bytes.resize(marker);
+  bytes.push_back(std::byte{0x80});
+  bytes.push_back(std::byte{0});
+  EXPECT_EQ(decode<DescribeTopicPartitionsRequest>(bytes, 0).value(), DescribeTopicPartitionsRequest());
 }
 
 TEST(Codec, AStringLongerThanTheFrameIsRefused) {

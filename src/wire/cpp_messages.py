@@ -226,7 +226,9 @@ def read_field(message: Message, field: Field, flexible: str, value: str) -> lis
             "}",
         ]
     if field.struct and field.nullable:
-        return ["if (in.present()) {", f"  read(in, version, {value}.emplace());", "} else {", f"  {value}.reset();", "}"]
+        # A value is passed in since clang takes a struct nested in the message for one that has no default.
+        fresh = f"{value}.emplace({element_type(message, field)}())"
+        return ["if (in.present()) {", f"  read(in, version, {fresh});", "} else {", f"  {value}.reset();", "}"]
     if field.struct:
         return [f"read(in, version, {value});"]
     if field.nullable:

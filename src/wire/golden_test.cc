@@ -9,6 +9,8 @@
 
 #include "wire/add_partitions_to_txn.h"
 #include "wire/api_versions.h"
+#include "wire/describe_quorum.h"
+#include "wire/describe_topic_partitions.h"
 #include "wire/error_code.h"
 #include "wire/fetch.h"
 #include "wire/frame.h"
@@ -297,6 +299,30 @@ TEST(GoldenValues, AddPartitionsToTxn) {
   const auto& result = response.results_by_topic_v3_and_below.at(0).results_by_partition.at(1);
   EXPECT_EQ(result.partition_index, 5);
   EXPECT_EQ(static_cast<int16_t>(result.partition_error_code), 6);
+}
+
+TEST(GoldenValues, DescribeTopicPartitionsWithAndWithoutACursor) {
+  const auto request = full<DescribeTopicPartitionsRequest>(0);
+  EXPECT_EQ(request.topics.at(1).name, "s2");
+  EXPECT_EQ(request.response_partition_limit, 3);
+  EXPECT_EQ(request.cursor, (DescribeTopicPartitionsRequest::Cursor{"s4", 5}));
+
+  const Bytes last_page = from_hex("0000000001ff00");
+  ByteReader in(last_page);
+  EXPECT_EQ(DescribeTopicPartitionsResponse::decode(in, 0).value(), DescribeTopicPartitionsResponse());
+}
+
+TEST(GoldenValues, DescribeQuorumWithStructsThatFieldsShare) {
+  const auto old = full<DescribeQuorumResponse>(0);
+  const auto& partition = old.topics.at(0).partitions.at(0);
+  EXPECT_EQ(partition.high_watermark, (int64_t{1} << 40) + 7);
+  EXPECT_EQ(partition.current_voters.at(0).replica_id, 8);
+  EXPECT_EQ(partition.current_voters.at(0).last_fetch_timestamp, -1) << "not in this version";
+  EXPECT_EQ(partition.observers.size(), 2u);
+
+  const auto now = full<DescribeQuorumResponse>(2);
+  EXPECT_EQ(now.topics.at(0).partitions.at(0).current_voters.at(0).replica_directory_id.bytes[15], 11);
+  EXPECT_EQ(now.nodes.size(), 2u);
 }
 
 TEST(GoldenValues, TransactionLogWithItsTaggedFields) {

@@ -137,10 +137,10 @@ public final class GoldenBytes {
     }
     ++count;
     if (plain == boolean.class) return true;
-    if (plain == byte.class) return (byte) count;
+    if (plain == byte.class || plain == Byte.class) return (byte) count;
     if (plain == short.class) return (short) count;
     if (plain == int.class || plain == Integer.class) return count;
-    if (plain == long.class) return (1L << 40) + count;
+    if (plain == long.class || plain == Long.class) return (1L << 40) + count;
     if (plain == double.class) return count + 0.5;
     if (plain == String.class) return "s" + count;
     if (plain == Uuid.class) return new Uuid(0x0123456789abcdefL, count);
