@@ -95,6 +95,7 @@ struct Server::Impl {
   std::unique_ptr<OverviewSource> overviews;  // on the live feed's thread, once `ready`
   std::atomic<bool> ready{false};
   bool stopped = false;
+  bool announced = false;  // server.json is ours
 
   Status start();
   void stop();
@@ -189,7 +190,8 @@ Status Server::Impl::start() {
 void Server::Impl::stop() {
   if (std::exchange(stopped, true)) return;
   ready = false;
-  remove_server_addresses(config.data);
+  // A start that is refused because another server runs must not make that one unknown.
+  if (announced) remove_server_addresses(config.data);
   const auto start = clock.mono_now();
   const auto stop_room = [&](const char* name, auto&& stop_it) {
     stop_it();
@@ -225,6 +227,7 @@ Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config) {
                     .kafka = server->internal_address(),
                     .http = HostPort{config.http_listen.host, server->impl_->http->port()}.to_string(),
                     .token = config.http_token}));
+  server->impl_->announced = true;
   return server;
 }
 
