@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "app/command_line.h"
+#include "base/text.h"
 
 namespace millrace::app {
 namespace {
@@ -14,40 +15,49 @@ template <typename Visit>
 void visit_commands(const CLI::App& command, const std::string& path, const Visit& visit) {
   std::string words;
   for (const auto* sub : command.get_subcommands(nullptr)) words += sub->get_name() + " ";
-  for (const auto* option : command.get_options())
-    for (const auto& name : option->get_lnames()) words += "--" + name + " ";
+  for (const auto* level = &command; level != nullptr; level = level->get_parent())
+    for (const auto* option : level->get_options())
+      for (const auto& name : option->get_lnames())
+        if (level == &command || name != "help") words += "--" + name + " ";
   visit(path, words);
   for (const auto* sub : command.get_subcommands(nullptr))
     visit_commands(*sub, path.empty() ? sub->get_name() : path + " " + sub->get_name(), visit);
 }
 
-// bash's programmable completion; zsh understands it through bashcompinit.
+// bash's programmable completion; zsh understands it through bashcompinit. Only words that lead to a known command
+// count: flags and their values may stand between them.
 std::string bash_script(const CLI::App& root) {
-  std::string script =
-      "_millrace() {\n"
-      "  local path= word\n"
-      "  for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
-      "    [[ $word == -* ]] || path+=\"${path:+ }$word\"\n"
-      "  done\n"
-      "  local words=\n"
-      "  case \"$path\" in\n";
+  std::string paths = "|";
+  std::string cases;
   visit_commands(root, "", [&](const std::string& path, const std::string& words) {
-    script += fmt::format("    \"{}\") words=\"{}\" ;;\n", path, words);
+    paths += path + "|";
+    cases += fmt::format("    \"{}\") words=\"{}\" ;;\n", path, words);
   });
-  script +=
-      "  esac\n"
-      "  COMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n"
-      "  [[ -n $COMPREPLY ]] || COMPREPLY=($(compgen -f -- \"${COMP_WORDS[COMP_CWORD]}\"))\n"
-      "}\n"
-      "complete -F _millrace millrace\n";
-  return script;
+  return "_millrace() {\n"
+         "  local path= word paths=\"" +
+         paths +
+         "\"\n"
+         "  for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
+         "    [[ $paths == *\"|${path:+$path }$word|\"* ]] && path+=\"${path:+ }$word\"\n"
+         "  done\n"
+         "  local words=\n"
+         "  case \"$path\" in\n" +
+         cases +
+         "  esac\n"
+         "  COMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n"
+         "  [[ -n $COMPREPLY ]] || COMPREPLY=($(compgen -f -- \"${COMP_WORDS[COMP_CWORD]}\"))\n"
+         "}\n"
+         "complete -F _millrace millrace\n";
 }
 
+// "list" under "topic" is offered only where both words stand.
 std::string fish_script(const CLI::App& root) {
   std::string script = "complete -c millrace -f\n";
   visit_commands(root, "", [&](const std::string& path, const std::string& words) {
-    const std::string condition =
-        path.empty() ? "__fish_use_subcommand" : "__fish_seen_subcommand_from " + path.substr(path.rfind(' ') + 1);
+    std::string condition = path.empty() ? "__fish_use_subcommand" : "";
+    for (const std::string_view word : split(path, ' '))
+      if (!word.empty())
+        condition += fmt::format("{}__fish_seen_subcommand_from {}", condition.empty() ? "" : "; and ", word);
     script += fmt::format("complete -c millrace -n '{}' -a '{}'\n", condition, words);
   });
   return script;

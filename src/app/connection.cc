@@ -1,5 +1,7 @@
 #include "app/connection.h"
 
+#include <fmt/core.h>
+
 #include "app/data_folder.h"
 
 namespace millrace::app {
@@ -16,6 +18,16 @@ client::Options connection(const CommandLine& line) {
 
 Result<std::unique_ptr<client::Admin>> connect_admin(const CommandLine& line) {
   return client::Admin::create(connection(line));
+}
+
+Result<client::TopicInfo> find_topic(client::Admin& admin, const std::string& name) {
+  auto topic = admin.describe_topic(name, kAnswerLimit);
+  if (!topic && topic.error().code == Errc::kNotFound) return no_such_topic(name);
+  return topic;
+}
+
+tl::unexpected<Error> no_such_topic(const std::string& name) {
+  return fail(Errc::kNotFound, fmt::format("there is no topic {}", name), "list those there are: millrace topic list");
 }
 
 }  // namespace millrace::app

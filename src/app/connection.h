@@ -16,4 +16,8 @@ client::Options connection(const CommandLine& line);
 
 Result<std::unique_ptr<client::Admin>> connect_admin(const CommandLine& line);
 
+// kNotFound where there is no such topic, saying where to look.
+Result<client::TopicInfo> find_topic(client::Admin& admin, const std::string& name);
+tl::unexpected<Error> no_such_topic(const std::string& name);
+
 }  // namespace millrace::app

@@ -27,23 +27,26 @@ struct DemoFlags {
 };
 
 constexpr uint64_t kEventsOnce = 100'000;
+constexpr int64_t kEventsMax = 100'000'000;
 
 // The first `events` of each stream, as files that a user could have.
-Status write_inputs(const TemporaryFolder& folder, const DemoFlags& flags, uint64_t events) {
+Status write_inputs(const TemporaryFolder& folder, const DemoFlags& flags, uint64_t events,
+                    const std::stop_token& stop) {
   MILLRACE_ASSIGN_OR_RETURN(const auto orders, open_demo_orders(folder));
   std::ofstream csv(folder.path("orders.csv"));
   csv << kDemoOrdersHeader << '\n';
   std::string_view row;
-  for (uint64_t i = 0; i < events; ++i) {
+  for (uint64_t i = 0; i < events && !stop.stop_requested(); ++i) {
     MILLRACE_ASSIGN_OR_RETURN(const bool more, orders->next(row));
     if (!more) break;
     csv << row << '\n';
   }
   CardWorld world({.seed = flags.seed, .start_us = kDemoCardsStartUs, .drift_after = events * 7 / 10});
   std::ofstream jsonl(folder.path("payments.jsonl"));
-  for (uint64_t i = 0; i < events; ++i) jsonl << world.next().to_json() << '\n';
+  for (uint64_t i = 0; i < events && !stop.stop_requested(); ++i) jsonl << world.next().to_json() << '\n';
   csv.close();
   jsonl.close();
+  if (stop.stop_requested()) return fail(Errc::kCancelled, "stopped before the events were made");
   if (!csv || !jsonl) return fail(Errc::kIo, fmt::format("cannot write {}", folder.path()));
   return {};
 }
@@ -68,7 +71,7 @@ Status run_once(const CommandLine& line, const DemoFlags& flags) {
   const uint64_t events = flags.events > 0 ? flags.events : kEventsOnce;
   const auto start = std::chrono::steady_clock::now();
   MILLRACE_ASSIGN_OR_RETURN(const auto folder, TemporaryFolder::make("demo"));
-  MILLRACE_RETURN_IF_ERROR(write_inputs(*folder, flags, events));
+  MILLRACE_RETURN_IF_ERROR(write_inputs(*folder, flags, events, signal.token()));
   MILLRACE_ASSIGN_OR_RETURN(const auto broker, PrivateBroker::start());
   pipeline::Report report;
   line.notes << "shop: order lines of a UK online shop\n";
@@ -119,11 +122,12 @@ void add_demo_commands(CLI::App& root, CommandLine& line) {
   auto* demo = root.add_subcommand(
       "demo", "everything live on two streams of events, offline: a shop's orders and card payments");
   demo->add_flag("--once", flags->once, "run a fixed number of events as fast as it goes, print the report, end");
-  demo->add_option("--events", flags->events, "of each stream [100000 with --once, else without end]");
+  demo->add_option("--events", flags->events, "of each stream [100000 with --once, else without end]")
+      ->check(CLI::Range(int64_t{1}, kEventsMax));
   demo->add_option("--rate", flags->per_s, "events a second of each stream [200]")->check(CLI::Range(1, 100'000));
   demo->add_option("--seed", flags->seed, "of the made-up payments [1]");
-  demo->add_option("--kafka", flags->kafka, "HOST:PORT for Kafka clients [127.0.0.1:9092]");
-  demo->add_option("--http", flags->http, "HOST:PORT for the console [127.0.0.1:8080]");
+  demo->add_option("--kafka", flags->kafka, "where Kafka clients connect [127.0.0.1:9092]")->type_name("HOST:PORT");
+  demo->add_option("--http", flags->http, "where the console listens [127.0.0.1:8080]")->type_name("HOST:PORT");
   demo->callback([&line, flags] {
     line.selected = [&line, flags] { return flags->once ? run_once(line, *flags) : run_live(line, *flags); };
   });

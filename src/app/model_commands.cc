@@ -30,8 +30,16 @@ std::string aliases_text(const registry::Registry& registry, const std::string& 
 
 Status list_models(const CommandLine& line) {
   const env::SystemClock clock;
-  MILLRACE_ASSIGN_OR_RETURN(const auto registry, open_registry(line, clock));
-  Listing listing{{"model", "algorithm", "versions", "newest", "champion", "rows", "trained_by"}, {}, "no models yet"};
+  Listing listing{{"model", "algorithm", "versions", "newest", "champion", "rows", "trained_by"},
+                  {},
+                  "no models yet; a pipeline with a train step registers them"};
+  const auto opened = open_registry(line, clock);
+  if (!opened && opened.error().code != Errc::kNotFound) return tl::unexpected(opened.error());
+  if (!opened) {
+    line.show(listing);
+    return {};
+  }
+  const auto& registry = *opened;
   for (const auto& model : registry->models()) {
     const auto newest = registry->latest(model);
     const auto champion = registry->resolve(model, registry::kChampion);

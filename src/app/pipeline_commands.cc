@@ -1,4 +1,5 @@
 #include <fmt/core.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -11,6 +12,7 @@
 #include "app/private_broker.h"
 #include "app/shutdown.h"
 #include "base/mutex.h"
+#include "base/utf8.h"
 #include "env/posix_file_system.h"
 #include "env/system_clock.h"
 #include "pipeline/lint.h"
@@ -26,7 +28,7 @@ Status lint_files(const CommandLine& line, const std::vector<std::string>& files
   Listing findings{{"file", "line", "column", "message", "try"}, {}, ""};
   for (const auto& file : files) {
     MILLRACE_ASSIGN_OR_RETURN(const Bytes text, env::read_file(file_system, file, pipeline::kPlanBytesMax));
-    const auto linted = pipeline::lint(as_text(text), file);
+    const auto linted = pipeline::lint(as_text(text), file, environment_variable, &file_system);
     for (const auto& finding : linted.diagnostics.list())
       findings.rows.push_back({file, int64_t{finding.place.line}, int64_t{finding.place.column}, finding.error.message,
                                finding.error.hint.empty() ? Cell() : Cell(finding.error.hint)});
@@ -40,19 +42,28 @@ Status lint_files(const CommandLine& line, const std::vector<std::string>& files
   if (line.output != OutputFormat::kTable) line.show(findings);
   if (findings.rows.empty()) return {};
   return fail(Errc::kInvalidArgument,
-              fmt::format("{} finding{}", findings.rows.size(), findings.rows.size() == 1 ? "" : "s"));
+              fmt::format("the check failed: {} finding{}", findings.rows.size(), findings.rows.size() == 1 ? "" : "s"),
+              "mend what is named above, and lint again");
 }
 
 // A file if there is one of that name, else a topic.
 Status infer(const CommandLine& line, const std::string& what) {
   env::PosixFileSystem files;
   MILLRACE_ASSIGN_OR_RETURN(const bool is_file, files.exists(what));
-  MILLRACE_ASSIGN_OR_RETURN(const std::string yaml,
-                            is_file ? pipeline::infer_file(what) : pipeline::infer_topic(connection(line), what));
-  line.out << yaml;
+  const auto yaml = is_file ? pipeline::infer_file(what) : pipeline::infer_topic(connection(line), what);
+  if (!yaml && !is_file) {
+    Error error = yaml.error();
+    error.message = fmt::format("{} is no file, and cannot be read as a topic: {}", what, error.message);
+    if (error.hint.empty()) error.hint = "millrace topic list";
+    return tl::unexpected(std::move(error));
+  }
+  if (!yaml) return tl::unexpected(yaml.error());
+  line.out << *yaml;
   line.notes << "a suggestion to check; put it under sources:\n";
   return {};
 }
+
+constexpr int kThreadsMax = 256;
 
 struct RunFlags {
   std::string file;
@@ -76,9 +87,11 @@ class ProgressBar {
     MutexLock lock(mutex_);
     constexpr uint64_t kWidth = 30;
     const uint64_t filled = progress.total == 0 ? 0 : std::min(kWidth, progress.done * kWidth / progress.total);
-    out_ << fmt::format("\r\033[K{:8} {:20} [{:{}}]", phase_name(progress.phase), progress.what,
-                        std::string(filled, '#'), kWidth)
-         << std::flush;
+    std::string text =
+        fmt::format("{:8} [{:{}}] {}", phase_name(progress.phase), std::string(filled, '#'), kWidth, progress.what);
+    text.resize(std::min(text.size(), columns()));
+    while (!is_utf8(text)) text.pop_back();  // a character that was cut
+    out_ << "\r\033[K" << text << std::flush;
     drawn_ = true;
   }
 
@@ -93,6 +106,12 @@ class ProgressBar {
         return "writing";
     }
     return "";
+  }
+
+  // A line that reaches the last column would wrap, and stay when it is drawn again.
+  static size_t columns() {
+    winsize size{};
+    return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col - 1u : 79u;
   }
 
   std::ostream& out_;
@@ -173,10 +192,12 @@ void add_pipeline_commands(CLI::App& root, CommandLine& line) {
   auto* run_command = pipeline->add_subcommand(
       "run", "run a pipeline over files, to their end; with --bootstrap and no --input, as a worker until Ctrl-C");
   run_command->add_option("file", running->file, "the pipeline")->required();
-  run_command->add_option("--input", running->inputs, "SOURCE=FILE: csv, jsonl or lines, also gz; may be repeated");
-  run_command->add_option("--output", running->outputs,
-                          "SINK=FILE: csv by its ending, else JSON lines; may be repeated");
-  run_command->add_option("--threads", running->threads, "members of each consumer group in this process [1]");
+  run_command->add_option("--input", running->inputs, "csv, jsonl or lines, also gz; may be repeated")
+      ->type_name("SOURCE=FILE");
+  run_command->add_option("--output", running->outputs, "csv by its ending, else JSON lines; may be repeated")
+      ->type_name("SINK=FILE");
+  run_command->add_option("--threads", running->threads, "members of each consumer group in this process [1]")
+      ->check(CLI::Range(1, kThreadsMax));
   run_command->callback([&line, running] { line.selected = [&line, running] { return run(line, *running); }; });
 }
 

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <limits>
@@ -33,7 +35,7 @@ Status produce(const CommandLine& line, const ProduceFlags& flags) {
   std::ifstream file;
   if (!flags.file.empty()) {
     file.open(flags.file);
-    if (!file) return fail(Errc::kNotFound, fmt::format("cannot read {}", flags.file));
+    if (!file) return fail(Errc::kNotFound, fmt::format("cannot read {}: {}", flags.file, std::strerror(errno)));
   } else if (::isatty(STDIN_FILENO) != 0) {
     line.notes << "one record a line, Ctrl-D ends\n";
   }
@@ -72,7 +74,7 @@ struct ConsumeFlags {
 
 Result<std::vector<client::ReadRange>> ranges_to_read(const CommandLine& line, const ConsumeFlags& flags) {
   MILLRACE_ASSIGN_OR_RETURN(const auto admin, connect_admin(line));
-  MILLRACE_ASSIGN_OR_RETURN(const auto topic, admin->describe_topic(flags.topic, kAnswerLimit));
+  MILLRACE_ASSIGN_OR_RETURN(const auto topic, find_topic(*admin, flags.topic));
   std::vector<client::TopicPartition> sources;
   for (const auto& partition : topic.partitions)
     if (flags.partition < 0 || partition.id.value() == flags.partition) sources.push_back({topic.name, partition.id});
@@ -83,7 +85,8 @@ Result<std::vector<client::ReadRange>> ranges_to_read(const CommandLine& line, c
   const auto from = parse_int64(flags.from);
   if (!from && flags.from != "earliest" && flags.from != "latest")
     return fail(Errc::kInvalidArgument,
-                fmt::format("--from {} is none of earliest, latest, an offset, or -N for the last N", flags.from));
+                fmt::format("--from {} is none of earliest, latest, an offset, or -N for the last N", flags.from),
+                "--from -10");
   std::vector<client::ReadRange> ranges;
   for (const auto& offset : offsets) {
     MILLRACE_RETURN_IF_ERROR(offset.range);
@@ -152,9 +155,13 @@ Status consume(const CommandLine& line, const ConsumeFlags& flags) {
   MILLRACE_RETURN_IF_ERROR(reader->assign(ranges, kAnswerLimit));
   uint64_t left = flags.count;
   while (left > 0 && !reader->done()) {
-    if (shutdown.wait_for(client::Millis{0}) != 0) return {};
+    if (shutdown.wait_for(client::Millis{0}) != 0) {
+      if (flags.follow) return {};
+      return fail(Errc::kCancelled, "stopped before the end of the topic");
+    }
     MILLRACE_ASSIGN_OR_RETURN(const auto records, reader->poll(std::min<uint64_t>(left, kRecordsAtOnce), kWait));
     print_records(line, records, left);
+    if (!line.out) return {};  // nobody reads on
   }
   return {};
 }
@@ -165,7 +172,7 @@ void add_record_commands(CLI::App& topic, CommandLine& line) {
   auto producing = std::make_shared<ProduceFlags>();
   auto* produce_command = topic.add_subcommand("produce", "write the lines of stdin, or of a file, as records");
   produce_command->add_option("topic", producing->topic, "where to")->required();
-  produce_command->add_option("-f,--file", producing->file, "read this file instead of stdin");
+  produce_command->add_option("-f,--file", producing->file, "read this file instead of stdin")->type_name("FILE");
   produce_command->add_option("-k,--key", producing->key, "the key of every record");
   produce_command->add_option("-K,--key-separator", producing->key_separator, "each line is KEY, this text, VALUE");
   produce_command->callback(
@@ -175,10 +182,12 @@ void add_record_commands(CLI::App& topic, CommandLine& line) {
   auto* consume_command =
       topic.add_subcommand("consume", "print records up to the end of the topic; with --follow, go on");
   consume_command->add_option("topic", consuming->topic, "where from")->required();
-  consume_command->add_option("--from", consuming->from,
-                              "earliest, latest, an offset, or -N for the last N of each partition [earliest]");
+  consume_command
+      ->add_option("--from", consuming->from,
+                   "earliest, latest, an offset, or -N for the last N of each partition [earliest]")
+      ->type_name("WHERE");
   consume_command->add_option("-p,--partition", consuming->partition, "only this partition");
-  consume_command->add_option("-n,--count", consuming->count, "stop after so many records");
+  consume_command->add_option("-n,--count", consuming->count, "stop after so many records")->check(CLI::PositiveNumber);
   consume_command->add_flag("--follow", consuming->follow, "wait for new records until Ctrl-C");
   consume_command->callback(
       [&line, consuming] { line.selected = [&line, consuming] { return consume(line, *consuming); }; });

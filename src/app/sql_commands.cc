@@ -61,6 +61,19 @@ Result<std::string> ask_file(const CommandLine& line, const std::string& stateme
   return std::move(answer.body);
 }
 
+// What failed, and a hint: one that came through DuckDB stands in brackets at the message's end.
+tl::unexpected<Error> statement_failed(Error error) {
+  constexpr std::string_view kHint = " (try: ";
+  const size_t begin = error.message.rfind(kHint);
+  if (error.hint.empty() && begin != std::string::npos && error.message.ends_with(')')) {
+    error.hint = error.message.substr(begin + kHint.size(), error.message.size() - begin - kHint.size() - 1);
+    error.message.resize(begin);
+  }
+  if (error.hint.empty()) error.hint = "millrace sql \"SHOW TABLES\", millrace topic list";
+  error.message = "the statement failed: " + error.message;
+  return tl::unexpected(std::move(error));
+}
+
 Cell to_cell(simdjson::dom::element value) {
   switch (value.type()) {
     case simdjson::dom::element_type::NULL_VALUE:
@@ -105,9 +118,10 @@ Status run_sql(const CommandLine& line, const SqlFlags& flags) {
                       : line.output == OutputFormat::kCsv ? warehouse::AnswerFormat::kCsv
                                                           : warehouse::AnswerFormat::kJson;
   const std::string format_name = parquet ? "parquet" : line.output == OutputFormat::kCsv ? "csv" : "json";
-  MILLRACE_ASSIGN_OR_RETURN(const std::string answer, server && !server->http.empty()
-                                                          ? ask_server(*server, flags.statement, format_name)
-                                                          : ask_file(line, flags.statement, format));
+  const auto asked = server && !server->http.empty() ? ask_server(*server, flags.statement, format_name)
+                                                     : ask_file(line, flags.statement, format);
+  if (!asked) return statement_failed(asked.error());
+  const std::string& answer = *asked;
   if (parquet) {
     std::ofstream file(flags.parquet, std::ios::binary | std::ios::trunc);
     file << answer;
@@ -132,7 +146,7 @@ void add_sql_commands(CLI::App& root, CommandLine& line) {
   auto* sql = root.add_subcommand(
       "sql", "one SELECT over the warehouse's tables and topic('name'), also while the server runs");
   sql->add_option("statement", flags->statement, "the statement")->required();
-  sql->add_option("--parquet", flags->parquet, "write the result to this Parquet file");
+  sql->add_option("--parquet", flags->parquet, "write the result to this Parquet file")->type_name("FILE");
   sql->callback([&line, flags] { line.selected = [&line, flags] { return run_sql(line, *flags); }; });
 }
 

@@ -56,7 +56,11 @@ Status create_topic(const CommandLine& line, const CreateFlags& flags) {
   }
   MILLRACE_ASSIGN_OR_RETURN(const auto admin, connect_admin(line));
   MILLRACE_ASSIGN_OR_RETURN(const auto outcomes, admin->create_topics({&spec, 1}, kAnswerLimit));
-  MILLRACE_RETURN_IF_ERROR(outcomes.front().status);
+  if (const auto& made = outcomes.front().status; !made) {
+    Error error = made.error();
+    if (error.code == Errc::kAlreadyExists) error.hint = "millrace topic describe " + spec.name;
+    return tl::unexpected(std::move(error));
+  }
   line.notes << fmt::format("created {} with {} partition{}\n", spec.name, spec.partitions,
                             spec.partitions == 1 ? "" : "s");
   return {};
@@ -72,7 +76,7 @@ Status describe_topic(const CommandLine& line, const std::string& name, bool wit
     line.show(listing);
     return {};
   }
-  MILLRACE_ASSIGN_OR_RETURN(const auto topic, admin->describe_topic(name, kAnswerLimit));
+  MILLRACE_ASSIGN_OR_RETURN(const auto topic, find_topic(*admin, name));
   MILLRACE_ASSIGN_OR_RETURN(const auto ranges, offset_ranges(*admin, topic));
   if (!topic.id.is_zero()) line.notes << fmt::format("{}: id {}\n", topic.name, topic.id.to_string());
   Listing listing{{"partition", "leader", "begin", "end", "records"}, {}, ""};
@@ -88,7 +92,7 @@ Status delete_topics(const CommandLine& line, const std::vector<std::string>& na
   if (!execute) {
     Listing plan{{"topic", "partitions", "records"}, {}, ""};
     for (const auto& name : names) {
-      MILLRACE_ASSIGN_OR_RETURN(const auto topic, admin->describe_topic(name, kAnswerLimit));
+      MILLRACE_ASSIGN_OR_RETURN(const auto topic, find_topic(*admin, name));
       MILLRACE_ASSIGN_OR_RETURN(const auto ranges, offset_ranges(*admin, topic));
       int64_t records = 0;
       for (const auto& range : ranges) records += range.end - range.begin;
@@ -100,6 +104,7 @@ Status delete_topics(const CommandLine& line, const std::vector<std::string>& na
   }
   MILLRACE_ASSIGN_OR_RETURN(const auto outcomes, admin->delete_topics(names, kAnswerLimit));
   for (const auto& outcome : outcomes) {
+    if (!outcome.status && outcome.status.error().code == Errc::kNotFound) return no_such_topic(outcome.topic);
     MILLRACE_RETURN_IF_ERROR(outcome.status);
     line.notes << fmt::format("deleted {}\n", outcome.topic);
   }
@@ -123,7 +128,8 @@ void add_topic_commands(CLI::App& root, CommandLine& line) {
   auto* create = topic->add_subcommand("create", "make a topic");
   create->add_option("topic", creation->name, "its name")->required();
   create->add_option("-p,--partitions", creation->partitions, "how many partitions [1]");
-  create->add_option("-c,--config", creation->config, "NAME=VALUE, Kafka's names; may be repeated");
+  create->add_option("-c,--config", creation->config, "a setting, by Kafka's name; may be repeated")
+      ->type_name("NAME=VALUE");
   create->callback([&line, creation] { line.selected = [&line, creation] { return create_topic(line, *creation); }; });
 
   auto described = std::make_shared<std::string>();
