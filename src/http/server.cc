@@ -80,7 +80,8 @@ class Session : public std::enable_shared_from_this<Session> {
   }
   void respond(Response response);
   void begin_stream();
-  void queue_event(std::string text);
+  // `counted` gives back the text's bytes when it is written.
+  void queue_event(std::string text, std::shared_ptr<std::atomic<size_t>> counted);
   void close();
   const ServerOptions& options() const { return shared_->options; }
 
@@ -99,7 +100,11 @@ class Session : public std::enable_shared_from_this<Session> {
   bool is_head_ = false;
   bool is_streaming_ = false;
   // An event stream's texts not yet written; the front one is being written.
-  std::deque<std::string> events_;
+  struct Event {
+    std::string text;
+    std::shared_ptr<std::atomic<size_t>> counted;  // null for the head
+  };
+  std::deque<Event> events_;
   std::function<void()> on_closed_;
 
   friend class Reply;
@@ -136,14 +141,13 @@ class Reply final : public Responder, public EventSink, public std::enable_share
     std::string text = fmt::format("event: {}\nid: {}\ndata: {}\n\n", event, id, data);
     const size_t bytes = text.size();
     if (!open_) return false;
-    if (queued_bytes_.fetch_add(bytes) + bytes > session_->options().stream_bytes_max) {
+    if (queued_bytes_->fetch_add(bytes) + bytes > session_->options().stream_bytes_max) {
       open_ = false;
       post([](Session& session) { session.close(); });
       return false;
     }
-    post([text = std::move(text), self = shared_from_this(), bytes](Session& session) mutable {
-      session.queue_event(std::move(text));
-      self->queued_bytes_ -= bytes;
+    post([text = std::move(text), counted = queued_bytes_](Session& session) mutable {
+      session.queue_event(std::move(text), std::move(counted));
     });
     return true;
   }
@@ -160,7 +164,8 @@ class Reply final : public Responder, public EventSink, public std::enable_share
   std::shared_ptr<Shared> shared_;
   std::atomic<bool> answered_{false};
   std::atomic<bool> open_{true};
-  std::atomic<size_t> queued_bytes_{0};
+  // Sent and not yet written, wherever they wait: a client that reads too slowly is let go.
+  const std::shared_ptr<std::atomic<size_t>> queued_bytes_ = std::make_shared<std::atomic<size_t>>(0);
 };
 
 void Session::read() {
@@ -223,9 +228,10 @@ void Session::begin_stream() {
   // An event that another thread queued may have come first: it waits behind the head.
   is_streaming_ = true;
   events_.push_front(
-      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Content-Type-Options: "
-      "nosniff\r\n"
-      "Connection: close\r\n\r\nretry: 1000\n\n");
+      {"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Content-Type-Options: "
+       "nosniff\r\n"
+       "Connection: close\r\n\r\nretry: 1000\n\n",
+       nullptr});
   write_next_event();
   wait_for_hangup();
 }
@@ -238,17 +244,18 @@ void Session::wait_for_hangup() {
   });
 }
 
-void Session::queue_event(std::string text) {
+void Session::queue_event(std::string text, std::shared_ptr<std::atomic<size_t>> counted) {
   if (!stream_.socket().is_open()) return;
-  events_.push_back(std::move(text));
+  events_.push_back({std::move(text), std::move(counted)});
   if (is_streaming_ && events_.size() == 1) write_next_event();
 }
 
 void Session::write_next_event() {
   stream_.expires_after(shared_->options.idle_timeout);
-  asio::async_write(stream_, asio::buffer(events_.front()), [self = shared_from_this()](error_code error, size_t) {
+  asio::async_write(stream_, asio::buffer(events_.front().text), [self = shared_from_this()](error_code error, size_t) {
     if (error) return self->close();
     self->stream_.expires_never();
+    if (const Event& written = self->events_.front(); written.counted) *written.counted -= written.text.size();
     self->events_.pop_front();
     if (!self->events_.empty()) self->write_next_event();
   });
