@@ -8,9 +8,9 @@
 #include "app/command_line.h"
 #include "app/demo_data.h"
 #include "app/demo_feeder.h"
-#include "app/private_broker.h"
 #include "app/server.h"
 #include "app/shutdown.h"
+#include "embed/local_broker.h"
 #include "pipeline/lint.h"
 #include "pipeline/run.h"
 
@@ -30,7 +30,7 @@ constexpr uint64_t kEventsOnce = 100'000;
 constexpr int64_t kEventsMax = 100'000'000;
 
 // The first `events` of each stream, as files that a user could have.
-Status write_inputs(const TemporaryFolder& folder, const DemoFlags& flags, uint64_t events,
+Status write_inputs(const env::TemporaryFolder& folder, const DemoFlags& flags, uint64_t events,
                     const std::stop_token& stop) {
   MILLRACE_ASSIGN_OR_RETURN(const auto orders, open_demo_orders(folder));
   std::ofstream csv(folder.path("orders.csv"));
@@ -70,9 +70,9 @@ Status run_once(const CommandLine& line, const DemoFlags& flags) {
   const StopOnSignal signal;
   const uint64_t events = flags.events > 0 ? flags.events : kEventsOnce;
   const auto start = std::chrono::steady_clock::now();
-  MILLRACE_ASSIGN_OR_RETURN(const auto folder, TemporaryFolder::make("demo"));
+  MILLRACE_ASSIGN_OR_RETURN(const auto folder, env::TemporaryFolder::make("demo"));
   MILLRACE_RETURN_IF_ERROR(write_inputs(*folder, flags, events, signal.token()));
-  MILLRACE_ASSIGN_OR_RETURN(const auto broker, PrivateBroker::start());
+  MILLRACE_ASSIGN_OR_RETURN(const auto broker, embed::LocalBroker::start());
   pipeline::Report report;
   line.notes << "shop: order lines of a UK online shop\n";
   MILLRACE_ASSIGN_OR_RETURN(auto shop, run_one(demo_shop_yaml(), "shop.yaml", {"orders", folder->path("orders.csv")},
@@ -91,7 +91,7 @@ Status run_once(const CommandLine& line, const DemoFlags& flags) {
 // The whole server with both pipelines and two live streams, until Ctrl-C.
 Status run_live(const CommandLine& line, const DemoFlags& flags) {
   const ShutdownSignal shutdown;
-  MILLRACE_ASSIGN_OR_RETURN(const auto folder, TemporaryFolder::make("demo"));
+  MILLRACE_ASSIGN_OR_RETURN(const auto folder, env::TemporaryFolder::make("demo"));
   ServerConfig config;
   config.data = folder->path("data");
   MILLRACE_ASSIGN_OR_RETURN(config.kafka_listen, HostPort::parse(flags.kafka));

@@ -23,7 +23,7 @@ std::string_view between(const char* begin, const char* end) { return {begin, st
 std::string_view demo_shop_yaml() { return between(demo_shop_yaml_begin, demo_shop_yaml_end); }
 std::string_view demo_cards_yaml() { return between(demo_cards_yaml_begin, demo_cards_yaml_end); }
 
-Result<std::unique_ptr<format::FileReader>> open_demo_orders(const TemporaryFolder& folder) {
+Result<std::unique_ptr<format::FileReader>> open_demo_orders(const env::TemporaryFolder& folder) {
   const std::string path = folder.path("online-retail.csv.gz");
   std::ofstream file(path, std::ios::binary);
   file << between(demo_orders_begin, demo_orders_end);

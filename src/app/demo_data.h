@@ -3,8 +3,8 @@
 #include <memory>
 #include <string_view>
 
-#include "app/temporary_folder.h"
 #include "base/result.h"
+#include "env/temporary_folder.h"
 #include "format/file_reader.h"
 
 namespace millrace::app {
@@ -15,7 +15,7 @@ std::string_view demo_shop_yaml();
 std::string_view demo_cards_yaml();
 
 // The shop's order lines, in time order, without the header. Writes them into `folder` first.
-Result<std::unique_ptr<format::FileReader>> open_demo_orders(const TemporaryFolder& folder);
+Result<std::unique_ptr<format::FileReader>> open_demo_orders(const env::TemporaryFolder& folder);
 // The header that belongs before them.
 inline constexpr std::string_view kDemoOrdersHeader =
     "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country";

@@ -41,7 +41,7 @@ void feed(std::stop_token stop, const DemoFeedOptions& options, client::Producer
 
 }  // namespace
 
-Result<std::unique_ptr<DemoFeeder>> DemoFeeder::start(const client::Options& client, const TemporaryFolder& folder,
+Result<std::unique_ptr<DemoFeeder>> DemoFeeder::start(const client::Options& client, const env::TemporaryFolder& folder,
                                                       const DemoFeedOptions& options) {
   MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<client::Producer> orders_producer, client::Producer::create(client));
   MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<client::Producer> cards_producer, client::Producer::create(client));

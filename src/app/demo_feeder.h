@@ -24,7 +24,7 @@ struct DemoFeedOptions {
 class DemoFeeder {
  public:
   // `folder` must outlive the feeder.
-  static Result<std::unique_ptr<DemoFeeder>> start(const client::Options& client, const TemporaryFolder& folder,
+  static Result<std::unique_ptr<DemoFeeder>> start(const client::Options& client, const env::TemporaryFolder& folder,
                                                    const DemoFeedOptions& options);
   ~DemoFeeder() { stop(); }
   DemoFeeder(const DemoFeeder&) = delete;

@@ -9,10 +9,10 @@
 
 #include "app/command_line.h"
 #include "app/connection.h"
-#include "app/private_broker.h"
 #include "app/shutdown.h"
 #include "base/mutex.h"
 #include "base/utf8.h"
+#include "embed/local_broker.h"
 #include "env/posix_file_system.h"
 #include "env/system_clock.h"
 #include "pipeline/lint.h"
@@ -152,10 +152,10 @@ Status run(const CommandLine& line, const RunFlags& flags) {
   pipeline::RunOptions options;
   MILLRACE_ASSIGN_OR_RETURN(options.inputs, parse_bindings(flags.inputs));
   MILLRACE_ASSIGN_OR_RETURN(options.outputs, parse_bindings(flags.outputs));
-  std::unique_ptr<PrivateBroker> broker;
+  std::unique_ptr<embed::LocalBroker> broker;
   options.client = connection(line);
   if (line.bootstrap.empty()) {
-    MILLRACE_ASSIGN_OR_RETURN(broker, PrivateBroker::start());
+    MILLRACE_ASSIGN_OR_RETURN(broker, embed::LocalBroker::start());
     options.client.bootstrap = broker->bootstrap();
   }
   options.threads = flags.threads;

@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 
+#include "base/check.h"
+#include "base/mutex.h"
 #include "base/text.h"
 #include "learn/internal/baselines.h"
 #include "learn/internal/gaussian_nb.h"
@@ -44,6 +47,35 @@ constexpr std::array<std::string_view, 19> kLater = {"adaptive_random_forest",
                                                      "svm",
                                                      "xgboost"};
 
+struct Registered {
+  Mutex mutex;
+  std::deque<Algorithm> list GUARDED_BY(mutex);  // only grows, and never moves what it holds
+};
+
+Registered& registered() {
+  static Registered all;
+  return all;
+}
+
+bool is_lower_case_name(std::string_view name) {
+  const auto is_letter = [](char c) { return c >= 'a' && c <= 'z'; };
+  return !name.empty() && is_letter(name[0]) &&
+         std::ranges::all_of(name, [&](char c) { return is_letter(c) || (c >= '0' && c <= '9') || c == '_'; });
+}
+
+Status check_specs(const Algorithm& algorithm) {
+  for (auto param = algorithm.params.begin(); param != algorithm.params.end(); ++param) {
+    if (std::find_if(algorithm.params.begin(), param, [&](const auto& other) { return other.name == param->name; }) !=
+        param)
+      return fail(Errc::kInvalidArgument, fmt::format("{}: parameter {} is there twice", algorithm.name, param->name));
+    if (!param->default_value) continue;
+    if (auto checked = check_param(algorithm.params, param->name, *param->default_value); !checked)
+      return fail(Errc::kInvalidArgument,
+                  fmt::format("{}: the default of {}", algorithm.name, checked.error().message));
+  }
+  return {};
+}
+
 }  // namespace
 
 std::span<const Algorithm> algorithms() {
@@ -51,11 +83,36 @@ std::span<const Algorithm> algorithms() {
   return table;
 }
 
+Status register_algorithm(Algorithm algorithm) {
+  MILLRACE_CHECK(algorithm.make, "an algorithm makes learners");
+  if (!is_lower_case_name(algorithm.name))
+    return fail(Errc::kInvalidArgument, fmt::format("'{}' is no name for an algorithm", algorithm.name),
+                "write it like logistic_regression");
+  MILLRACE_RETURN_IF_ERROR(check_specs(algorithm));
+  Registered& own = registered();
+  MutexLock lock(own.mutex);
+  if (std::ranges::find(algorithms(), algorithm.name, &Algorithm::name) != algorithms().end() ||
+      std::ranges::find(kLater, algorithm.name) != kLater.end() ||
+      std::ranges::find(own.list, algorithm.name, &Algorithm::name) != own.list.end())
+    return fail(Errc::kAlreadyExists, fmt::format("there is an algorithm {} already", algorithm.name),
+                "choose another name");
+  own.list.push_back(std::move(algorithm));
+  return {};
+}
+
 Result<const Algorithm*> find_algorithm(std::string_view name) {
   std::vector<std::string> names;
   for (const Algorithm& algorithm : algorithms()) {
     if (algorithm.name == name) return &algorithm;
     names.push_back(algorithm.name);
+  }
+  {
+    Registered& own = registered();
+    MutexLock lock(own.mutex);
+    for (const Algorithm& algorithm : own.list) {
+      if (algorithm.name == name) return &algorithm;
+      names.push_back(algorithm.name);
+    }
   }
   const std::string known = fmt::format("algorithms are: {}", fmt::join(names, ", "));
   if (std::ranges::find(kLater, name) != kLater.end())

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -20,13 +21,20 @@ struct Algorithm {
   std::string doc;                // what it does, in a sentence or two
   std::vector<ParamSpec> params;  // what `train.params` may hold
   // A learner that has learned nothing. `params` passed check_params(); `inputs` is the number of values it will see.
-  std::unique_ptr<Learner> (*make)(const Algorithm& algorithm, const Params& params, size_t inputs) = nullptr;
+  // May be called from several threads at once.
+  std::function<std::unique_ptr<Learner>(const Algorithm& algorithm, const Params& params, size_t inputs)> make;
 };
 
-// All of them, ordered by name; made once, and the same as long as the program runs. Thread-safe.
+// The built-in ones, ordered by name; made once, and the same as long as the program runs. Thread-safe.
 std::span<const Algorithm> algorithms();
 
-// kInvalidArgument with the nearest name for what is not there; kNotBuiltYet for those that later versions bring.
+// Add one of the program's own, for as long as the program runs. kInvalidArgument for a name that is not lower_case, or
+// parameters that are there twice or whose defaults they refuse themselves; kAlreadyExists for a name that is taken,
+// also by a later version. Thread-safe.
+Status register_algorithm(Algorithm algorithm);
+
+// A built-in or registered one, valid as long as the program runs. kInvalidArgument with the nearest name for what is
+// not there; kNotBuiltYet for those that later versions bring. Thread-safe.
 Result<const Algorithm*> find_algorithm(std::string_view name);
 
 }  // namespace millrace::learn

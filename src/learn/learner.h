@@ -35,7 +35,8 @@ struct Scaling {
 struct MergePart;
 
 // The part of a model behind its preprocessing. It owns its state and nothing else: no clock, no files, no threads. A
-// new learner is one file that implements this and one line in algorithm.cc.
+// new learner is one file that implements this and one line in algorithm.cc, or a register_algorithm() of the program
+// that brings its own.
 //
 // Inputs are finite: the preprocessing has filled in what was missing. learn() is one update with one example, and
 // updates with the same examples in the same order always give the same state.

@@ -2,7 +2,8 @@
 """Compares the modules' #includes with the table in docs/architecture.md.
 
 A module may include only itself, `base`, and what its row of the table names; src/<module>/internal/ belongs to its module alone;
-every module has a README and a row. Exit status 1, and a line for each edge that is not allowed.
+every module has a README and a row. The public headers, include/millrace/, include one another and the standard library, and only
+the module embed includes them. Exit status 1, and a line for each edge that is not allowed.
 """
 
 import pathlib
@@ -11,6 +12,9 @@ import sys
 
 ROW = re.compile(r"^\| `src/(\w+)` \|.*\| ([^|]*) \|$")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
+ANY_INCLUDE = re.compile(r'^\s*#\s*include\s*(\S+)')
+STANDARD = re.compile(r"<[a-z_]+>")
+PUBLIC_USERS = {"embed"}
 
 
 def allowed_edges(architecture: str, modules: set[str]) -> dict[str, set[str]]:
@@ -20,6 +24,18 @@ def allowed_edges(architecture: str, modules: set[str]) -> dict[str, set[str]]:
             uses = match.group(2).strip()
             table[match.group(1)] = set(modules) if uses == "everything" else set(re.findall(r"\w+", uses))
     return table
+
+
+def public_problems(root: pathlib.Path) -> list[str]:
+    include = root / "include"
+    public = {f'"{path.relative_to(include)}"' for path in include.rglob("*.h")}
+    found = [] if public else ["include/ has no headers"]
+    for path in sorted(include.rglob("*.h")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            match = ANY_INCLUDE.match(line)
+            if match and match.group(1) not in public and not STANDARD.fullmatch(match.group(1)):
+                found.append(f"{path.relative_to(root)}:{number}: {match.group(1)} is neither public nor of the standard library")
+    return found
 
 
 def problems(root: pathlib.Path) -> list[str]:
@@ -41,6 +57,8 @@ def problems(root: pathlib.Path) -> list[str]:
                 parts = match.group(1).split("/")
                 place = f"{path.relative_to(root)}:{number}"
                 other = parts[0]
+                if other == "millrace" and module in PUBLIC_USERS and (root / "include" / match.group(1)).exists():
+                    continue
                 if len(parts) < 2 or other not in modules:
                     found.append(f'{place}: "{match.group(1)}" is not written as "<module>/<file>"')
                 elif other != module and other != "base" and other not in table[module]:
@@ -51,7 +69,8 @@ def problems(root: pathlib.Path) -> list[str]:
 
 
 def main() -> int:
-    found = problems(pathlib.Path(sys.argv[1]))
+    root = pathlib.Path(sys.argv[1])
+    found = problems(root) + public_problems(root)
     print("\n".join(found) or "every include is allowed")
     return 1 if found else 0
 

@@ -30,7 +30,8 @@ std::vector<std::string> candidate_paths(const std::string& path) {
   if (!path.empty()) return {path};
   if (const char* given = std::getenv("MILLRACE_DUCKDB_LIBRARY"); given != nullptr && *given != '\0') return {given};
   const std::string beside = binary_directory() + "/../lib/";
-  return {beside + "millrace/libduckdb.so", beside + "libduckdb.so"};
+  // The last is found by the loader: by the RUNPATH of a program that embeds us, or among the system's libraries.
+  return {beside + "millrace/libduckdb.so", beside + "libduckdb.so", "libduckdb.so"};
 }
 
 }  // namespace

@@ -6,9 +6,9 @@
 
 #include "base/result.h"
 
-namespace millrace::app {
+namespace millrace::env {
 
-// A folder for one command's own use, with all that is in it gone when this goes.
+// A folder for its owner's use alone, with all that is in it gone when this goes.
 class TemporaryFolder {
  public:
   // `purpose` becomes part of its name: millrace-<purpose>-XXXXXX below TMPDIR.
@@ -25,4 +25,4 @@ class TemporaryFolder {
   std::string path_;
 };
 
-}  // namespace millrace::app
+}  // namespace millrace::env

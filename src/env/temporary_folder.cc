@@ -1,4 +1,4 @@
-#include "app/temporary_folder.h"
+#include "env/temporary_folder.h"
 
 #include <fmt/core.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include <cstring>
 #include <filesystem>
 
-namespace millrace::app {
+namespace millrace::env {
 
 Result<std::unique_ptr<TemporaryFolder>> TemporaryFolder::make(std::string_view purpose) {
   std::string path = (std::filesystem::temp_directory_path() / fmt::format("millrace-{}-XXXXXX", purpose)).string();
@@ -22,4 +22,4 @@ TemporaryFolder::~TemporaryFolder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-}  // namespace millrace::app
+}  // namespace millrace::env
