@@ -6,7 +6,7 @@ BUILD := build/$(PRESET)
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: help setup build test test-peers demo bench soak lint format package clean
+.PHONY: help setup build test test-peers demo bench soak lint format manual package clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -46,6 +46,10 @@ lint: build
 ## make format      rewrite the C++ files as clang-format would
 format:
 	@git ls-files '*.h' '*.cc' | xargs clang-format-19 -i
+
+## make manual      rewrite the pages of docs/manual that the program prints
+manual: build
+	@for page in command-line configuration; do $(BUILD)/bin/millrace help $$page > docs/manual/$$page.md; done
 
 ## make package     a Debian package in build/package
 package: build

@@ -1,9 +1,15 @@
 #include "app/command_line.h"
 
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <ostream>
 #include <vector>
 
+#include "app/reference.h"
 #include "base/json_writer.h"
 #include "base/text.h"
 
@@ -11,32 +17,64 @@ namespace millrace::app {
 namespace {
 
 constexpr int kExitUsage = 2;
+constexpr int kExitNotFound = 3;
+constexpr int kExitPipeClosed = 128 + SIGPIPE;  // as a shell reports a program that SIGPIPE ended
+
+std::vector<std::string> subcommand_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const auto* sub : command.get_subcommands(nullptr)) names.push_back(sub->get_name());
+  return names;
+}
+
+std::vector<std::string> flag_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const auto* option : command.get_options())
+    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
+  return names;
+}
 
 // CLI11 says "The following argument was not expected: topik"; users want to know what was meant.
-Error unexpected_argument(const CLI::App& root, const std::vector<std::string>& rest) {
-  const CLI::App* command = &root;
-  for (const auto* chosen = command; chosen != nullptr;) {
-    const auto subcommands = chosen->get_subcommands();
-    chosen = subcommands.empty() ? nullptr : subcommands.front();
-    if (chosen != nullptr) command = chosen;
-  }
-  std::vector<std::string> names;
-  for (const auto* sub : command->get_subcommands(nullptr)) names.push_back(sub->get_name());
-  for (const auto* option : command->get_options())
-    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
-  const std::string word = rest.empty() ? "" : rest.front();
+Error unexpected_argument(const CLI::App& root, const std::string& word) {
+  const CLI::App& command = chosen_command(root);
+  const bool is_flag = word.starts_with('-');
+  std::vector<std::string> names = is_flag ? flag_names(command) : subcommand_names(command);
+  if (is_flag && &command != &root)
+    for (auto& name : flag_names(root))
+      if (name != "--help") names.push_back(std::move(name));
   const auto nearest = nearest_name(word, names);
-  std::string path = command == &root ? "millrace" : "millrace " + command->get_name();
-  return {Errc::kInvalidArgument, path + " does not know '" + word + "'",
+  const std::string path = command_path(command);
+  const std::string why =
+      names.empty() ? "it takes no more arguments" : fmt::format("it has {}", fmt::join(names, ", "));
+  return {Errc::kInvalidArgument, fmt::format("{} does not know '{}': {}", path, word, why),
           nearest ? "did you mean " + *nearest + "?" : path + " --help"};
 }
 
 Error usage_error(const CLI::App& root, const CLI::ParseError& error) {
-  if (const auto rest = root.remaining(true); !rest.empty()) return unexpected_argument(root, rest);
-  const CLI::App* command = &root;
-  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
-  const std::string path = command == &root ? "millrace" : "millrace " + command->get_name();
-  return {Errc::kInvalidArgument, error.what(), path + " --help"};
+  if (const auto rest = root.remaining(true); !rest.empty()) return unexpected_argument(root, rest.front());
+  const CLI::App& command = chosen_command(root);
+  const std::string path = command_path(command);
+  const auto commands = subcommand_names(command);
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !commands.empty())
+    return {Errc::kInvalidArgument, fmt::format("{} needs a command: {}", path, fmt::join(commands, ", ")),
+            path + " --help"};
+  std::string why = error.what();
+  if (constexpr std::string_view kConversion = "Could not convert: "; why.starts_with(kConversion))
+    why = why.substr(kConversion.size()) + " is not a value that it takes";
+  return {Errc::kInvalidArgument, fmt::format("{} was not understood: {}", path, why), path + " --help"};
+}
+
+// What every command takes is explained once, at the root; the help of the others says where.
+void add_footers(CLI::App& command) {
+  for (auto* sub : command.get_subcommands(nullptr)) {
+    sub->footer("Every command takes -o, --bootstrap and --data: millrace --help");
+    add_footers(*sub);
+  }
+}
+
+// Whether whoever read our output has gone away, as `head` does.
+bool reader_is_gone() {
+  pollfd output{STDOUT_FILENO, POLLOUT, 0};
+  return ::poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0;
 }
 
 }  // namespace
@@ -48,7 +86,7 @@ int exit_code(Errc code) {
     case Errc::kNotBuiltYet:
       return kExitUsage;
     case Errc::kNotFound:
-      return 3;
+      return kExitNotFound;
     case Errc::kAlreadyExists:
     case Errc::kConflict:
       return 4;
@@ -93,10 +131,17 @@ int run_command_line(int argc, const char* const* argv, std::ostream& out, std::
       "millrace");
   root.require_subcommand(1);
   root.fallthrough();
-  root.add_option("-o,--output", line.output_name, "table, json, csv or yaml")->envname("MILLRACE_OUTPUT");
-  root.add_option("--bootstrap", line.bootstrap, "HOST:PORT of a broker, Millrace or Apache Kafka")
+  root.set_version_flag("--version", std::string("millrace ") + MILLRACE_VERSION, "print the version");
+  root.add_option("-o,--output", line.output_name, "table, json, csv or yaml [table]")
+      ->type_name("FORMAT")
+      ->envname("MILLRACE_OUTPUT");
+  root.add_option("--bootstrap", line.bootstrap,
+                  "a broker, Millrace or Apache Kafka [the data folder's server, else 127.0.0.1:9092]")
+      ->type_name("HOST:PORT")
       ->envname("MILLRACE_BOOTSTRAP");
-  root.add_option("--data", line.data, "the data folder")->envname("MILLRACE_DATA");
+  root.add_option("--data", line.data, "the data folder [./millrace-data]")
+      ->type_name("FOLDER")
+      ->envname("MILLRACE_DATA");
   add_server_commands(root, line);
   add_topic_commands(root, line);
   add_group_commands(root, line);
@@ -107,23 +152,37 @@ int run_command_line(int argc, const char* const* argv, std::ostream& out, std::
   add_completion_commands(root, line);
   add_about_commands(root, line);
 
+  add_footers(root);
+
   try {
     root.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    const CLI::App* command = &root;
-    while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
-    out << command->help();
+    const CLI::App& command = chosen_command(root);
+    out << command.help(command.get_parent() == nullptr ? "" : command_path(*command.get_parent()));
+    return 0;
+  } catch (const CLI::CallForVersion& version) {
+    out << version.what() << '\n';
     return 0;
   } catch (const CLI::ParseError& error) {
-    print_error(usage_error(root, error), OutputFormat::kTable, notes);
+    const auto format = parse_output_format(line.output_name);
+    print_error(usage_error(root, error), format.value_or(OutputFormat::kTable), notes);
     return kExitUsage;
   }
 
   const auto format = parse_output_format(line.output_name);
-  const Status status = format ? (line.output = *format, line.selected()) : tl::unexpected(format.error());
+  Status status = format ? (line.output = *format, line.selected()) : tl::unexpected(format.error());
+  out.flush();
+  if (status && !out) {
+    if (reader_is_gone()) return kExitPipeClosed;
+    status = fail(Errc::kIo, "cannot write the output: not all of it reached stdout", "free disk space");
+  }
   if (status) return 0;
-  print_error(status.error(), line.output, notes);
-  return exit_code(status.error().code);
+  Error error = std::move(status.error());
+  const int code = exit_code(error.code);
+  if (error.hint.empty() && (code == kExitUsage || code == kExitNotFound))
+    error.hint = command_path(chosen_command(root)) + " --help";
+  print_error(error, line.output, notes);
+  return code;
 }
 
 }  // namespace millrace::app

@@ -45,8 +45,14 @@ struct ServerConfig {
 Status apply_config_file(ServerConfig& config, std::string_view text, const std::string& file,
                          const VariableLookup& variables);
 
-// Change `config` by MILLRACE_DATA, MILLRACE_KAFKA, MILLRACE_HTTP, MILLRACE_BOOTSTRAP, MILLRACE_HTTP_TOKEN,
-// MILLRACE_LOG_LEVEL.
+// Change `config` by the variables that are set: MILLRACE_DATA, MILLRACE_KAFKA, ...; configuration_reference() has them
+// all.
 Status apply_environment(ServerConfig& config, const VariableLookup& variables);
+
+// Change `config` by a flag of `millrace server` ("--kafka") and its value.
+Status apply_flag(ServerConfig& config, std::string_view flag, std::string_view text);
+
+// A Markdown table of every key: type, default, variable, flag, meaning.
+std::string configuration_reference();
 
 }  // namespace millrace::app

@@ -65,6 +65,15 @@ TEST(Config, TheEnvironmentOverridesTheFile) {
   EXPECT_EQ(config.data, "y");
 }
 
+TEST(Config, AFlagThatCannotBeReadIsNamed) {
+  ServerConfig config;
+  ASSERT_TRUE(apply_flag(config, "--kafka", "127.0.0.1:7"));
+  EXPECT_EQ(config.kafka_listen.port, 7);
+  const auto status = apply_flag(config, "--http", "nine");
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message, "--http: 'nine' is not HOST:PORT");
+}
+
 TEST(HostPort, RefusesWhatIsNotOne) {
   for (const char* bad : {"", ":1", "h", "h:", "h:x", "::1:80", "h:-1"})
     EXPECT_FALSE(HostPort::parse(bad).has_value()) << bad;

@@ -30,20 +30,16 @@ Result<ServerConfig> make_config(const ServerFlags& flags, const CLI::App& root,
     MILLRACE_RETURN_IF_ERROR(apply_config_file(config, as_text(text), flags.config_file, environment_variable));
   }
   MILLRACE_RETURN_IF_ERROR(apply_environment(config, environment_variable));
-  if (root.get_option("--data")->count() > 0) config.data = line.data;
-  if (root.get_option("--bootstrap")->count() > 0) config.bootstrap = line.bootstrap;
-  if (!flags.kafka.empty()) {
-    MILLRACE_ASSIGN_OR_RETURN(config.kafka_listen, HostPort::parse(flags.kafka));
-  }
-  if (!flags.http.empty()) {
-    MILLRACE_ASSIGN_OR_RETURN(config.http_listen, HostPort::parse(flags.http));
-  }
-  if (!flags.log_level.empty()) {
-    MILLRACE_ASSIGN_OR_RETURN(config.log_level, parse_log_level(flags.log_level));
-  }
+  if (root.get_option("--data")->count() > 0) MILLRACE_RETURN_IF_ERROR(apply_flag(config, "--data", line.data));
+  if (root.get_option("--bootstrap")->count() > 0)
+    MILLRACE_RETURN_IF_ERROR(apply_flag(config, "--bootstrap", line.bootstrap));
+  if (!flags.kafka.empty()) MILLRACE_RETURN_IF_ERROR(apply_flag(config, "--kafka", flags.kafka));
+  if (!flags.http.empty()) MILLRACE_RETURN_IF_ERROR(apply_flag(config, "--http", flags.http));
+  if (!flags.log_level.empty()) MILLRACE_RETURN_IF_ERROR(apply_flag(config, "--log-level", flags.log_level));
   if (!config.bootstrap.empty() && !flags.kafka.empty())
     return fail(Errc::kInvalidArgument,
-                "--kafka and --bootstrap exclude each other: one starts a broker, the other uses a cluster");
+                "--kafka and --bootstrap exclude each other: one starts a broker, the other uses a cluster",
+                "remove one of them");
   return config;
 }
 
@@ -66,10 +62,11 @@ void add_server_commands(CLI::App& root, CommandLine& line) {
   auto flags = std::make_shared<ServerFlags>();
   auto* server =
       root.add_subcommand("server", "run the broker, the pipelines, the warehouse and the console until Ctrl-C");
-  server->add_option("--config", flags->config_file, "a YAML file; flags and MILLRACE_* variables override it");
-  server->add_option("--kafka", flags->kafka, "HOST:PORT to listen on for Kafka clients [127.0.0.1:9092]");
-  server->add_option("--http", flags->http, "HOST:PORT to listen on for the console [127.0.0.1:8080]");
-  server->add_option("--log-level", flags->log_level, "debug, info, warning or error [info]");
+  server->add_option("--config", flags->config_file, "YAML; flags and MILLRACE_* variables override it")
+      ->type_name("FILE");
+  server->add_option("--kafka", flags->kafka, "where Kafka clients connect [127.0.0.1:9092]")->type_name("HOST:PORT");
+  server->add_option("--http", flags->http, "where the console listens [127.0.0.1:8080]")->type_name("HOST:PORT");
+  server->add_option("--log-level", flags->log_level, "debug, info, warning or error [info]")->type_name("LEVEL");
   server->callback([&root, &line, flags] {
     line.selected = [&root, &line, flags]() -> Status {
       MILLRACE_ASSIGN_OR_RETURN(const ServerConfig config, make_config(*flags, root, line));

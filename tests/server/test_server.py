@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -90,7 +91,11 @@ class ServerTest(unittest.TestCase):
         self.assertEqual(listed, [{"topic": "t", "partitions": 2, "records": 2}])
         consumed = millrace("topic", "consume", "t", data=self.data).stdout.split()
         self.assertEqual(sorted(consumed), ["1", "2"])
-        self.assertEqual(millrace("topic", "describe", "absent", data=self.data).returncode, 3)
+        for verb in ("describe", "consume", "delete"):
+            absent = millrace("topic", verb, "absent", data=self.data)
+            self.assertEqual(absent.returncode, 3)
+            self.assertIn("millrace topic list", absent.stderr)
+        self.assertEqual(millrace("model", "list", "-o", "json", data=self.data).stdout, "[]\n")
         self.assertEqual(millrace("topic", "create", "t", data=self.data).returncode, 4)
         plan = millrace("topic", "delete", "t", data=self.data)
         self.assertIn("nothing deleted", plan.stderr)
@@ -122,6 +127,8 @@ class ServerTest(unittest.TestCase):
         self.addCleanup(second.stop)
         self.assertEqual(second.process.wait(30), 4)
         self.assertIn("error:", second.process.stderr.read())
+        # The first one goes on, and is still found.
+        self.assertEqual(millrace("topic", "list", data=self.data).returncode, 0)
 
     def test_a_data_folder_of_another_version_is_refused_and_unchanged(self):
         self.start().stop()
@@ -173,6 +180,82 @@ class ServerTest(unittest.TestCase):
         server = self.start()
         self.assertEqual(server.request("GET", "/metrics", headers={"Host": "evil.example"})[0], 403)
         self.assertEqual(server.request("POST", "/v1/sql", "SELECT 1", {"Origin": "http://evil.example"})[0], 403)
+
+    def start_pipeline_server(self) -> Server:
+        (self.dir / "copy.yaml").write_text(
+            "pipeline: copy\n"
+            "sources:\n  lines: {topic: lines, format: raw, partitions: 1}\n"
+            "steps:\n  - {id: shout, from: lines, sql: \"SELECT upper(value) AS value FROM lines\"}\n"
+            "sinks:\n  - {from: shout, topic: shouted}\n")
+        config = self.dir / "millrace.yaml"
+        config.write_text("pipelines: [copy.yaml]\n")
+        return self.start("--config", str(config))
+
+    def first_output_after(self, seconds: float, text: str) -> float:
+        """Seconds until `text` has gone through the pipeline; fails after `seconds`."""
+        start = time.monotonic()
+        self.assertEqual(millrace("topic", "produce", "lines", data=self.data, text=text + "\n").returncode, 0)
+        reader = subprocess.Popen([BINARY, "topic", "consume", "shouted", "--follow", "--data", self.data],
+                                  stdout=subprocess.PIPE, text=True)
+        watch = threading.Timer(seconds, reader.kill)
+        watch.start()
+        try:
+            for line in reader.stdout:
+                if text.upper() in line:
+                    return time.monotonic() - start
+            self.fail(f"{text} did not come within {seconds} s")
+        finally:
+            watch.cancel()
+            reader.kill()
+            reader.wait()
+            reader.stdout.close()
+
+    def members(self) -> list[str]:
+        groups = json.loads(millrace("group", "list", "-o", "json", data=self.data).stdout)
+        self.assertEqual(len(groups), 1, groups)
+        described = json.loads(millrace("group", "describe", groups[0]["group"], "-o", "json", data=self.data).stdout)
+        return [row["member"] for row in described if row["member"]]
+
+    def test_pipelines_go_on_at_once_after_kill_9(self):
+        # A dead member's session would last 10 s: the restarted server must not wait for it.
+        server = self.start_pipeline_server()
+        self.first_output_after(30, "before")
+        for again in ("once", "twice"):
+            server.stop(signal.SIGKILL)
+            server = self.start_pipeline_server()
+            took = self.first_output_after(30, again)
+            print(f"output {took:.2f} s after a restart", file=sys.stderr)
+            self.assertLess(took, 5)
+        (member,) = self.members()
+        self.assertTrue(member.startswith("millrace-" + (pathlib.Path(self.data) / "instance").read_text().strip()), member)
+
+    def test_pipelines_leave_their_groups_when_the_server_stops(self):
+        server = self.start_pipeline_server()
+        self.first_output_after(30, "before")
+        self.assertLess(server.stop(), 2.0)
+        self.start()  # without the pipeline: nobody takes the member's place
+        groups = json.loads(millrace("group", "list", "-o", "json", data=self.data).stdout)
+        self.assertEqual([(row["state"], row["members"]) for row in groups], [("Empty", 0)])
+
+    def test_an_error_says_what_why_and_what_to_try(self):
+        for arguments, code in ((("tpic",), 2), (("topic",), 2), (("topic", "create"), 2), (("topic", "create", "a", "-p", "x"), 2),
+                                (("topic", "list", "--bootstrp", "x"), 2), (("demo", "--once", "--events", "-3"), 2),
+                                (("server", "--kafka", "nine"), 2), (("server", "--config", "/absent.yaml"), 3),
+                                (("pipeline", "run", "/absent.yaml"), 3), (("sql", "SELECT * FROM absent"), 2),
+                                (("topic", "list", "--bootstrap", f"127.0.0.1:{free_port()}"), 5)):
+            result = millrace(*arguments, data=self.data)
+            self.assertEqual((result.returncode, result.stdout), (code, ""), (arguments, result.stderr))
+            starts = [line.split(":")[0] for line in result.stderr.splitlines()]
+            self.assertEqual(starts, ["error", "  why", "  try"], (arguments, result.stderr))
+
+    def test_a_reader_that_goes_away_ends_the_command(self):
+        self.start()
+        millrace("topic", "create", "t", data=self.data)
+        millrace("topic", "produce", "t", data=self.data, text="x\n" * 50_000)
+        reader = subprocess.Popen([BINARY, "topic", "consume", "t", "--follow", "--data", self.data], stdout=subprocess.PIPE)
+        self.assertEqual(reader.stdout.readline(), b"x\n")
+        reader.stdout.close()
+        self.assertEqual(reader.wait(30), 128 + signal.SIGPIPE)
 
     def test_mistyped_commands_suggest_what_was_meant(self):
         result = millrace("topic", "lst", data=self.data)
