@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -140,6 +141,7 @@ class Decoder::Impl {
 
   Status init() {
     MILLRACE_RETURN_IF_ERROR(init_slots());
+    MILLRACE_RETURN_IF_ERROR(init_schema());
     MILLRACE_RETURN_IF_ERROR(init_time());
     MILLRACE_RETURN_IF_ERROR(init_wanted());
     cells_.resize(slots_.size());
@@ -147,7 +149,8 @@ class Decoder::Impl {
     if (options_.time) time = options_.time->format;
     switch (options_.format) {
       case Format::kJson:
-        parser_ = make_json_parser(slots_, std::move(time), wants_rest_);
+        parser_ = make_json_parser(slots_, std::move(time), wants_rest_,
+                                   options_.schema != nullptr && options_.schema->root().is_closed());
         return {};
       case Format::kCsv:
         parser_ = make_csv_parser(slots_, std::move(time), options_.delimiter);
@@ -212,10 +215,10 @@ class Decoder::Impl {
       if (find_hidden(field.name) != nullptr)
         return fail(Errc::kInvalidArgument, fmt::format("column {} is there for every row already", field.name),
                     "choose another name");
-      slots_.push_back({field.name, field.type, false, false});
+      slots_.push_back({.name = field.name, .type = field.type});
     }
     if (options_.format == Format::kRaw || options_.format == Format::kText) {
-      if (slots_.empty()) slots_.push_back({"value", columns::kVarchar, false, false});
+      if (slots_.empty()) slots_.push_back({.name = "value", .type = columns::kVarchar});
       if (slots_.size() != 1 || slots_[0].type != columns::kVarchar)
         return fail(Errc::kInvalidArgument,
                     fmt::format("format {} has one column, a varchar", format_name(options_.format)),
@@ -226,6 +229,24 @@ class Decoder::Impl {
     }
     if (options_.format == Format::kCsv && slots_.empty())
       return fail(Errc::kInvalidArgument, "format csv needs columns: they name its fields in order");
+    return {};
+  }
+
+  Status init_schema() {
+    if (options_.schema == nullptr) return {};
+    if (options_.format != Format::kJson)
+      return fail(Errc::kInvalidArgument,
+                  fmt::format("a JSON Schema is for json, not {}", format_name(options_.format)));
+    if (options_.columns != options_.schema->columns())
+      return fail(Errc::kInvalidArgument, "the declared columns are not those of the JSON Schema");
+    const SchemaNode& root = options_.schema->root();
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      slots_[i].rule = root.property(slots_[i].name);
+      slots_[i].pointer = pointer_to("", slots_[i].name);
+      if (std::find(root.required.begin(), root.required.end(), slots_[i].name) != root.required.end())
+        required_.push_back(i);
+    }
+    if (!root.is_flat()) whole_.emplace();
     return {};
   }
 
@@ -314,9 +335,20 @@ class Decoder::Impl {
     if (row.only_time && !has_key) return Verdict::kHeartbeat;
     if (value.empty() && options_.format == Format::kJson)
       return fail(Errc::kInvalidArgument, "not JSON: the value is empty");
+    for (const size_t slot : required_)
+      if (cells_[slot].state == Cell::State::kAbsent) return broken(slots_[slot].pointer, "required", "missing");
+    if (whole_) MILLRACE_RETURN_IF_ERROR(check_whole(value));
     if (options_.time && !row.event_time_us)
       return fail(Errc::kInvalidArgument, fmt::format("column {}: the row has no event time", options_.time->column));
     return Verdict::kRow;
+  }
+
+  // Rules that look at several fields at once.
+  Status check_whole(std::string_view value) {
+    simdjson::dom::element element;
+    if (const auto error = whole_->parse(value.data(), value.size(), false).get(element))
+      return fail(Errc::kInvalidArgument, fmt::format("not JSON: {}", simdjson::error_message(error)));
+    return options_.schema->root().check(JsonValue::of(element), {});
   }
 
   void append_row(const RecordView& record, std::span<const std::shared_ptr<Column>> building) const {
@@ -346,8 +378,10 @@ class Decoder::Impl {
   DecoderOptions options_;
   const Clock& clock_;
   columns::SchemaPtr schema_;
-  std::vector<Slot> slots_;          // the declared columns
-  std::vector<size_t> built_slots_;  // of those the wanted ones
+  std::vector<Slot> slots_;                     // the declared columns
+  std::vector<size_t> built_slots_;             // of those the wanted ones
+  std::vector<size_t> required_;                // of those what a JSON Schema requires
+  std::optional<simdjson::dom::parser> whole_;  // there where a JSON Schema must see the record as a whole
   std::vector<Hidden> hidden_;
   bool wants_rest_ = false;
   std::unique_ptr<RowParser> parser_;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "columns/batch.h"
 #include "format/format.h"
+#include "format/json_schema.h"
 #include "format/time_format.h"
 
 namespace millrace::format {
@@ -49,6 +50,9 @@ struct DecoderOptions {
   // nullopt: every declared column and no hidden one. What is not built is not checked against its type either.
   std::optional<std::vector<std::string>> wanted;
   char delimiter = ',';  // csv only
+  // json only: every record must keep its rules, also of what is not wanted, else it is a reject whose reason names
+  // JSON pointer and rule. `columns` must be this schema's. Heartbeats may lack what is required.
+  std::shared_ptr<const JsonSchema> schema;
 };
 
 // A record that could not become a row.

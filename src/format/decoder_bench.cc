@@ -59,6 +59,29 @@ void decode(benchmark::State& state, Format format) {
   state.SetItemsProcessed(state.iterations() * kRows);
 }
 
+// The same records, every one of them held to a schema; `whole` where it must see them as a whole.
+void decode_with_schema(benchmark::State& state, bool whole) {
+  FakeClock clock;
+  DecoderOptions options;
+  options.schema = *JsonSchema::parse(std::string(R"({"type": "object", "required": ["tx", "customer", "at"],
+    "properties": {"tx": {"type": "integer", "minimum": 0},
+                   "customer": {"type": "string", "pattern": "^c[0-9]+$"},
+                   "amount": {"type": "number", "minimum": 0, "maximum": 10000},
+                   "fraud": {"enum": [0, 1]},
+                   "at": {"type": "string", "format": "date-time"}})") +
+                                      (whole ? R"(, "maxProperties": 9})" : "}"));
+  options.columns = options.schema->columns();
+  options.time = TimeColumn{"at", TimeFormat()};
+  Decoder decoder = *Decoder::make(std::move(options), clock);
+  const auto texts = values(Format::kJson);
+  const auto views = records(texts);
+  for (auto _ : state) {
+    const Decoded decoded = decoder.decode(views);
+    if (decoded.batch.rows() != static_cast<size_t>(kRows)) state.SkipWithError("rows were rejected");
+  }
+  state.SetItemsProcessed(state.iterations() * kRows);
+}
+
 void encode(benchmark::State& state, Format format) {
   FakeClock clock;
   DecoderOptions options;
@@ -78,6 +101,8 @@ void encode(benchmark::State& state, Format format) {
 
 BENCHMARK_CAPTURE(decode, json, Format::kJson);
 BENCHMARK_CAPTURE(decode, csv, Format::kCsv);
+BENCHMARK_CAPTURE(decode_with_schema, by_field, false);
+BENCHMARK_CAPTURE(decode_with_schema, whole, true);
 BENCHMARK_CAPTURE(encode, json, Format::kJson);
 BENCHMARK_CAPTURE(encode, csv, Format::kCsv);
 

@@ -26,8 +26,8 @@ std::string_view trimmed(std::string_view token) {
 
 class JsonParser final : public RowParser {
  public:
-  JsonParser(std::span<const Slot> slots, std::optional<TimeFormat> time, bool wants_rest)
-      : slots_(slots.begin(), slots.end()), time_(std::move(time)), wants_rest_(wants_rest) {
+  JsonParser(std::span<const Slot> slots, std::optional<TimeFormat> time, bool wants_rest, bool closed)
+      : slots_(slots.begin(), slots.end()), time_(std::move(time)), wants_rest_(wants_rest), closed_(closed) {
     for (size_t i = 0; i < slots_.size(); ++i) by_name_.emplace(slots_[i].name, static_cast<int>(i));
   }
 
@@ -71,14 +71,18 @@ class JsonParser final : public RowParser {
       const int index = slot_of(field, position++);
       ondemand::value field_value = field.value();
       if (index < 0) {
+        if (closed_) return broken(pointer_to({}, name_), "additionalProperties", "no such property");
         MILLRACE_RETURN_IF_ERROR(pass_over(field_value));
         continue;
       }
       const auto at = static_cast<size_t>(index);
-      if (slots_[at].is_time) {
-        MILLRACE_RETURN_IF_ERROR(read_time(slots_[at], field_value, cells[at]));
-      } else if (slots_[at].wanted) {
-        MILLRACE_RETURN_IF_ERROR(read(slots_[at], field_value, cells[at]));
+      const Slot& slot = slots_[at];
+      if (slot.is_time) {
+        MILLRACE_RETURN_IF_ERROR(read_time(slot, field_value, cells[at]));
+        if (slot.rule != nullptr) MILLRACE_RETURN_IF_ERROR(check(slot, cells[at]));
+      } else if (slot.wanted || slot.rule != nullptr) {
+        MILLRACE_RETURN_IF_ERROR(read(slot, field_value, cells[at]));
+        if (slot.rule != nullptr) MILLRACE_RETURN_IF_ERROR(check(slot, cells[at]));
         if (cells[at].state == Cell::State::kSet) row_.only_time = false;
       } else {
         MILLRACE_RETURN_IF_ERROR(validate(field_value));
@@ -121,6 +125,7 @@ class JsonParser final : public RowParser {
   }
 
   Status read(const Slot& slot, ondemand::value& value, Cell& cell) {
+    nested_value_.reset();
     const ondemand::json_type type = value.type();
     if (type == ondemand::json_type::null) {
       if (!value.is_null()) return reject("not JSON: expected null");
@@ -152,8 +157,9 @@ class JsonParser final : public RowParser {
       }
       case Kind::kTimestamp: {
         if (type != ondemand::json_type::string) return mismatch(slot, type, value);
-        const auto us = plain_time_.read_text(value.get_string().value());
-        if (!us) return reject(fmt::format("column {}: {}", slot.name, us.error().message));
+        cell.text = value.get_string().value();
+        const auto us = plain_time_.read_text(cell.text);
+        if (!us) return unlike(slot, us.error().message);
         cell.set_integer(*us);
         return {};
       }
@@ -207,6 +213,7 @@ class JsonParser final : public RowParser {
   }
 
   Status read_time(const Slot& slot, ondemand::value& value, Cell& cell) {
+    nested_value_.reset();
     const ondemand::json_type type = value.type();
     if (type == ondemand::json_type::null) {
       if (!value.is_null()) return reject("not JSON: expected null");
@@ -216,9 +223,9 @@ class JsonParser final : public RowParser {
     Result<int64_t> us;
     if (type == ondemand::json_type::string && !time_->takes_numbers()) {
       if (slot.type.kind != Kind::kTimestamp && slot.type.kind != Kind::kVarchar) return mismatch(slot, type, value);
-      const std::string_view text = value.get_string().value();
-      us = time_->read_text(text);
-      if (slot.type.kind == Kind::kVarchar) cell.set_text(text, true);
+      cell.text = value.get_string().value();
+      us = time_->read_text(cell.text);
+      if (slot.type.kind == Kind::kVarchar) cell.set_text(cell.text, true);
     } else if (type == ondemand::json_type::number && time_->takes_numbers() && slot.type.kind != Kind::kVarchar) {
       int64_t integer = 0;
       double number = 0;
@@ -235,7 +242,7 @@ class JsonParser final : public RowParser {
     } else {
       return mismatch(slot, type, value);
     }
-    if (!us) return reject(fmt::format("column {}: {}", slot.name, us.error().message));
+    if (!us) return unlike(slot, us.error().message);
     if (slot.type.kind == Kind::kTimestamp) cell.set_integer(*us);
     row_.event_time_us = *us;
     return {};
@@ -294,7 +301,54 @@ class JsonParser final : public RowParser {
     simdjson::dom::element element;
     if (const auto error = nested_.parse(json.data(), json.size(), false).get(element))
       return reject(fmt::format("not JSON: {}", simdjson::error_message(error)));
+    nested_value_ = element;
     return {};
+  }
+
+  // The rules of a value that has been read into its column's type.
+  Status check(const Slot& slot, const Cell& cell) const {
+    JsonValue value;
+    if (cell.state == Cell::State::kSet) {
+      switch (slot.type.kind) {
+        case Kind::kBoolean:
+          value.kind = JsonValue::Kind::kBoolean;
+          value.boolean = cell.integer != 0;
+          break;
+        case Kind::kBigint:
+          value.kind = JsonValue::Kind::kNumber;
+          value.number = static_cast<long double>(cell.integer);
+          break;
+        case Kind::kDouble:
+          value.kind = JsonValue::Kind::kNumber;
+          value.number = cell.number;
+          break;
+        case Kind::kDecimal:
+          value.kind = JsonValue::Kind::kNumber;
+          value.number =
+              static_cast<long double>(cell.integer) / static_cast<long double>(columns::power_of_ten(slot.type.scale));
+          break;
+        case Kind::kTimestamp:
+          value.kind = JsonValue::Kind::kText;
+          value.text = cell.text;
+          value.is_time = true;
+          break;
+        case Kind::kVarchar:
+          if (nested_value_) {
+            value = JsonValue::of(*nested_value_);
+          } else {
+            value.kind = JsonValue::Kind::kText;
+            value.text = cell.text;
+          }
+          break;
+      }
+    }
+    return slot.rule->check(value, slot.pointer);
+  }
+
+  // A text that is no time.
+  static tl::unexpected<Error> unlike(const Slot& slot, std::string_view why) {
+    if (slot.rule != nullptr) return broken(slot.pointer, "format", why);
+    return reject(fmt::format("column {}: {}", slot.name, why));
   }
 
   Status mismatch(const Slot& slot, ondemand::json_type type, ondemand::value& value) {
@@ -324,10 +378,12 @@ class JsonParser final : public RowParser {
   std::optional<TimeFormat> time_;
   TimeFormat plain_time_;
   bool wants_rest_;
+  bool closed_;
   std::unordered_map<std::string, int> by_name_;
   std::vector<Expected> expected_;
   ondemand::parser parser_;
   simdjson::dom::parser nested_;
+  std::optional<simdjson::dom::element> nested_value_;  // what nested_ parsed last, if the value being read is nested
   ParsedRow row_;
   std::string rest_;
   std::string_view name_;  // of the field being read
@@ -337,8 +393,8 @@ class JsonParser final : public RowParser {
 }  // namespace
 
 std::unique_ptr<RowParser> make_json_parser(std::span<const Slot> slots, std::optional<TimeFormat> time,
-                                            bool wants_rest) {
-  return std::make_unique<JsonParser>(slots, std::move(time), wants_rest);
+                                            bool wants_rest, bool closed) {
+  return std::make_unique<JsonParser>(slots, std::move(time), wants_rest, closed);
 }
 
 }  // namespace millrace::format

@@ -22,8 +22,10 @@ std::string shown(std::string_view value) {
 }
 
 std::string wrong_type(const Slot& slot, std::string_view what, std::string_view value) {
-  return fmt::format("column {}: expected {}, got {}{}{}", slot.name, slot.type.to_string(), what,
-                     value.empty() ? "" : " ", shown(value));
+  const std::string got = fmt::format("got {}{}{}", what, value.empty() ? "" : " ", shown(value));
+  if (slot.rule == nullptr) return fmt::format("column {}: expected {}, {}", slot.name, slot.type.to_string(), got);
+  return fmt::format("{}: type: expected {} ({}), {}", slot.pointer, type_names(slot.rule->types),
+                     slot.type.to_string(), got);
 }
 
 std::optional<int64_t> parse_decimal(std::string_view text, int width, int scale) {

@@ -10,6 +10,7 @@
 
 #include "columns/type.h"
 #include "format/decoder.h"
+#include "format/internal/schema_node.h"
 
 namespace millrace::format {
 
@@ -19,6 +20,9 @@ struct Slot {
   columns::Type type;
   bool wanted = false;   // its value goes into the batch
   bool is_time = false;  // the event time is read from it
+  // What a JSON Schema says of it, and what messages call it then; null: nothing.
+  const SchemaNode* rule = nullptr;
+  std::string pointer;
 };
 
 // One value on its way from a record to a column: kept apart until the whole record is known to be good.
@@ -28,7 +32,7 @@ struct Cell {
   bool volatile_text = false;  // text lies in the parser's memory: copy it
   int64_t integer = 0;         // kBoolean, kBigint, kDecimal (scaled), kTimestamp
   double number = 0;           // kDouble
-  std::string_view text;       // kVarchar
+  std::string_view text;       // kVarchar; of kTimestamp what it was read from
 
   void set_integer(int64_t value) {
     state = State::kSet;
@@ -66,11 +70,12 @@ class RowParser {
   static constexpr size_t kPadding = 64;
 };
 
+// `closed`: a field that is no slot is refused.
 std::unique_ptr<RowParser> make_json_parser(std::span<const Slot> slots, std::optional<TimeFormat> time,
-                                            bool wants_rest);
+                                            bool wants_rest, bool closed);
 std::unique_ptr<RowParser> make_csv_parser(std::span<const Slot> slots, std::optional<TimeFormat> time, char delimiter);
 
-// "column amount: expected decimal(12,2), got the text "12,50"".
+// "column amount: expected decimal(12,2), got the text "12,50"", or "/amount: type: expected number, got …".
 std::string wrong_type(const Slot& slot, std::string_view what, std::string_view value);
 // `value` cut to a length fit for a message, repaired to UTF-8.
 std::string shown(std::string_view value);
