@@ -440,6 +440,7 @@ class Simulation {
       case GroupError::kOffsetMetadataTooLarge:
       case GroupError::kGroupIdNotFound:
       case GroupError::kNonEmptyGroup:
+      case GroupError::kGroupSubscribedToTopic:
         ADD_FAILURE() << consumer.name << " did nothing to deserve error " << static_cast<int>(error);
     }
   }
