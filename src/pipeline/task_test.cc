@@ -168,6 +168,52 @@ TEST(Task, GoesOnFromTheChangelogAsIfNothingHadHappened) {
   EXPECT_EQ(moved.store().versions("m").at(0)->blob, whole.store().versions("m").at(0)->blob);
 }
 
+TEST(Task, ServesTheSameVersionsWhenItIsRestoredWhileItWaitsForOne) {
+  const uint64_t seed = 11;
+  SCOPED_TRACE(seed);
+  Random random(seed);
+  std::map<int32_t, std::vector<std::string>> input;
+  for (int32_t p = 0; p < 2; ++p) input[p] = random_payments(random, 1'500);
+  TaskHarness whole(kPayments, true);
+  for (int32_t p = 0; p < 2; ++p) whole.feed(p, input[p]);
+  whole.resume();
+  for (int32_t p = 0; p < 2; ++p) whole.end(p);
+  whole.resume();
+
+  TaskHarness moved(kPayments, true);
+  std::map<int32_t, size_t> at;
+  int waited = 0;
+  while (at[0] < input[0].size() || at[1] < input[1].size()) {
+    const auto p = static_cast<int32_t>(random.below(2));
+    // What a task has queued is lost with it, and read again: one that waits is given no more.
+    if (!moved.task(p).blocked()) {
+      const size_t count = std::min<size_t>(1, input[p].size() - at[p]);
+      moved.feed(p, {input[p].begin() + static_cast<ptrdiff_t>(at[p]),
+                     input[p].begin() + static_cast<ptrdiff_t>(at[p] + count)});
+      at[p] += count;
+    }
+    if (moved.task(p).blocked() ? random.chance(0.05) : random.chance(0.005)) {
+      waited += moved.task(p).blocked() ? 1 : 0;
+      const bool waits = moved.task(p).blocked();
+      moved.save_and_restore(p);
+      EXPECT_EQ(moved.task(p).blocked(), waits);
+    }
+    for (int32_t other = 0; other < 2; ++other) ASSERT_TRUE(moved.task(other).resume());
+    // Partitions that wait for each other come to the boundary in turn; a waiting one at the end of its input ends.
+    for (int32_t done = 0; done < 2; ++done)
+      if (at[done] == input[done].size()) moved.end(done);
+  }
+  moved.resume();
+  EXPECT_GT(waited, 3);
+  for (int32_t p = 0; p < 2; ++p) {
+    ASSERT_TRUE(moved.task(p).ended());
+    EXPECT_EQ(moved.outputs(p).written.at(0), whole.outputs(p).written.at(0));
+  }
+  ASSERT_EQ(moved.store().versions("m").size(), whole.store().versions("m").size());
+  for (size_t i = 0; i < whole.store().versions("m").size(); ++i)
+    EXPECT_EQ(moved.store().versions("m")[i]->blob, whole.store().versions("m")[i]->blob) << i;
+}
+
 TEST(Task, BuriesWhatAStepCannotTakeAndGoesOn) {
   TaskHarness harness(kPayments, false);
   harness.feed(0,

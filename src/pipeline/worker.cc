@@ -9,7 +9,9 @@
 
 #include "base/logging.h"
 #include "client/admin.h"
+#include "pipeline/internal/round_topic.h"
 #include "pipeline/internal/rounds.h"
+#include "pipeline/internal/specs.h"
 #include "pipeline/internal/stage_worker.h"
 #include "pipeline/internal/topics.h"
 #include "registry/registry.h"
@@ -36,6 +38,14 @@ std::string label_json(const Plan& plan, const StepPlan& train) {
   return text;
 }
 
+// Everything that makes the rounds of a model what they are: rounds of one series may be compared.
+std::string definition_of_rounds(const TrainPlan& train, int32_t partitions) {
+  const RegisterPlan at = train.register_at.value_or(RegisterPlan{RegisterEvery::kTime, 0});
+  return fmt::format("{}|{}|{}|{}", signature_of(make_model_spec(train)), partitions, static_cast<int>(at.every),
+                     // Boundaries in event time mean the same however far they lie apart.
+                     at.every == RegisterEvery::kRows ? at.amount : 0);
+}
+
 void add_report(WorkerReport& a, WorkerReport b) {
   if (a.counters.empty())
     a.counters = std::move(b.counters);
@@ -60,6 +70,7 @@ struct Worker::Impl {
   std::unique_ptr<registry::Registry> registry;
   std::optional<RegistryStore> store;
   std::vector<std::unique_ptr<Rounds>> rounds;
+  std::unique_ptr<RoundTopic> round_topic;  // null where nothing is trained, or the input ends
   std::vector<std::unique_ptr<StageShared>> stages;
   std::vector<std::vector<std::unique_ptr<StageWorker>>> workers;  // by stage
 
@@ -125,14 +136,21 @@ Status Worker::Impl::prepare() {
       const auto* train = std::get_if<TrainPlan>(&step.kind);
       if (train == nullptr) continue;
       MILLRACE_RETURN_IF_ERROR(store->claim(train->model.value, plan.plan.name));
-      rounds.push_back(std::make_unique<Rounds>(
-          Rounds::Options{plan.plan.name, *train, label_json(plan.plan, step), stage.partitions}, *store));
+      Rounds::Options of_model{{plan.plan.name, *train, label_json(plan.plan, step)}, stage.partitions, {}};
+      if (!options.bounded)
+        of_model.series =
+            round_series(plan.plan.name, train->model.value, definition_of_rounds(*train, stage.partitions));
+      rounds.push_back(std::make_unique<Rounds>(std::move(of_model), *store));
       shared->rounds.emplace(step.id, rounds.back().get());
     }
     auto& list = workers.emplace_back();
     for (int i = 0; i < options.threads; ++i) list.push_back(std::make_unique<StageWorker>(*shared));
     stages.push_back(std::move(shared));
   }
+  if (options.bounded || rounds.empty()) return {};
+  std::vector<Rounds*> followed;
+  for (const auto& of_model : rounds) followed.push_back(of_model.get());
+  MILLRACE_ASSIGN_OR_RETURN(round_topic, RoundTopic::open(options.client, std::move(followed), *clock));
   return {};
 }
 

@@ -166,10 +166,11 @@ Result<VersionPtr> Registry::publish(VersionInfo info, ByteView blob) {
     return state_.publication(std::move(info), blob);
   }();
   if (!publication) return tl::unexpected<Error>(publication.error());
-  if (const VersionPtr newest = latest(publication->info.model);
-      newest && newest->info.blob_sha256 == publication->info.blob_sha256 &&
-      newest->info.learned == publication->info.learned)
-    return newest;
+  const Result<VersionPtr> repeated = [&] {
+    MutexLock lock(mutex_);
+    return state_.repeated(publication->info, publication->info.blob_sha256);
+  }();
+  if (!repeated || *repeated) return repeated;
   MILLRACE_RETURN_IF_ERROR(write({publication->chunks, std::span(&publication->version, 1), publication->retired}));
   if (VersionPtr version = find(publication->info.model, publication->info.version)) return version;
   return fail(Errc::kCorruption, fmt::format("{}/{} was written, but did not come back whole from {}",

@@ -60,9 +60,10 @@ class Registry {
   // Give up a claim, so that another pipeline may train the model.
   Status release(const std::string& model, const std::string& pipeline);
 
-  // Register the next version of info.model: fills in version, parent, hash, size and time. When the newest version has
-  // the same bytes and was learned from the same ranges, that one is returned: a repeat after a crash adds nothing.
-  // One caller per model at a time. kConflict when info.pipeline is not the model's owner.
+  // Register the next version of info.model: fills in version, parent, hash, size and time. A repeat after a crash
+  // (RegistryState::repeated) adds nothing: the version that is there is returned. One caller per model at a time, or
+  // several with the same round and bytes. kConflict when info.pipeline is not the model's owner; kAlreadyExists when
+  // a later round has a version.
   Result<VersionPtr> publish(VersionInfo info, ByteView blob);
 
   // Point an alias at a version. kNotFound when there is no such version.

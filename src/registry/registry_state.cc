@@ -173,6 +173,22 @@ std::vector<VersionPtr> RegistryState::versions(std::string_view name) const {
   return all;
 }
 
+Result<VersionPtr> RegistryState::repeated(const VersionInfo& info, std::string_view blob_sha256) const {
+  if (!info.round) {
+    const VersionPtr newest = latest(info.model);
+    const bool same = newest && newest->info.blob_sha256 == blob_sha256 && newest->info.learned == info.learned;
+    return same ? newest : nullptr;
+  }
+  for (const VersionPtr& version : versions(info.model)) {
+    if (!version->info.round || version->info.round->series != info.round->series) continue;
+    if (version->info.round->boundary == info.round->boundary) return version;
+    if (version->info.round->boundary > info.round->boundary)
+      return fail(Errc::kAlreadyExists,
+                  fmt::format("model {}: version {} is of a later round", info.model, version->info.version));
+  }
+  return nullptr;
+}
+
 std::map<std::string, Alias> RegistryState::aliases(std::string_view name) const {
   const Model* model = find_model(name);
   if (model == nullptr) return {};

@@ -39,6 +39,10 @@ class RegistryState {
   VersionPtr latest(std::string_view model) const;
   VersionPtr resolve(std::string_view model, std::string_view alias) const;
   std::vector<VersionPtr> versions(std::string_view model) const;  // ascending
+  // The version that `info` is a repeat of: of the same round, or, without a round, the newest where it has the same
+  // bytes and learned from the same ranges. Null: it is new. kAlreadyExists: a later round of the series has a version,
+  // so that this one was registered and retired since.
+  Result<VersionPtr> repeated(const VersionInfo& info, std::string_view blob_sha256) const;
   std::map<std::string, Alias> aliases(std::string_view model) const;
   // The pipeline that trains the model: of those that claimed it, the one whose claim came first.
   std::optional<std::string> owner(std::string_view model) const;

@@ -97,6 +97,21 @@ TEST(VersionInfo, IsTheSameAfterJson) {
   JsonWriter writer(json);
   write_json(writer, info);
   EXPECT_EQ(parse_version_info(json).value(), info);
+  info.round = Round{"p/fraud/0123456789abcdef", -7};
+  json.clear();
+  JsonWriter again(json);
+  write_json(again, info);
+  EXPECT_EQ(parse_version_info(json).value(), info);
+}
+
+TEST(VersionInfo, OfBeforeThereWereRoundsIsRead) {
+  std::string json;
+  JsonWriter writer(json);
+  write_json(writer, info_of("fraud"));
+  const std::string_view field = R"("round":null,)";
+  ASSERT_NE(json.find(field), std::string::npos);
+  json.erase(json.find(field), field.size());
+  EXPECT_EQ(parse_version_info(json).value(), info_of("fraud"));
 }
 
 TEST(Sha256, EqualsTheStandardsExample) {  // FIPS 180-4
@@ -116,6 +131,33 @@ TEST(RegistryState, NumbersVersionsAndNamesTheirParents) {
   EXPECT_THAT(topic.state.models(), ElementsAre("fraud"));
   EXPECT_THAT(topic.log[1].key, "fraud/1");
   EXPECT_THAT(topic.log[2].key, "fraud/2/chunk/0");
+}
+
+TEST(RegistryState, KnowsTheVersionOfARoundAgainWhateverCameBehindIt) {
+  Topic topic;
+  const auto publish = [&](std::optional<Round> round, uint64_t seed) {
+    VersionInfo info = info_of("fraud");
+    info.round = std::move(round);
+    const auto publication = topic.state.publication(info, blob_of(10, seed)).value();
+    topic.write(publication.chunks);
+    topic.write(publication.version);
+    topic.write(publication.retired);
+  };
+  const auto repeated = [&](std::string series, int64_t boundary) {
+    VersionInfo info = info_of("fraud");
+    info.round = Round{std::move(series), boundary};
+    return topic.state.repeated(info, "other bytes");
+  };
+  publish(Round{"a", 10}, 1);
+  publish(Round{"a", 20}, 2);
+  publish(std::nullopt, 3);
+  EXPECT_EQ(repeated("a", 10).value()->info.version, 1);
+  EXPECT_EQ(repeated("a", 20).value()->info.version, 2);
+  EXPECT_EQ(repeated("a", 30).value(), nullptr);
+  EXPECT_EQ(repeated("b", 10).value(), nullptr);
+  // One that was retired meanwhile is not made again.
+  for (int64_t b = 30; b < 300; b += 10) publish(Round{"a", b}, static_cast<uint64_t>(b));
+  EXPECT_EQ(repeated("a", 20).error().code, Errc::kAlreadyExists);
 }
 
 TEST(RegistryState, ShowsAVersionOnlyOnceAllOfItIsThere) {

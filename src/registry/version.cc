@@ -43,6 +43,14 @@ class Fields {
     if (object_[name].get(element) != simdjson::SUCCESS || element.is_null()) return std::nullopt;
     return integer(name);
   }
+  std::optional<simdjson::dom::object> optional_object(const char* name) {
+    simdjson::dom::element element;
+    simdjson::dom::object object;
+    if (object_[name].get(element) != simdjson::SUCCESS || element.is_null()) return std::nullopt;
+    if (element.get(object) == simdjson::SUCCESS) return object;
+    note(name);
+    return std::nullopt;
+  }
   // Empty where it is missing. (simdjson's own empty array must not be iterated over.)
   std::vector<simdjson::dom::element> array(const char* name) {
     simdjson::dom::array elements;
@@ -95,6 +103,16 @@ void write_json(JsonWriter& json, const VersionInfo& info) {
   json.key("model").text(info.model).key("version").number(info.version).key("parent").number(info.parent);
   json.key("pipeline").text(info.pipeline).key("algorithm").text(info.algorithm);
   json.key("params").raw(info.params_json).key("features").raw(info.features_json).key("label").raw(info.label_json);
+  json.key("round");
+  if (info.round)
+    json.begin_object()
+        .key("series")
+        .text(info.round->series)
+        .key("boundary")
+        .number(info.round->boundary)
+        .end_object();
+  else
+    json.null();
   json.key("learned").begin_array();
   for (const LearnedRange& range : info.learned) {
     json.begin_object().key("topic").text(range.topic).key("partition").number(range.partition);
@@ -127,6 +145,11 @@ Result<VersionInfo> parse_version_info(std::string_view text) {
   info.params_json = fields.raw("params");
   info.features_json = fields.raw("features");
   info.label_json = fields.raw("label");
+  if (const auto object_of_round = fields.optional_object("round")) {
+    Fields of_round(*object_of_round);
+    info.round = Round{of_round.text("series"), of_round.integer("boundary")};
+    MILLRACE_RETURN_IF_ERROR(of_round.status());
+  }
   for (const auto element : fields.array("learned")) {
     simdjson::dom::object range;
     if (element.get(range) != simdjson::SUCCESS) return wrong_field("learned");

@@ -23,6 +23,15 @@ struct LearnedRange {
   friend bool operator==(const LearnedRange&, const LearnedRange&) = default;
 };
 
+// The round of training that made a version. Rounds of one series come in the order of their boundaries, and each makes
+// one version at most.
+struct Round {
+  std::string series;
+  int64_t boundary = 0;
+
+  friend bool operator==(const Round&, const Round&) = default;
+};
+
 // All that is known of a version but its bytes. Texts that end in _json are complete JSON values that the registry
 // keeps as they are; what is in them is the trainer's business. docs/formats/registry.md has the fields as they are
 // stored.
@@ -37,6 +46,7 @@ struct VersionInfo {
   std::string features_json = "[]";
   std::string label_json = "{}";  // definition and delay
 
+  std::optional<Round> round;  // none: made once, at the end of a run
   std::vector<LearnedRange> learned;
   std::optional<int64_t> event_time_from_us, event_time_until_us;  // of the rows learned
   uint64_t rows = 0;                                               // learned

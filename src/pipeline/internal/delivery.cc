@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/logging.h"
+#include "pipeline/internal/round_records.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -66,6 +67,18 @@ Status Delivery::dead_letter(const DeadLetter& letter) {
   return producer_->produce(*dlq_, out);
 }
 
+Status Delivery::round_record(const RoundRecord& record) {
+  if (!rounds_) {
+    MILLRACE_ASSIGN_OR_RETURN(rounds_, producer_->topic(std::string(kRoundsTopic)));
+  }
+  const std::string key = record.key.text();
+  client::OutRecord out;
+  out.partition = PartitionId(0);
+  out.key = as_byte_view(key);
+  if (record.value) out.value = *record.value;
+  return producer_->produce(*rounds_, out);
+}
+
 Status Delivery::flush() {
   Status flushed = producer_->flush(kTimeout);
   const auto errors = producer_->take_delivery_errors();
@@ -124,6 +137,7 @@ Status Delivery::write_state(const Part& part) {
 
 Status Delivery::commit(std::span<const Part> parts, client::GroupConsumer& consumer) {
   MILLRACE_RETURN_IF_ERROR(flush());
+  if (parts.empty()) return {};
   if (stage_.has_state) {
     for (const Part& part : parts) MILLRACE_RETURN_IF_ERROR(write_state(part));
     MILLRACE_RETURN_IF_ERROR(flush());

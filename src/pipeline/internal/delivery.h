@@ -16,9 +16,9 @@
 namespace millrace::pipeline {
 
 // How a worker's results reach the broker, and what survives: the one place that knows the guarantee. Today at least
-// once: a commit flushes (1) outputs and dead letters, then (2) the changed pages with their closing record, then (3)
-// the group's offsets. The changelog is the authority: what is restored from it was never counted twice, and (3) may
-// fail without harm. A transactional commit replaces commit() and nothing else. One thread.
+// once: a commit flushes (1) outputs, dead letters and cuts, then (2) the changed pages with their closing record, then
+// (3) the group's offsets. The changelog is the authority: what is restored from it was never counted twice, and (3)
+// may fail without harm. A transactional commit replaces commit() and nothing else. One thread.
 class Delivery final : public Outputs {
  public:
   static Result<std::unique_ptr<Delivery>> make(const client::Options& options, const ResolvedPlan& resolved,
@@ -26,6 +26,7 @@ class Delivery final : public Outputs {
 
   Status write(const SinkRecord& record) override;
   Status dead_letter(const DeadLetter& letter) override;
+  Status round_record(const RoundRecord& record) override;
 
   // Become the owner of a partition's state: nothing that an earlier owner still writes will count. Returns the state
   // of the last closed commit. kConflict: a later owner is at work already.
@@ -53,7 +54,7 @@ class Delivery final : public Outputs {
     int32_t partitions = 1;
   };
   std::vector<SinkTopic> sinks_;
-  std::optional<client::Producer::Topic> dlq_, changelog_;
+  std::optional<client::Producer::Topic> dlq_, changelog_, rounds_;
   state::ChangelogGroup group_{0};
 };
 

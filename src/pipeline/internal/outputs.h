@@ -31,12 +31,16 @@ struct DeadLetter {
   int64_t timestamp_ms = -1;
 };
 
+struct RoundRecord;
+
 // Where a task's rows go: a producer, or a test's memory. One thread.
 class Outputs {
  public:
   virtual ~Outputs() = default;
   virtual Status write(const SinkRecord& record) = 0;
   virtual Status dead_letter(const DeadLetter& letter) = 0;
+  // A piece of a learner at a cut, for the topic of rounds.
+  virtual Status round_record(const RoundRecord& record) = 0;
 };
 
 }  // namespace millrace::pipeline

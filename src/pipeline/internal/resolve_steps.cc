@@ -381,6 +381,17 @@ std::optional<Flow> Resolver::resolve_kind(StepPlan& step, PredictPlan& predict,
                            "champion is built");
     return std::nullopt;
   }
+  const auto trains_it = [&](const StepPlan& other) {
+    const auto* train = std::get_if<TrainPlan>(&other.kind);
+    return train != nullptr && train->model.value == predict.model.value;
+  };
+  if (predict.version == VersionPolicy::kEventTime && std::ranges::none_of(plan_.steps, trains_it)) {
+    report().invalid(predict.model.place,
+                     fmt::format("step '{}': no step trains the model '{}', so its versions have no event time here",
+                                 step.id, predict.model.value),
+                     "version: latest");
+    return std::nullopt;
+  }
   // A model that this plan trains says itself what its scores are.
   if (!predict.output_given)
     for (const StepPlan& other : plan_.steps)

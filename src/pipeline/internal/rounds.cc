@@ -4,191 +4,152 @@
 
 #include <algorithm>
 
-#include "base/json_writer.h"
-#include "base/logging.h"
-#include "pipeline/internal/timeline.h"
+#include "base/check.h"
 
 namespace millrace::pipeline {
-namespace {
 
-std::string params_json(const learn::Params& params) {
-  std::string text;
-  JsonWriter json(text);
-  json.begin_object();
-  for (const auto& [name, value] : params) {
-    json.key(name);
-    if (const auto* boolean = std::get_if<bool>(&value))
-      json.boolean(*boolean);
-    else if (const auto* integer = std::get_if<int64_t>(&value))
-      json.number(*integer);
-    else if (const auto* number = std::get_if<double>(&value))
-      json.number(*number);
-    else
-      json.text(std::get<std::string>(value));
-  }
-  json.end_object();
-  return text;
-}
-
-std::string features_json(const std::vector<learn::FeatureSpec>& features) {
-  std::string text;
-  JsonWriter json(text);
-  json.begin_array();
-  for (const learn::FeatureSpec& feature : features) {
-    json.begin_object().key("name").text(feature.name);
-    if (feature.scale == learn::Scale::kStandard) json.key("scale").text("standard");
-    if (feature.indicator) json.key("indicator").boolean(true);
-    json.end_object();
-  }
-  json.end_array();
-  return text;
-}
-
-std::string metrics_json(const learn::Round& round) {
-  std::string text;
-  JsonWriter json(text);
-  json.begin_object().key("learner");
-  round.learner.write_json(json);
-  json.key("learner_window");
-  round.learner_window.write_json(json);
-  json.key("baseline_prior");
-  round.prior.write_json(json);
-  json.key("baseline_last");
-  round.last.write_json(json);
-  json.end_object();
-  return text;
-}
-
-}  // namespace
-
-std::optional<Rounds::Due> Rounds::take_due() {
-  if (merging_ || rounds_.empty()) return std::nullopt;
-  Due due{*rounds_.begin(), {}};
-  for (int32_t p = 0; p < options_.partitions; ++p) {
-    const auto partition = snapshots_.find(PartitionId(p));
-    if (partition == snapshots_.end()) return std::nullopt;
-    // The first cut at or past the boundary crossed it.
-    const auto cut = partition->second.lower_bound(due.boundary);
-    if (cut == partition->second.end()) return std::nullopt;
-    due.parts.push_back(cut->second);
-  }
-  for (auto& [partition, cuts] : snapshots_) cuts.erase(cuts.begin(), cuts.lower_bound(due.boundary));
-  merging_ = true;
-  return due;
-}
-
-Status Rounds::submit(Snapshot snapshot) {
-  {
-    MutexLock lock(mutex_);
-    const int64_t boundary = snapshot.boundary;
-    if (snapshot.makes_round && !decisions_.contains(boundary)) rounds_.insert(boundary);
-    snapshots_[snapshot.partition].insert_or_assign(boundary, std::move(snapshot));
-  }
-  while (true) {
-    std::optional<Due> due;
+Status Rounds::submit(Contribution cut, Outputs& outputs) {
+  const PartitionId partition = cut.partition;
+  const int64_t boundary = cut.boundary;
+  if (options_.series.empty()) {
     {
       MutexLock lock(mutex_);
-      due = take_due();
+      (void)log_.state().contribute(std::make_shared<const Contribution>(std::move(cut)));
     }
-    if (!due) return {};
-    auto decision = decide(*due);
+    return decide_here();
+  }
+  {
     MutexLock lock(mutex_);
-    merging_ = false;
-    if (!decision) return tl::unexpected<Error>(std::move(decision).error());
-    rounds_.erase(due->boundary);
-    decisions_.emplace(due->boundary, std::move(*decision));
+    if (log_.state().has(partition, boundary, cut.makes_round) || (!cut.makes_round && is_sent(partition, boundary)))
+      return {};
   }
-}
-
-Result<Rounds::Decision> Rounds::decide(const Due& due) {
-  std::vector<const Snapshot*> parts;
-  for (const Snapshot& part : due.parts)
-    if (part.trainer->model().rows_learned() > 0) parts.push_back(&part);
-  if (!parts.empty()) return register_version(parts);
-  Champions champions(store_);
-  return Decision{champions.get(model())};
-}
-
-Result<Rounds::Decision> Rounds::register_version(const std::vector<const Snapshot*>& parts) {
-  std::vector<const learn::Trainer*> trainers;
-  registry::VersionInfo info;
-  info.model = model();
-  info.pipeline = options_.pipeline;
-  for (const Snapshot* part : parts) {
-    trainers.push_back(part->trainer.get());
-    info.learned.push_back(part->learned);
-    if (part->event_time_from_us)
-      info.event_time_from_us = std::min(info.event_time_from_us.value_or(INT64_MAX), *part->event_time_from_us);
-    if (part->event_time_until_us)
-      info.event_time_until_us = std::max(info.event_time_until_us.value_or(INT64_MIN), *part->event_time_until_us);
-    info.rows += part->trainer->model().rows_learned();
-  }
-  MILLRACE_ASSIGN_OR_RETURN(learn::Round round, learn::merge_round(trainers));
-  info.algorithm = options_.plan.algorithm.value;
-  info.params_json = params_json(options_.plan.params);
-  info.features_json = features_json(options_.plan.resolved_features);
-  info.label_json = options_.label_json;
-  info.positives = round.learner.task == learn::Task::kBinary ? round.learner.positives() : 0;
-  info.metrics_json = metrics_json(round);
-  MILLRACE_ASSIGN_OR_RETURN(const registry::VersionPtr version,
-                            store_.publish(std::move(info), round.model.serialize()));
-  Champions champions(store_);
-  auto champion = champions.get(model());
-  std::string why;
-  switch (options_.plan.promote) {
-    case Promote::kAlways:
-      why = "promote: always";
-      break;
-    case Promote::kNever:
-      break;
-    case Promote::kAuto:
-      if (!champion && learn::beats_baseline(round.learner, round.prior))
-        why = fmt::format("the first to beat the baseline: loss {:.6f} against {:.6f} over {} rows",
-                          round.learner.loss(), round.prior.loss(), round.learner.rows);
-      break;
-  }
-  if (!why.empty()) {
-    MILLRACE_RETURN_IF_ERROR(store_.promote(model(), version->info.version, "pipeline " + options_.pipeline, why));
-    champion = std::make_shared<const ServedModel>(ServedModel{version->info.version, std::move(round.model)});
-  }
-  log_info("pipeline", "model {}: version {} registered{}", model(), version->info.version,
-           why.empty() ? "" : ", now champion: " + why);
-  return Decision{std::move(champion)};
-}
-
-std::optional<Rounds::Decision> Rounds::decided(int64_t boundary) const {
+  MILLRACE_ASSIGN_OR_RETURN(const std::vector<RoundRecord> records, encode_contribution(options_.series, cut));
+  for (const RoundRecord& record : records) MILLRACE_RETURN_IF_ERROR(outputs.round_record(record));
   MutexLock lock(mutex_);
-  const auto decision = decisions_.find(boundary);
-  if (decision == decisions_.end()) return std::nullopt;
-  return decision->second;
+  const auto [sent, _] = sent_.try_emplace(partition, boundary);
+  sent->second = std::max(sent->second, boundary);
+  return {};
+}
+
+Status Rounds::decide_here() {
+  while (true) {
+    std::optional<RoundState::Due> due;
+    {
+      MutexLock lock(mutex_);
+      if (deciding_) return {};
+      due = log_.state().due();
+      if (!due) return {};
+      deciding_ = true;
+    }
+    auto decision = maker_.make(due->parts, std::nullopt);
+    MutexLock lock(mutex_);
+    deciding_ = false;
+    if (!decision) return tl::unexpected<Error>(std::move(decision).error());
+    MILLRACE_CHECK(log_.state().decide(due->boundary, *decision), "rounds are decided in order");
+  }
+}
+
+Result<RoundDecision> Rounds::decide(int64_t boundary, const std::vector<ContributionPtr>& parts) {
+  return maker_.make(parts, registry::Round{options_.series, boundary});
+}
+
+Result<std::optional<Rounds::Champion>> Rounds::decided(int64_t boundary) {
+  std::optional<RoundDecision> decision;
+  {
+    MutexLock lock(mutex_);
+    decision = log_.state().decided(boundary);
+  }
+  if (!decision) return std::nullopt;
+  MILLRACE_ASSIGN_OR_RETURN(Champion champion, load(decision->champion));
+  return std::optional<Champion>(std::move(champion));
+}
+
+Result<Rounds::Champion> Rounds::load(int64_t version) {
+  if (version == 0) return nullptr;
+  {
+    MutexLock lock(mutex_);
+    if (loaded_version_ == version) return loaded_;
+  }
+  registry::VersionPtr found = store_.find(model(), version);
+  if (!found) {
+    // Registered by another process a moment ago.
+    MILLRACE_RETURN_IF_ERROR(store_.refresh());
+    found = store_.find(model(), version);
+  }
+  if (!found)
+    return fail(Errc::kNotFound,
+                fmt::format("version {} of model {} is in force at this event time, and the registry no longer has it",
+                            version, model()),
+                "serve `version: latest`, or run the pipeline under a new name from the beginning");
+  MILLRACE_ASSIGN_OR_RETURN(learn::Model loaded, learn::Model::deserialize(found->blob));
+  auto served = std::make_shared<const ServedModel>(ServedModel{version, std::move(loaded)});
+  MutexLock lock(mutex_);
+  loaded_version_ = version;
+  loaded_ = served;
+  return served;
 }
 
 std::optional<int64_t> Rounds::pending() const {
   MutexLock lock(mutex_);
-  if (rounds_.empty()) return std::nullopt;
-  return *rounds_.begin();
+  return log_.state().pending();
+}
+
+bool Rounds::is_sent(PartitionId partition, int64_t boundary) const {
+  const auto sent = sent_.find(partition);
+  return sent != sent_.end() && boundary <= sent->second;
 }
 
 bool Rounds::is_past(PartitionId partition, int64_t boundary) const {
   MutexLock lock(mutex_);
-  const auto cuts = snapshots_.find(partition);
-  return cuts != snapshots_.end() && cuts->second.lower_bound(boundary) != cuts->second.end();
+  return is_sent(partition, boundary) || log_.state().is_past(partition, boundary);
 }
 
 void Rounds::arrive(PartitionId partition) {
   MutexLock lock(mutex_);
-  here_.insert(partition);
+  ++here_[partition];
+  sent_.erase(partition);  // what an earlier task had on its way may be lost
 }
 
-void Rounds::forget(PartitionId partition) {
+void Rounds::leave(PartitionId partition) {
   MutexLock lock(mutex_);
-  here_.erase(partition);
-  snapshots_.erase(partition);
+  --here_[partition];
 }
 
-int32_t Rounds::elsewhere() const {
+Status Rounds::status() const {
   MutexLock lock(mutex_);
-  return options_.partitions - static_cast<int32_t>(here_.size());
+  if (failure_) return tl::unexpected<Error>(*failure_);
+  return {};
+}
+
+Status Rounds::apply(const RoundKey& key, Offset offset, std::optional<ByteView> value) {
+  MutexLock lock(mutex_);
+  return log_.apply(key, offset, value);
+}
+
+bool Rounds::leads() const {
+  MutexLock lock(mutex_);
+  const auto first = here_.find(PartitionId(0));
+  return first != here_.end() && first->second > 0 && !failure_;
+}
+
+std::optional<RoundState::Due> Rounds::due() const {
+  MutexLock lock(mutex_);
+  return log_.state().due();
+}
+
+std::optional<std::vector<Offset>> Rounds::chunks_of(const Contribution& contribution) const {
+  MutexLock lock(mutex_);
+  return log_.chunks_of(contribution);
+}
+
+std::vector<RoundKey> Rounds::take_garbage() {
+  MutexLock lock(mutex_);
+  return log_.take_garbage();
+}
+
+void Rounds::end(Error error) {
+  MutexLock lock(mutex_);
+  failure_ = std::move(error);
 }
 
 }  // namespace millrace::pipeline

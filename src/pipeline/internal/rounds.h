@@ -4,82 +4,83 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
-#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/result.h"
-#include "learn/trainer.h"
-#include "pipeline/internal/version_store.h"
-#include "pipeline/plan.h"
+#include "pipeline/internal/outputs.h"
+#include "pipeline/internal/round_log.h"
+#include "pipeline/internal/served_model.h"
+#include "pipeline/internal/version_maker.h"
 
 namespace millrace::pipeline {
 
-// A partition's training at a cut: all boundaries up to `boundary` are behind it.
-struct Snapshot {
-  PartitionId partition;
-  int64_t boundary = 0;     // event time or a number of rows; kEndOfTime: the partition has ended
-  bool makes_round = true;  // false: only says that the partition is past
-  std::shared_ptr<const learn::Trainer> trainer;
-  registry::LearnedRange learned;
-  std::optional<int64_t> event_time_from_us, event_time_until_us;
-};
-
-// Cuts of a model's partitions become versions: version b merges the states at the cuts of boundary b in partition
-// order, and is a function of the input alone. The cuts of one process meet here; a model whose partitions are spread
-// over several processes gets no new versions until rounds travel between them. Thread-safe; merging and registering
-// happen on the thread whose snapshot completes the round.
+// Where the cuts of a model's partitions meet and become versions: version b merges the states at the cuts of boundary
+// b in partition order, and is a function of the input alone. Tasks submit cuts and ask for decisions; thread-safe.
+//
+// In a run that ends all partitions are in this process, and cuts meet in its memory: who completes a round decides it.
+// Workers that run on may hold any partitions, together with other processes: cuts travel by the topic of rounds, and
+// RoundTopic, which follows it, decides the rounds of models whose partition 0 is here.
 class Rounds {
  public:
   struct Options {
-    std::string pipeline;
-    TrainPlan plan;
-    std::string label_json = "{}";
+    VersionMaker::Options versions;
     int32_t partitions = 1;
+    // Of the topic of rounds. Empty: all partitions are in this process.
+    std::string series;
   };
-  Rounds(Options options, VersionStore& store) : options_(std::move(options)), store_(store) {}
+  Rounds(Options options, VersionStore& store)
+      : options_(std::move(options)), store_(store), maker_(options_.versions, store), log_(options_.partitions) {}
 
-  const std::string& model() const { return options_.plan.model.value; }
+  const std::string& model() const { return maker_.model(); }
+  const std::string& series() const { return options_.series; }
 
-  // Take a cut. Blocks while a round that it completes is registered.
-  Status submit(Snapshot snapshot);
+  // Take a cut. Where it travels, it is safe when `outputs` are flushed; otherwise this blocks while a round that it
+  // completes is registered.
+  Status submit(Contribution cut, Outputs& outputs);
 
-  // Whether the version of this boundary, or its refusal, is registered; then what is champion behind the boundary
-  // (null: none).
-  struct Decision {
-    std::shared_ptr<const ServedModel> champion;
-  };
-  std::optional<Decision> decided(int64_t boundary) const;
+  // What is champion behind the cuts of this boundary, once its version or its refusal is registered; null: none.
+  using Champion = std::shared_ptr<const ServedModel>;
+  Result<std::optional<Champion>> decided(int64_t boundary);
+  // A version as a model that can predict; 0: null. kNotFound where the registry no longer has it.
+  Result<Champion> load(int64_t version);
 
   // The lowest boundary that waits for partitions; nullopt: none.
   std::optional<int64_t> pending() const;
   // Whether `partition` has said that it is past `boundary`.
   bool is_past(PartitionId partition, int64_t boundary) const;
-  // This process works on the partition from now on; no longer. Its state went elsewhere, or is restored anew.
+  // A task of this process works on the partition from now on; no longer.
   void arrive(PartitionId partition);
-  void forget(PartitionId partition);
-  // Partitions that other processes work on: while there are any, no version is made.
-  int32_t elsewhere() const;
+  void leave(PartitionId partition);
+  // Why there are no more decisions: an error that trying again cannot mend.
+  Status status() const;
+
+  // For who follows the topic of rounds: one thread, in the order of offsets.
+  Status apply(const RoundKey& key, Offset offset, std::optional<ByteView> value);
+  // Whether the task of partition 0 is here, which merges.
+  bool leads() const;
+  std::optional<RoundState::Due> due() const;
+  std::optional<std::vector<Offset>> chunks_of(const Contribution& contribution) const;
+  Result<RoundDecision> decide(int64_t boundary, const std::vector<ContributionPtr>& parts);
+  std::vector<RoundKey> take_garbage();
+  void end(Error error);
 
  private:
-  struct Due {
-    int64_t boundary;
-    std::vector<Snapshot> parts;  // in partition order
-  };
-  std::optional<Due> take_due() REQUIRES(mutex_);
-  Result<Decision> decide(const Due& due);
-  Result<Decision> register_version(const std::vector<const Snapshot*>& parts);
+  Status decide_here();
+  bool is_sent(PartitionId partition, int64_t boundary) const REQUIRES(mutex_);
 
   const Options options_;
   VersionStore& store_;
+  VersionMaker maker_;
   mutable Mutex mutex_;
-  bool merging_ GUARDED_BY(mutex_) = false;
-  std::map<PartitionId, std::map<int64_t, Snapshot>> snapshots_ GUARDED_BY(mutex_);  // by boundary
-  std::set<int64_t> rounds_ GUARDED_BY(mutex_);                                      // asked for, not decided
-  std::map<int64_t, Decision> decisions_ GUARDED_BY(mutex_);
-  std::set<PartitionId> here_ GUARDED_BY(mutex_);
+  RoundLog log_ GUARDED_BY(mutex_);
+  bool deciding_ GUARDED_BY(mutex_) = false;
+  std::map<PartitionId, int> here_ GUARDED_BY(mutex_);      // tasks
+  std::map<PartitionId, int64_t> sent_ GUARDED_BY(mutex_);  // boundaries on their way to the topic
+  std::optional<Error> failure_ GUARDED_BY(mutex_);
+  int64_t loaded_version_ GUARDED_BY(mutex_) = 0;
+  Champion loaded_ GUARDED_BY(mutex_);
 };
 
 }  // namespace millrace::pipeline

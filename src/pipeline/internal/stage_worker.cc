@@ -13,8 +13,6 @@ namespace {
 
 constexpr client::Millis kCloseTimeout{5'000};
 constexpr auto kRetryAfter = std::chrono::milliseconds(500);
-// Partitions move for so long while members come and go.
-constexpr auto kSettled = std::chrono::seconds(5);
 constexpr auto kModelsEvery = std::chrono::milliseconds(500);
 // A partition delivers nothing more while its task has so many batches queued.
 constexpr size_t kQueuedBatchesMax = 4;
@@ -132,7 +130,6 @@ Status StageWorker::assign(const std::vector<client::TopicPartition>& partitions
     held_.insert_or_assign(number, std::move(held));
   }
   MILLRACE_RETURN_IF_ERROR(consumer_->acknowledge(starts));
-  assigned_ = shared_.clock->mono_now();
   for (auto& [number, held] : held_) MILLRACE_RETURN_IF_ERROR(tend_ends(number, held));
   publish(true);
   return {};
@@ -145,7 +142,6 @@ Result<StageWorker::Held> StageWorker::take_over(PartitionId partition, std::vec
   held.paused.assign(shared_.stage->sources.size(), false);
   held.committed.assign(shared_.stage->sources.size(), Offset(0));
   MILLRACE_ASSIGN_OR_RETURN(held.task, Task::make(context_, partition));
-  for (const auto& [step, rounds] : shared_.rounds) rounds->arrive(partition);
   if (!shared_.stage->has_state) return held;
   MILLRACE_ASSIGN_OR_RETURN(const state::Restored restored, delivery_->take_over(partition, held.generation));
   if (!restored.next_offset) return held;
@@ -169,7 +165,6 @@ void StageWorker::drop(const std::vector<client::TopicPartition>& partitions) {
     retired_.records_in += task.records_in();
     retired_.dead_letters += task.dead_letters();
     for (const size_t s : shared_.stage->sinks) retired_.written[s] += task.written(s);
-    for (const auto& [step, rounds] : shared_.rounds) rounds->forget(partition.partition);
     held_.erase(held);
   }
   publish(true);
@@ -217,6 +212,7 @@ Status StageWorker::take_records(const client::Records& records) {
 Status StageWorker::tend() {
   const MonoTime now = shared_.clock->mono_now();
   const size_t queued_max = kQueuedBatchesMax * static_cast<size_t>(shared_.resolved->plan.defaults.batch_rows);
+  for (const auto& [step, rounds] : shared_.rounds) MILLRACE_RETURN_IF_ERROR(rounds->status());
   for (auto& [number, held] : held_) {
     if (held.task->blocked()) MILLRACE_RETURN_IF_ERROR(held.task->resume());
     MILLRACE_RETURN_IF_ERROR(tend_ends(number, held));
@@ -231,22 +227,11 @@ Status StageWorker::tend() {
       if (shared_.bounded || !idle_us) continue;
       const bool idle = now - held.heard[s] > std::chrono::microseconds(*idle_us);
       MILLRACE_RETURN_IF_ERROR(held.task->set_idle(s, idle));
-      if (idle && s == 0) MILLRACE_RETURN_IF_ERROR(held.task->pass_pending_rounds());
+      if (idle && s == 0 && !held.task->blocked() && held.task->queued(0) == 0)
+        MILLRACE_RETURN_IF_ERROR(held.task->pass_pending_rounds());
     }
   }
   return {};
-}
-
-// Said once in a while, as partitions move.
-void StageWorker::warn_of_split_models() {
-  for (const auto& [step, rounds] : shared_.rounds) {
-    const int32_t elsewhere = rounds->elsewhere();
-    if (elsewhere == 0 || shared_.bounded) continue;
-    log_warning("pipeline",
-                "model {}: {} of {} partitions are with other processes; it learns on, but new versions are not built "
-                "yet for a model that is spread over processes",
-                rounds->model(), elsewhere, shared_.stage->partitions);
-  }
 }
 
 Status StageWorker::tend_ends(PartitionId partition, Held& held) {
@@ -268,8 +253,8 @@ Status StageWorker::commit() {
     for (size_t s = 0; s < held.committed.size(); ++s) moved = moved || held.task->next_offset(s) != held.committed[s];
     if (moved) parts.push_back({held.task.get(), held.generation});
   }
+  MILLRACE_RETURN_IF_ERROR(delivery_->commit(parts, *consumer_));
   if (!parts.empty()) {
-    MILLRACE_RETURN_IF_ERROR(delivery_->commit(parts, *consumer_));
     retired_.last_commit = shared_.clock->mono_now();
     for (auto& [number, held] : held_) {
       for (size_t s = 0; s < held.committed.size(); ++s) held.committed[s] = held.task->next_offset(s);
@@ -282,10 +267,6 @@ Status StageWorker::commit() {
   const MonoTime now = shared_.clock->mono_now();
   const bool models = now - models_published_ >= kModelsEvery || shared_.all_finished();
   if (models) models_published_ = now;
-  if (const size_t held = held_.size(); held != warned_for_ && now - assigned_ > kSettled) {
-    warned_for_ = held;
-    if (held > 0) warn_of_split_models();
-  }
   publish(models);
   return check_failures();
 }

@@ -81,7 +81,6 @@ class StageWorker {
   Status tend_ends(PartitionId partition, Held& held);
   Status commit();
   Status check_failures();
-  void warn_of_split_models();
   void drop(const std::vector<client::TopicPartition>& partitions);
   void publish(bool with_models);
   const std::string& topic(size_t source) const {
@@ -98,8 +97,6 @@ class StageWorker {
   FailWindow failures_;
   uint64_t seen_records_ = 0, seen_dead_letters_ = 0;
   MonoTime models_published_{};
-  MonoTime assigned_{};
-  size_t warned_for_ = 0;
 
   // Counts of partitions that went away.
   WorkerReport retired_;

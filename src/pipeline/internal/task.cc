@@ -61,17 +61,22 @@ Status Task::set_idle(size_t source, bool idle) {
 }
 
 // What was registered since: from here on those versions are in force.
-void Task::take_decisions() {
-  std::erase_if(blocked_on_, [&](const Blocked& blocked) {
-    const Rounds& rounds = *context_.rounds.at(blocked.step);
-    const auto decision = rounds.decided(blocked.boundary);
-    if (decision) served_[rounds.model()] = decision->champion;
-    return decision.has_value();
-  });
+Status Task::take_decisions() {
+  std::vector<Blocked> waiting;
+  for (Blocked& blocked : blocked_on_) {
+    Rounds& rounds = *context_.rounds.at(blocked.step);
+    MILLRACE_ASSIGN_OR_RETURN(const auto champion, rounds.decided(blocked.boundary));
+    if (champion)
+      served_[rounds.model()] = *champion;
+    else
+      waiting.push_back(std::move(blocked));
+  }
+  blocked_on_ = std::move(waiting);
+  return {};
 }
 
 Status Task::resume() {
-  take_decisions();
+  MILLRACE_RETURN_IF_ERROR(take_decisions());
   return drain();
 }
 
@@ -280,22 +285,21 @@ Status Task::take_cuts() {
     if (makes_round && event_time_models_.contains(context_.rounds.at(schedule.step)->model()))
       blocked_on_.push_back({schedule.step, boundary});
   }
-  take_decisions();
-  return {};
+  return take_decisions();
 }
 
 Status Task::submit(const Schedule& schedule, int64_t boundary, bool makes_round) {
   const TrainCore& core = *trainers_.at(schedule.step);
-  Snapshot snapshot;
-  snapshot.partition = partition_;
-  snapshot.boundary = boundary;
-  snapshot.makes_round = makes_round;
-  snapshot.trainer = std::make_shared<const learn::Trainer>(core.trainer());
-  snapshot.learned = {context_.plan().sources[context_.stage->sources.front()].topic.value, partition_.value(),
-                      first_offset_.value_or(Offset(0)).value(), clocks_.front().next.value()};
-  snapshot.event_time_from_us = event_time_from_us_;
-  if (clocks_.front().newest_us != kBeginningOfTime) snapshot.event_time_until_us = clocks_.front().newest_us;
-  return context_.rounds.at(schedule.step)->submit(std::move(snapshot));
+  Contribution cut;
+  cut.partition = partition_;
+  cut.boundary = boundary;
+  cut.makes_round = makes_round;
+  if (core.trainer().model().rows_learned() > 0) cut.trainer = std::make_shared<const learn::Trainer>(core.trainer());
+  cut.learned = {context_.plan().sources[context_.stage->sources.front()].topic.value, partition_.value(),
+                 first_offset_.value_or(Offset(0)).value(), clocks_.front().next.value()};
+  cut.event_time_from_us = event_time_from_us_;
+  if (clocks_.front().newest_us != kBeginningOfTime) cut.event_time_until_us = clocks_.front().newest_us;
+  return context_.rounds.at(schedule.step)->submit(std::move(cut), *context_.outputs);
 }
 
 Status Task::pass_pending_rounds() {
@@ -344,7 +348,9 @@ Status Task::restore(const state::Restored& restored) {
     if (boundary == 0 && !by_time) continue;
     schedule.begun = true;
     schedule.boundary = boundary + (by_time ? schedule.amount : 1);
-    MILLRACE_RETURN_IF_ERROR(submit(schedule, boundary, false));
+    // A round that this partition waits for is asked for again: nobody else may have.
+    const bool waits = std::ranges::find(blocked_on_, Blocked{schedule.step, boundary}) != blocked_on_.end();
+    MILLRACE_RETURN_IF_ERROR(submit(schedule, boundary, waits));
   }
   return {};
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/byte_reader.h"
 #include "base/clock.h"
 #include "base/result.h"
 #include "format/decoder.h"
@@ -145,7 +146,7 @@ class Task {
     std::vector<size_t> key_columns;
   };
 
-  Task(const StageContext& context, PartitionId partition) : context_(context), partition_(partition) {}
+  Task(const StageContext& context, PartitionId partition);
   // task_build.cc
   Status build();
   Status build_source(size_t source);
@@ -156,6 +157,7 @@ class Task {
   std::string live_column(const StepPlan& train) const;
   columns::SchemaPtr schema_of(std::string_view name) const;
   void build_schedules();
+  Rounds* rounds_of(std::string_view model) const;
 
   // task_intake.cc
   Result<Work> decode(size_t source, Intake intake);
@@ -166,6 +168,7 @@ class Task {
   int64_t combined_watermark(size_t source, int64_t own_us) const;
   Bytes encode_position() const;
   Status restore_position(ByteView bytes);
+  Status restore_versions(ByteReader& in);
 
   // task.cc
   Status drain();
@@ -177,7 +180,7 @@ class Task {
   Status bury(std::string_view step, Offset offset, std::string_view error, const std::string& row_json);
   Status take_cuts();
   Status submit(const Schedule& schedule, int64_t boundary, bool makes_round);
-  void take_decisions();
+  Status take_decisions();
   Status advance_ended();
   Status finish();
 
@@ -203,7 +206,9 @@ class Task {
 
   struct Blocked {
     std::string step;
-    int64_t boundary;
+    int64_t boundary = 0;
+
+    friend bool operator==(const Blocked&, const Blocked&) = default;
   };
   std::vector<Blocked> blocked_on_;  // versions that this partition waits for
   std::vector<bool> end_requested_;  // per source

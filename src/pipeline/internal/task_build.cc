@@ -16,7 +16,13 @@ int64_t lateness_of(const Plan& plan, const Stage& stage) {
 
 }  // namespace
 
-Task::~Task() = default;
+Task::Task(const StageContext& context, PartitionId partition) : context_(context), partition_(partition) {
+  for (const auto& [step, rounds] : context_.rounds) rounds->arrive(partition_);
+}
+
+Task::~Task() {
+  for (const auto& [step, rounds] : context_.rounds) rounds->leave(partition_);
+}
 
 Result<std::unique_ptr<Task>> Task::make(const StageContext& context, PartitionId partition) {
   auto task = std::unique_ptr<Task>(new Task(context, partition));
@@ -146,6 +152,12 @@ Result<std::unique_ptr<Step>> Task::make_step(const StepPlan& plan, const column
       return make_train_step(step, std::move(core), behind);
     }
     Result<std::unique_ptr<Step>> operator()(const PredictPlan& predict) const {
+      if (predict.version == VersionPolicy::kEventTime && task.rounds_of(predict.model.value) == nullptr)
+        return fail(Errc::kInvalidArgument,
+                    fmt::format("step '{}': the model '{}' is trained on another source's rows, so its versions have "
+                                "no event time here",
+                                step.id, predict.model.value),
+                    "version: latest");
       return make_predict_step(step, predict, task.served_lookup(predict));
     }
   };
@@ -154,16 +166,21 @@ Result<std::unique_ptr<Step>> Task::make_step(const StepPlan& plan, const column
 
 ServedLookup Task::served_lookup(const PredictPlan& plan) {
   const std::string model = plan.model.value;
-  const bool trained_here = std::any_of(context_.rounds.begin(), context_.rounds.end(),
-                                        [&](const auto& entry) { return entry.second->model() == model; });
   const VersionPolicy policy =
       plan.version.value_or(context_.bounded ? VersionPolicy::kEventTime : VersionPolicy::kLatest);
-  if (policy == VersionPolicy::kEventTime && trained_here) {
+  if (policy == VersionPolicy::kEventTime && rounds_of(model) != nullptr) {
     event_time_models_.insert(model);
     served_.emplace(model, context_.champions->get(model));
     return [this, model] { return served_.at(model); };
   }
   return [this, model] { return context_.champions->get(model); };
+}
+
+// Null where the stage does not train the model.
+Rounds* Task::rounds_of(std::string_view model) const {
+  for (const auto& [step, rounds] : context_.rounds)
+    if (rounds->model() == model) return rounds;
+  return nullptr;
 }
 
 Status Task::build_sink(size_t index) {

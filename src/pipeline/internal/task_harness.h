@@ -22,9 +22,16 @@ class MemoryStore final : public VersionStore {
     const auto found = champions_.find(model);
     return found == champions_.end() ? nullptr : found->second;
   }
+  registry::VersionPtr find(const std::string& model, int64_t version) const override {
+    const auto& list = versions_.at(model);
+    return list.at(static_cast<size_t>(version - 1));
+  }
+  Status refresh() override { return {}; }
   Status claim(const std::string&, const std::string&) override { return {}; }
   Result<registry::VersionPtr> publish(registry::VersionInfo info, ByteView blob) override {
     auto& list = versions_[info.model];
+    for (const registry::VersionPtr& known : list)
+      if (info.round && known->info.round == info.round) return known;
     info.version = static_cast<int64_t>(list.size()) + 1;
     list.push_back(
         std::make_shared<const registry::Version>(registry::Version{std::move(info), Bytes(blob.begin(), blob.end())}));
@@ -56,8 +63,13 @@ class MemoryOutputs final : public Outputs {
                    std::string(letter.error));
     return {};
   }
+  Status round_record(const RoundRecord& record) override {
+    rounds.push_back(record);
+    return {};
+  }
   std::map<size_t, std::vector<std::string>> written;
   std::vector<std::string> dead;
+  std::vector<RoundRecord> rounds;
 };
 
 // Runs the tasks of a plan's first stage without a broker: records go in as values, outputs come out in memory, and
@@ -74,7 +86,7 @@ class TaskHarness {
       const auto* train = std::get_if<TrainPlan>(&step.kind);
       if (train == nullptr) continue;
       rounds_.push_back(
-          std::make_unique<Rounds>(Rounds::Options{plan().name, *train, "{}", stage().partitions}, store_));
+          std::make_unique<Rounds>(Rounds::Options{{plan().name, *train, "{}"}, stage().partitions, {}}, store_));
       rounds_by_step_.emplace(step.id, rounds_.back().get());
     }
     for (int32_t p = 0; p < stage().partitions; ++p) make(p);

@@ -133,8 +133,9 @@ Timeline Task::tell_time(size_t source, Work& work, size_t end, Timeline& combin
 }
 
 namespace {
-constexpr uint8_t kPositionVersion = 1;
-}
+// Version 1 ended before the versions in force.
+constexpr uint8_t kPositionVersion = 2;
+}  // namespace
 
 Bytes Task::encode_position() const {
   Bytes bytes;
@@ -148,13 +149,26 @@ Bytes Task::encode_position() const {
   out.uvarint(records_in_);
   out.varint(first_offset_ ? first_offset_->value() : -1);
   out.fixed(event_time_from_us_.value_or(kBeginningOfTime));
+  out.uvarint(served_.size());
+  for (const auto& [model, served] : served_) {
+    out.uvarint(model.size());
+    out.text(model);
+    out.varint(served ? served->version : 0);
+  }
+  out.uvarint(blocked_on_.size());
+  for (const Blocked& blocked : blocked_on_) {
+    out.uvarint(blocked.step.size());
+    out.text(blocked.step);
+    out.fixed(blocked.boundary);
+  }
   return bytes;
 }
 
 Status Task::restore_position(ByteView bytes) {
   ByteReader in(bytes);
   MILLRACE_ASSIGN_OR_RETURN(const uint8_t version, in.fixed<uint8_t>());
-  if (version != kPositionVersion) return fail(Errc::kUnsupported, "the position page is of a later version");
+  if (version == 0 || version > kPositionVersion)
+    return fail(Errc::kUnsupported, "the position page is of a later version");
   MILLRACE_ASSIGN_OR_RETURN(const uint64_t count, in.uvarint());
   if (count != clocks_.size())
     return fail(Errc::kConflict, "the state in the changelog was made with other sources",
@@ -169,6 +183,30 @@ Status Task::restore_position(ByteView bytes) {
   MILLRACE_ASSIGN_OR_RETURN(const int64_t from_us, in.fixed<int64_t>());
   if (first >= 0) first_offset_ = Offset(first);
   if (from_us != kBeginningOfTime) event_time_from_us_ = from_us;
+  return version < 2 ? Status() : restore_versions(in);
+}
+
+// Of models and steps that follow event time still: the plan may serve the latest version now.
+Status Task::restore_versions(ByteReader& in) {
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t models, in.uvarint());
+  for (uint64_t i = 0; i < models; ++i) {
+    MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, in.uvarint());
+    MILLRACE_ASSIGN_OR_RETURN(const std::string_view model, in.text(size));
+    MILLRACE_ASSIGN_OR_RETURN(const int64_t version, in.varint());
+    const auto served = served_.find(std::string(model));
+    Rounds* const rounds = rounds_of(model);
+    if (served == served_.end() || rounds == nullptr) continue;
+    MILLRACE_ASSIGN_OR_RETURN(served->second, rounds->load(version));
+  }
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t waiting, in.uvarint());
+  for (uint64_t i = 0; i < waiting; ++i) {
+    MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, in.uvarint());
+    MILLRACE_ASSIGN_OR_RETURN(const std::string_view step, in.text(size));
+    MILLRACE_ASSIGN_OR_RETURN(const int64_t boundary, in.fixed<int64_t>());
+    const auto rounds = context_.rounds.find(step);
+    if (rounds != context_.rounds.end() && event_time_models_.contains(rounds->second->model()))
+      blocked_on_.push_back({std::string(step), boundary});
+  }
   return {};
 }
 

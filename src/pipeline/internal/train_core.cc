@@ -12,15 +12,6 @@
 namespace millrace::pipeline {
 namespace {
 
-// State of another model spec is other state.
-uint64_t signature_of(const learn::ModelSpec& spec) {
-  std::string text = spec.algorithm;
-  for (const auto& [name, value] : spec.params) text += fmt::format("|{}={}", name, learn::param_text(value));
-  for (const learn::FeatureSpec& feature : spec.features)
-    text += fmt::format("|{}:{}:{}", feature.name, static_cast<int>(feature.scale), feature.indicator);
-  return crc32c(as_byte_view(text));
-}
-
 void put_pages(const std::vector<learn::StatePage>& pages, state::PageSink& sink) {
   for (const learn::StatePage& page : pages) {
     if (page.bytes.empty())
@@ -31,6 +22,14 @@ void put_pages(const std::vector<learn::StatePage>& pages, state::PageSink& sink
 }
 
 }  // namespace
+
+uint64_t signature_of(const learn::ModelSpec& spec) {
+  std::string text = spec.algorithm;
+  for (const auto& [name, value] : spec.params) text += fmt::format("|{}={}", name, learn::param_text(value));
+  for (const learn::FeatureSpec& feature : spec.features)
+    text += fmt::format("|{}:{}:{}", feature.name, static_cast<int>(feature.scale), feature.indicator);
+  return crc32c(as_byte_view(text));
+}
 
 Result<std::unique_ptr<TrainCore>> TrainCore::make(const StepPlan& step, const TrainPlan& plan,
                                                    const columns::Schema& arriving, const columns::Schema& released,

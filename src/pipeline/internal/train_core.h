@@ -13,6 +13,9 @@
 
 namespace millrace::pipeline {
 
+// State of another model spec is other state.
+uint64_t signature_of(const learn::ModelSpec& spec);
+
 // What happens to rows between two points of time: predictions and learning interleave, as labels are released between
 // rows.
 struct ScriptOp {

@@ -18,6 +18,9 @@ class VersionStore {
   // Changes when anything in the store does.
   virtual uint64_t revision() const = 0;
   virtual registry::VersionPtr champion(const std::string& model) const = 0;
+  virtual registry::VersionPtr find(const std::string& model, int64_t version) const = 0;
+  // See what others have registered up to now.
+  virtual Status refresh() = 0;
   virtual Status claim(const std::string& model, const std::string& pipeline) = 0;
   virtual Result<registry::VersionPtr> publish(registry::VersionInfo info, ByteView blob) = 0;
   virtual Status promote(const std::string& model, int64_t version, const std::string& who, const std::string& why) = 0;
@@ -31,6 +34,10 @@ class RegistryStore final : public VersionStore {
   registry::VersionPtr champion(const std::string& model) const override {
     return registry_.resolve(model, registry::kChampion);
   }
+  registry::VersionPtr find(const std::string& model, int64_t version) const override {
+    return registry_.find(model, version);
+  }
+  Status refresh() override { return registry_.refresh(); }
   Status claim(const std::string& model, const std::string& pipeline) override {
     return registry_.claim(model, pipeline);
   }
