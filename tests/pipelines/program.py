@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 
 BINARY = os.environ.get("MILLRACE_BINARY", "build/release/bin/millrace")
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -43,13 +44,14 @@ class Server:
 
     def __init__(self, folder):
         self.folder = folder
+        self.config = None
         self.bootstrap = f"127.0.0.1:{free_port()}"
         self.http = f"127.0.0.1:{free_port()}"
         self.process = None
 
     def start(self):
         command = [BINARY, "server", "--data", os.path.join(self.folder, "data"), "--kafka", self.bootstrap,
-                   "--http", self.http]
+                   "--http", self.http, *(["--config", self.config] if self.config else [])]
         with open(os.path.join(self.folder, "server.log"), "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         host, port = self.bootstrap.split(":")
@@ -79,6 +81,11 @@ class Server:
         """Every record's value, in no particular order of partitions."""
         lines = self.command("-o", "json", "topic", "consume", topic).splitlines()
         return [json.loads(line)["value"] for line in lines]
+
+    def sql(self, statement):
+        """The rows of a query's answer; OSError while the server does not answer, or refuses."""
+        with urllib.request.urlopen(f"http://{self.http}/v1/sql", statement.encode(), timeout=60) as answer:
+            return json.load(answer)["rows"]
 
     def lag(self, group, partitions):
         """Records that the group has not committed; None while it has not committed every partition."""
