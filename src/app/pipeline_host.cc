@@ -75,13 +75,13 @@ http::PipelineRow to_row(const pipeline::PipelineStatus& status) {
 Status PipelineHost::load(env::FileSystem& files, const std::vector<std::string>& paths) {
   for (const auto& path : paths) {
     MILLRACE_ASSIGN_OR_RETURN(const Bytes content, env::read_file(files, path, pipeline::kPlanBytesMax));
-    MILLRACE_RETURN_IF_ERROR(load_text(std::string(as_text(content)), path));
+    MILLRACE_RETURN_IF_ERROR(load_text(std::string(as_text(content)), path, &files));
   }
   return {};
 }
 
-Status PipelineHost::load_text(const std::string& yaml, const std::string& name) {
-  auto linted = pipeline::lint(yaml, name);
+Status PipelineHost::load_text(const std::string& yaml, const std::string& name, env::FileSystem* files) {
+  auto linted = pipeline::lint(yaml, name, environment_variable, files);
   if (!linted.ok()) return tl::unexpected<Error>(linted.diagnostics.to_error());
   const pipeline::Plan& plan = linted.plan.plan;
   // What a pipeline writes is declared by it, too: JSON with the columns of its rows.

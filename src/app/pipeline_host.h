@@ -28,8 +28,8 @@ class PipelineHost final : public warehouse::TopicSchemas {
 
   // Read and check the files; all findings of the first bad one. Before start().
   Status load(env::FileSystem& files, const std::vector<std::string>& paths);
-  // The same from a text that is no file: `name` stands in messages.
-  Status load_text(const std::string& yaml, const std::string& name);
+  // The same from a text: `name` stands in messages. Schema files lie beside it in `files`; null: it cannot name any.
+  Status load_text(const std::string& yaml, const std::string& name, env::FileSystem* files = nullptr);
 
   // Make the workers and run them; then declare their tables. `clock` and `tables` must outlive the host.
   Status start(const client::Options& client, const Clock& clock, warehouse::Warehouse& tables);

@@ -18,8 +18,10 @@ struct Linted {
   bool ok() const { return diagnostics.empty(); }
 };
 
-// `file` is the name for messages.
-Linted lint(std::string_view yaml, std::string file, const VariableLookup& lookup = environment_variable);
+// `file` is the name for messages, and its folder where schema files are looked for in `files`; without `files` a plan
+// cannot name any.
+Linted lint(std::string_view yaml, std::string file, const VariableLookup& lookup = environment_variable,
+            env::FileSystem* files = nullptr);
 
 // Reads and checks the file; kInvalidArgument or kNotBuiltYet with one line per finding.
 Result<ResolvedPlan> load_plan(env::FileSystem& files, const std::string& path,

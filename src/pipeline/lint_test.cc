@@ -4,6 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <memory>
+
+#include "base/byte_writer.h"
+#include "env/posix_file_system.h"
+#include "env/temporary_folder.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -188,6 +193,37 @@ sinks: [{from: tx, topic: out}]
   ASSERT_TRUE(linted.ok()) << linted.diagnostics.to_error().message;
   EXPECT_EQ(linted.plan.plan.sources[0].topic.value, "payments");
   EXPECT_EQ(linted.plan.plan.sources[0].partitions, 7);
+}
+
+class LintSchema : public testing::Test {
+ protected:
+  // The only finding of a plan whose source `tx` has this schema file beside it.
+  std::string finding(std::string_view schema, const std::string& source = "{schema: tx.schema.json}") {
+    const std::string& folder = folder_->path();
+    env::PosixFileSystem files;
+    EXPECT_TRUE(env::write_file_atomically(files, folder + "/tx.schema.json", as_byte_view(schema)));
+    return only_finding(lint("pipeline: p\nsources:\n  tx: " + source + "\nsinks: [{from: tx, topic: out}]\n",
+                             folder + "/p.yaml", environment_variable, &files));
+  }
+  std::unique_ptr<env::TemporaryFolder> folder_ = env::TemporaryFolder::make("lint").value();
+};
+
+TEST_F(LintSchema, GivesTheSourceItsColumns) {
+  EXPECT_THAT(finding(R"({"properties": {"id": {"type": "integer"}}})"), HasSubstr("0 findings"));
+  EXPECT_THAT(finding(R"({"properties": {"id": {"type": "integer"}}})", "{schema: tx.schema.json, key: di}"),
+              HasSubstr("3:37: source 'tx': key: there is no column 'di'"));
+}
+
+TEST_F(LintSchema, PointsAtTheFilesNameAndIntoTheFile) {
+  EXPECT_THAT(finding(R"({"properties": {"id": {"type": "int"}}})"),
+              HasSubstr("3:16: source 'tx': schema tx.schema.json: #/properties/id/type: expected a type"));
+  EXPECT_THAT(finding("nothing"), HasSubstr("3:16: source 'tx': schema tx.schema.json: not JSON: "));
+  EXPECT_THAT(finding("{}", "{schema: other.json}"), HasSubstr("3:16: source 'tx': schema other.json: "));
+  EXPECT_THAT(finding(R"({"properties": {"id": {"type": "integer"}}})", "{format: csv, schema: tx.schema.json}"),
+              HasSubstr("source 'tx': a JSON Schema is for json, not csv (give it columns)"));
+  EXPECT_THAT(
+      finding(R"({"properties": {"id": {"type": "integer"}}})", "{columns: {id: bigint}, schema: tx.schema.json}"),
+      HasSubstr("source 'tx': schema gives the columns: keep one of the two"));
 }
 
 TEST(Lint, SurvivesWhatIsNoPipeline) {

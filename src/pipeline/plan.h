@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include "features/tumbling.h"
 #include "format/decoder.h"
 #include "format/format.h"
+#include "format/json_schema.h"
 #include "learn/learner.h"
 #include "learn/params.h"
 #include "learn/preprocess.h"
@@ -76,7 +78,10 @@ struct SourcePlan {
   Text topic;  // empty: the source's name, by resolve()
   format::Format format = format::Format::kJson;
   char delimiter = ',';  // csv
-  columns::Schema columns;
+  columns::Schema columns;  // where there is a JSON Schema: by resolve()
+  // json: what each record must keep. `schema_file` is what the plan calls it; the file lies beside the plan's.
+  Text schema_file;
+  std::shared_ptr<const format::JsonSchema> json_schema;
   std::optional<format::TimeColumn> time;  // none: ordered by offset
   Place time_place;
   int64_t watermark_us = defaults::kWatermarkUs;

@@ -154,11 +154,22 @@ void Resolver::resolve_source(size_t index) {
     report().invalid(source.topic.place, fmt::format("{}: '{}' cannot name a topic", where, source.topic.value),
                      "letters, digits, '.', '_' and '-'");
   const bool lines = source.format == format::Format::kRaw || source.format == format::Format::kText;
+  const bool has_schema = source.json_schema != nullptr || !source.schema_file.empty();
+  if (has_schema && source.format != format::Format::kJson)
+    report().invalid(source.schema_file.place,
+                     fmt::format("{}: a JSON Schema is for json, not {}", where, format::format_name(source.format)),
+                     "give it columns");
+  if (source.json_schema != nullptr) {
+    source.columns = source.json_schema->columns();
+  } else if (has_schema) {  // it could not be read, and that has been said
+    plan_.unreadable.push_back(source.name);
+    return;
+  }
   if (source.columns.size() == 0) {
     if (lines)
       source.columns = columns::Schema({{"value", columns::kVarchar}});
     else
-      report().invalid(source.place, where + ": columns is missing: types are never guessed while running",
+      report().invalid(source.place, where + ": columns or schema is missing: types are never guessed while running",
                        "millrace pipeline infer FILE");
   }
   if (lines && source.time)

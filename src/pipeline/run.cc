@@ -8,8 +8,10 @@
 #include "base/mutex.h"
 #include "client/admin.h"
 #include "client/partition_reader.h"
+#include "env/posix_file_system.h"
 #include "format/decoder.h"
 #include "format/encoder.h"
+#include "format/json_schema.h"
 #include "pipeline/internal/feed.h"
 #include "pipeline/internal/map_reader.h"
 #include "pipeline/internal/topics.h"
@@ -253,6 +255,16 @@ Result<Report> run(ResolvedPlan plan, RunOptions options, env::FileSystem& files
 }
 
 Result<std::string> infer_file(const std::string& target) {
+  std::string name = target.substr(target.rfind('/') == std::string::npos ? 0 : target.rfind('/') + 1);
+  name = name.substr(0, name.find('.'));
+  if (target.ends_with(".schema.json")) {
+    env::PosixFileSystem files;
+    MILLRACE_ASSIGN_OR_RETURN(const Bytes text, env::read_file(files, target, format::kJsonSchemaBytesMax));
+    MILLRACE_ASSIGN_OR_RETURN(const auto schema, format::JsonSchema::parse(as_text(text)));
+    format::Inferred declared;
+    declared.columns = schema->columns();
+    return format::to_source_yaml(declared, name, name);
+  }
   const auto kind = format::file_kind_of(target);
   if (!kind)
     return fail(Errc::kInvalidArgument, fmt::format("{}: cannot tell what kind of file this is", target),
@@ -261,8 +273,6 @@ Result<std::string> infer_file(const std::string& target) {
   reading.path = target;
   reading.kind = *kind;
   MILLRACE_ASSIGN_OR_RETURN(const format::Inferred inferred, format::infer_file(reading));
-  std::string name = target.substr(target.rfind('/') == std::string::npos ? 0 : target.rfind('/') + 1);
-  name = name.substr(0, name.find('.'));
   return format::to_source_yaml(inferred, name, name);
 }
 

@@ -79,6 +79,9 @@ void read_source(const MapEntry& entry, Plan& plan, Diagnostics& diagnostics) {
   if (const auto format = reader.parsed("format", [](const std::string& name) { return format::parse_format(name); }))
     source.format = *format;
   read_columns(reader, source, diagnostics);
+  source.schema_file = read_text(reader, "schema");
+  if (!source.schema_file.empty() && reader.has("columns"))
+    diagnostics.invalid(reader.place("columns"), reader.where() + ": schema gives the columns: keep one of the two");
   if (const auto delimiter = reader.text("delimiter")) {
     if (delimiter->size() == 1)
       source.delimiter = delimiter->front();
@@ -95,7 +98,7 @@ void read_source(const MapEntry& entry, Plan& plan, Diagnostics& diagnostics) {
   if (const auto reset = reader.one_of<OffsetReset>(
           "auto_offset_reset", {{"earliest", OffsetReset::kEarliest}, {"latest", OffsetReset::kLatest}}))
     source.auto_offset_reset = *reset;
-  reader.finish({"schema", "assign"});
+  reader.finish({"assign"});
   plan.sources.push_back(std::move(source));
 }
 

@@ -83,10 +83,9 @@ columns::SchemaPtr Task::schema_of(std::string_view name) const {
   return context_.plan().find_source(name)->schema;
 }
 
-// The column of the score that was served for the model, if a predict step of it stands upstream.
-std::string Task::live_column(const StepPlan& train) const {
-  const std::string& model = std::get<TrainPlan>(train.kind).model.value;
-  for (const StepPlan* step = context_.plan().find_step(train.from.value); step != nullptr;
+// The column of the score that was served for the model, if a predict step of it stands upstream of `behind`.
+std::string Task::live_column(const StepPlan& behind, const std::string& model) const {
+  for (const StepPlan* step = context_.plan().find_step(behind.from.value); step != nullptr;
        step = context_.plan().find_step(step->from.value))
     if (const auto* predict = std::get_if<PredictPlan>(&step->kind);
         predict != nullptr && predict->model.value == model && predict->output != PredictOutput::kClass)
