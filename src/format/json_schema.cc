@@ -183,7 +183,7 @@ class Reader {
       const JsonValue json = JsonValue::of(one);
       if (json.kind == JsonValue::Kind::kArray || json.kind == JsonValue::Kind::kObject)
         return at(here, "arrays and objects as allowed values are not checked here");
-      node.allowed.push_back({json.kind, json.boolean, json.number, std::string(json.text)});
+      node.allowed.push_back({json.kind, json.boolean, json.number, std::string(json.text), type_of(json)});
       return {};
     };
     if (!list) return add(value);
@@ -285,13 +285,7 @@ TypeSet possible_types(const SchemaNode& node, int depth = 0) {
   };
   if (node.has_allowed) {
     TypeSet allowed = 0;
-    for (const AllowedValue& value : node.allowed)
-      allowed = static_cast<TypeSet>(allowed | type_of({.kind = value.kind,
-                                                        .boolean = false,
-                                                        .number = value.number,
-                                                        .text = {},
-                                                        .is_time = false,
-                                                        .nested = {}}));
+    for (const AllowedValue& value : node.allowed) allowed = static_cast<TypeSet>(allowed | value.type);
     narrow(allowed);
   }
   for (const SchemaNode* one : node.all_of) narrow(possible_types(*one, depth + 1));

@@ -319,14 +319,15 @@ class JsonParser final : public RowParser {
           value.number = static_cast<long double>(cell.integer);
           break;
         case Kind::kDouble:
-          value.kind = JsonValue::Kind::kNumber;
-          value.number = cell.number;
+          value = JsonValue::of(cell.number);
           break;
-        case Kind::kDecimal:
+        case Kind::kDecimal: {
+          const int64_t one = columns::power_of_ten(slot.type.scale);
           value.kind = JsonValue::Kind::kNumber;
-          value.number =
-              static_cast<long double>(cell.integer) / static_cast<long double>(columns::power_of_ten(slot.type.scale));
+          value.has_fraction = cell.integer % one != 0;
+          value.number = static_cast<long double>(cell.integer) / static_cast<long double>(one);
           break;
+        }
         case Kind::kTimestamp:
           value.kind = JsonValue::Kind::kText;
           value.text = cell.text;

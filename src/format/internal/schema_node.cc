@@ -131,9 +131,7 @@ JsonValue JsonValue::of(simdjson::dom::element element) {
       value.number = static_cast<long double>(uint64_t{element});
       break;
     case simdjson::dom::element_type::DOUBLE:
-      value.kind = Kind::kNumber;
-      value.number = double{element};
-      break;
+      return of(double{element});
     case simdjson::dom::element_type::STRING:
       value.kind = Kind::kText;
       value.text = std::string_view(element);
@@ -148,6 +146,14 @@ JsonValue JsonValue::of(simdjson::dom::element element) {
   return value;
 }
 
+JsonValue JsonValue::of(double number) {
+  JsonValue value;
+  value.kind = Kind::kNumber;
+  value.number = number;
+  value.has_fraction = number != std::trunc(number);
+  return value;
+}
+
 TypeSet type_of(const JsonValue& value) {
   switch (value.kind) {
     case JsonValue::Kind::kNull:
@@ -155,7 +161,7 @@ TypeSet type_of(const JsonValue& value) {
     case JsonValue::Kind::kBoolean:
       return kBooleanType;
     case JsonValue::Kind::kNumber:
-      return value.number == std::trunc(value.number) ? kIntegerType : kFractionType;
+      return value.has_fraction ? kFractionType : kIntegerType;
     case JsonValue::Kind::kText:
       return kStringType;
     case JsonValue::Kind::kArray:
@@ -314,7 +320,7 @@ Status SchemaNode::check_array(const JsonValue& value, std::string_view pointer,
     if (unique_items) {
       if (std::any_of(seen.begin(), seen.end(), [&](const AllowedValue& other) { return other.equals(item); }))
         return broken(pointer, "uniqueItems", fmt::format("{} stands there twice", describe(item)));
-      seen.push_back({item.kind, item.boolean, item.number, std::string(item.text)});
+      seen.push_back({item.kind, item.boolean, item.number, std::string(item.text), type_of(item)});
     }
     ++count;
   }

@@ -18,12 +18,14 @@ struct JsonValue {
   enum class Kind : uint8_t { kNull, kBoolean, kNumber, kText, kArray, kObject };
   Kind kind = Kind::kNull;
   bool boolean = false;
-  long double number = 0;  // holds every 64-bit integer and every double exactly
+  bool has_fraction = false;  // of numbers
+  long double number = 0;     // holds every 64-bit integer and every double exactly
   std::string_view text;
   bool is_time = false;           // the text has been read as a time: it is a date-time
   simdjson::dom::element nested;  // of arrays and objects
 
   static JsonValue of(simdjson::dom::element element);
+  static JsonValue of(double number);
 };
 
 // Sets of types. A number is an integer or has a fraction: "number" is both.
@@ -41,6 +43,7 @@ struct AllowedValue {
   bool boolean = false;
   long double number = 0;
   std::string text;
+  TypeSet type = kNullType;
 
   bool equals(const JsonValue& value) const;
 };
