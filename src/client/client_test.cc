@@ -363,6 +363,21 @@ TEST(Admin, ListsAndDescribesTopics) {
   EXPECT_EQ(must(offsets[0].range).end, Offset(5));
 }
 
+TEST(Admin, AsksAgainForOffsetsWhenTheLeaderHasRestarted) {
+  constexpr int16_t kListOffsets = 2;
+  MockCluster cluster;
+  cluster.create_topic("t", 1);
+  produce_numbers(cluster, "t", 5);
+  auto admin = must(Admin::create(cluster.options()));
+  const TopicPartition asked[] = {{"t", PartitionId(0)}};
+  for (const auto code : {RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH, RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH}) {
+    cluster.fail_next_request(kListOffsets, code);
+    const auto offsets = must(admin->offsets(asked, kPatience));
+    ASSERT_EQ(offsets.size(), 1u);
+    EXPECT_EQ(must(offsets[0].range).end, Offset(5));
+  }
+}
+
 TEST(Admin, SaysThatNoBrokerAnswersAndWhere) {
   // Nobody listens on port 1.
   auto admin = must(Admin::create({.bootstrap = "127.0.0.1:1"}));

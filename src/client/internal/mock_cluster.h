@@ -33,6 +33,10 @@ class MockCluster {
   void fail_topic(const std::string& name, rd_kafka_resp_err_t code) {
     rd_kafka_mock_topic_set_error(cluster_, name.c_str(), code);
   }
+  // The next request of this API (Kafka's number) is answered with the error.
+  void fail_next_request(int16_t api, rd_kafka_resp_err_t code) {
+    rd_kafka_mock_push_request_errors(cluster_, api, 1, code);
+  }
   Options options() const { return {.bootstrap = rd_kafka_mock_cluster_bootstraps(cluster_)}; }
 
  private:
