@@ -67,12 +67,22 @@ class Kafka:
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def __enter__(self) -> "Kafka":
-        java = ["java", f"-Xmx{self._heap}", "-cp", self._classpath]
-        subprocess.run([*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._config)],
+    def _java(self) -> list[str]:
+        return ["java", f"-Xmx{self._heap}", "-cp", self._classpath]
+
+    def format(self):
+        """Makes the data folder, which Kafka wants done before its first start."""
+        subprocess.run([*self._java(), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._config)],
                        check=True, capture_output=True)
-        log = (self.dir / "server.log").open("w")
-        self.process = subprocess.Popen([*java, "kafka.Kafka", str(self._config)], stdout=log, stderr=log)
+
+    def spawn(self):
+        """Starts the process, and waits for nothing."""
+        with (self.dir / "server.log").open("w") as log:
+            self.process = subprocess.Popen([*self._java(), "kafka.Kafka", str(self._config)], stdout=log, stderr=log)
+
+    def __enter__(self) -> "Kafka":
+        self.format()
+        self.spawn()
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
