@@ -10,6 +10,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 BINARY = ROOT = None
@@ -32,6 +33,24 @@ def assert_closes(test: unittest.TestCase, pipeline: dict):
     """Every row of every step ends as exactly one of passed, filtered, dead letter, waiting."""
     for step in pipeline["steps"]:
         test.assertEqual(step["in"], step["out"] + step["filtered"] + step["dead_letters"] + step["waiting"], step)
+
+
+def shop_lines() -> list[str]:
+    """The header and the first 40,000 orders."""
+    return gzip.open(ROOT / "examples/online_retail/online-retail.csv.gz", "rt").read().splitlines()[:40_001]
+
+
+def shop_revenue() -> tuple[dict[tuple[str, str], float], int]:
+    """Of each country and day; and how many of the lines have no customer."""
+    revenue: dict[tuple[str, str], float] = {}
+    without_customer = 0
+    for row in csv.DictReader(io.StringIO("\n".join(shop_lines()))):
+        if not row["CustomerID"]:
+            without_customer += 1
+        elif not row["InvoiceNo"].startswith("C") and int(row["Quantity"]) > 0 and float(row["UnitPrice"]) > 0:
+            key = (row["Country"], row["InvoiceDate"][:10])
+            revenue[key] = revenue.get(key, 0) + int(row["Quantity"]) * float(row["UnitPrice"])
+    return revenue, without_customer
 
 
 class Examples(unittest.TestCase):
@@ -82,23 +101,47 @@ class Examples(unittest.TestCase):
 
     def test_shop_revenue_equals_a_sum_over_the_file(self):
         revenue = self.out / "revenue.csv"
-        lines = gzip.open(ROOT / "examples/online_retail/online-retail.csv.gz", "rt").read().splitlines()[:40_001]
         orders = self.out / "orders.csv"
-        orders.write_text("\n".join(lines) + "\n")
+        orders.write_text("\n".join(shop_lines()) + "\n")
         pipeline = run("examples/online_retail/shop.yaml", "--input", f"orders={orders}", "--output", f"shop.revenue={revenue}")
         assert_closes(self, pipeline)
         self.assertEqual(pipeline["rows_in"], 40_000)
         self.assertEqual(pipeline["waiting"], 0)
-        expected: dict[tuple[str, str], float] = {}
-        without_customer = 0
-        for row in csv.DictReader(io.StringIO("\n".join(lines))):
-            if not row["CustomerID"]:
-                without_customer += 1
-            elif not row["InvoiceNo"].startswith("C") and int(row["Quantity"]) > 0 and float(row["UnitPrice"]) > 0:
-                key = (row["Country"], row["InvoiceDate"][:10])
-                expected[key] = expected.get(key, 0) + int(row["Quantity"]) * float(row["UnitPrice"])
+        expected, without_customer = shop_revenue()
         self.assertEqual(pipeline["dead_letters"], without_customer)
         found = {(row["country"], row["window_start"][:10]): float(row["revenue"]) for row in read_csv(revenue)}
+        self.assert_same_revenue(found, expected)
+
+    def test_shop_revenue_is_a_table_of_the_server(self):
+        config = self.out / "shop-server.yaml"
+        config.write_text(f"pipelines: [{ROOT}/examples/online_retail/shop.yaml]\n")
+        data = str(self.out / "shop-data")
+        command = [BINARY, "server", "--config", str(config), "--data", data, "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                self.assertTrue(any(line.startswith("Data:") for line in server.stdout))
+                lines = "".join(line + "\n" for line in shop_lines()[1:])
+                subprocess.run([BINARY, "topic", "produce", "shop.orders", "--data", data], input=lines, text=True, check=True, capture_output=True)
+                expected, _ = shop_revenue()
+                # The last day is not over as long as no order of a later one came.
+                last = max(day for _, day in expected)
+                expected = {key: value for key, value in expected.items() if key[1] < last}
+                deadline = time.monotonic() + 60
+                found = {}
+                while len(found) < len(expected):
+                    self.assertLess(time.monotonic(), deadline, f"{len(found)} of {len(expected)} rows are in the table")
+                    time.sleep(0.1)
+                    result = subprocess.run([BINARY, "sql", "SELECT country, window_start, revenue FROM revenue", "--data", data, "-o", "json"],
+                                            capture_output=True, text=True)
+                    # The table is there when the pipeline has begun.
+                    rows = json.loads(result.stdout) if result.returncode == 0 else []
+                    found = {(row["country"], row["window_start"][:10]): row["revenue"] for row in rows}
+                    self.assertEqual(len(rows), len(found), "a country's day is there twice")
+                self.assert_same_revenue(found, expected)
+            finally:
+                server.terminate()
+
+    def assert_same_revenue(self, found: dict, expected: dict):
         self.assertEqual(found.keys(), expected.keys())
         for key, value in expected.items():
             self.assertAlmostEqual(found[key], value, places=6, msg=str(key))
