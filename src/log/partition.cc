@@ -18,6 +18,7 @@ void Partition::admit(ProducerId producer, ProducerEpoch epoch) { log_->admit(pr
 bool Partition::is_admitted(ProducerId producer, ProducerEpoch epoch) const {
   return log_->is_admitted(producer, epoch);
 }
+Result<WalPosition> Partition::advance_log_start(Offset to) { return log_->advance_log_start(to); }
 Result<ReadInfo> Partition::read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out,
                                  Isolation isolation) const {
   return log_->read(from, bytes_max, at_least_one, out, isolation);
@@ -40,5 +41,6 @@ uint64_t Partition::size_bytes() const { return log_->size_bytes(); }
 std::vector<ProducerInfo> Partition::producers() const { return log_->producers(); }
 LeaderEpoch Partition::leader_epoch() const { return log_->leader_epoch(); }
 EpochEnd Partition::epoch_end_offset(LeaderEpoch epoch) const { return log_->epoch_end_offset(epoch); }
+LeaderEpoch Partition::epoch_at(Offset offset) const { return log_->epoch_at(offset); }
 
 }  // namespace millrace::log

@@ -127,6 +127,14 @@ class Partition {
   void admit(ProducerId producer, ProducerEpoch epoch);
   bool is_admitted(ProducerId producer, ProducerEpoch epoch) const;
 
+  // Begin the log at `to`, which is not beyond the high watermark: what is before is gone for readers at once, lookups
+  // find nothing there, and the segments that lie wholly before it are removed in the background. Wait for the
+  // position before telling anybody: until then a crash may bring the records back. Never moves back: where the log
+  // begins at `to` or later already, nothing changes. What producers and undecided transactions have done stays known,
+  // so that a retry is still seen as one. Works on a full disk.
+  // kInvalidArgument: beyond the high watermark (OFFSET_OUT_OF_RANGE). kNotFound, kUnavailable as for append().
+  Result<WalPosition> advance_log_start(Offset to);
+
   // Append to `out` whole batches from the one that holds `from`, at most `bytes_max` together; with `at_least_one` the
   // first comes even if it is larger. Never beyond the high watermark, or for kReadCommitted the last stable offset,
   // nor across a segment's end: a caller who wants more asks again. kInvalidArgument where `from` is below the log
@@ -159,6 +167,8 @@ class Partition {
   // For OffsetForLeaderEpoch: the greatest known epoch <= `epoch` and where it ends: the start of the next one, or the
   // high watermark for the current one. {-1, -1} where `epoch` is unknown.
   EpochEnd epoch_end_offset(LeaderEpoch epoch) const;
+  // The epoch that `offset` was written in, or would be if it were the next one.
+  LeaderEpoch epoch_at(Offset offset) const;
 
   // The implementation, for the store alone.
   PartitionLog& impl() { return *log_; }

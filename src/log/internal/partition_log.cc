@@ -355,7 +355,7 @@ Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least
     }
     info.last_stable_offset = open_transactions_.last_stable(info.high_watermark);
     limit = isolation == Isolation::kReadCommitted ? info.last_stable_offset : info.high_watermark;
-    if (from >= limit) return info;
+    if (from >= limit || (bytes_max == 0 && !at_least_one)) return info;
     segment = *std::prev(std::ranges::upper_bound(segments_, from, {}, [](const auto& s) { return s->base_offset(); }));
   }
   MILLRACE_ASSIGN_OR_RETURN(info.bytes, segment->read(from, limit, bytes_max, at_least_one, out));
@@ -500,6 +500,13 @@ EpochEnd PartitionLog::epoch_end_offset(LeaderEpoch epoch) const {
   if (next == epochs_.end()) return {epochs_.empty() ? epoch : epochs_.back().epoch, high_watermark()};
   // Before the first known epoch nothing is here: it ends where that begins.
   return {next == epochs_.begin() ? epoch : std::prev(next)->epoch, next->start_offset};
+}
+
+LeaderEpoch PartitionLog::epoch_at(Offset offset) const {
+  MutexLock lock(mutex_);
+  const auto next = std::ranges::upper_bound(epochs_, offset, {}, &EpochStart::start_offset);
+  if (next != epochs_.begin()) return std::prev(next)->epoch;
+  return epochs_.empty() ? leader_epoch_ : epochs_.front().epoch;
 }
 
 void PartitionLog::mark_deleted() {

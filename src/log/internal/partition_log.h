@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -37,6 +38,8 @@ class PartitionLog final : public WalParticipant {
     const Clock& clock;
     Wal& wal;
     std::atomic<uint64_t> tails_bytes{0};
+    // Remove files of a partition in the background, unless its topic is deleted by then. Must not block.
+    std::function<void(std::shared_ptr<Partition>, std::vector<std::string>)> remove_later;
   };
   struct Identity {
     std::string topic;
@@ -47,10 +50,14 @@ class PartitionLog final : public WalParticipant {
 
   // A new, empty partition. Its directory is made with the first write.
   PartitionLog(std::shared_ptr<Shared> shared, Identity identity);
-  // As the checkpoint has it: opens the segments, cuts off what came after. For use before the store is shared.
-  Status restore(const PartitionSnapshot& snapshot);
+  // As the checkpoint has it: opens the segments, cuts off what came after. `log_start` is the last that the
+  // write-ahead log behind the checkpoint has: what lies wholly before it may be missing and is removed. For use before
+  // the store is shared.
+  Status restore(const PartitionSnapshot& snapshot, Offset log_start);
   // Apply batches that the write-ahead log holds, with their offsets; those that are there already are skipped.
   Status replay(ByteView batches);
+  // The same of an advance of the log start.
+  Status replay_log_start(Offset to);
   // Recovery is over: everything there is durable. After a crash a new leader epoch begins.
   void finish_recovery(bool crashed);
   void set_handle(std::weak_ptr<Partition> handle) { handle_ = std::move(handle); }
@@ -75,6 +82,8 @@ class PartitionLog final : public WalParticipant {
   void admit(ProducerId producer, ProducerEpoch epoch) EXCLUDES(append_mutex_);
   bool is_admitted(ProducerId producer, ProducerEpoch epoch) const EXCLUDES(append_mutex_);
 
+  Result<WalPosition> advance_log_start(Offset to) EXCLUDES(append_mutex_);
+
   Result<ReadInfo> read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out, Isolation isolation) const;
   std::vector<AbortedTransaction> aborted_transactions(Offset from, Offset end) const;
   Result<std::optional<TimestampedOffset>> offset_for_time(int64_t timestamp_ms) const;
@@ -87,6 +96,7 @@ class PartitionLog final : public WalParticipant {
   std::vector<ProducerInfo> producers() const;
   LeaderEpoch leader_epoch() const;
   EpochEnd epoch_end_offset(LeaderEpoch epoch) const;
+  LeaderEpoch epoch_at(Offset offset) const;
 
   // From now on appends and reads are kNotFound. Waits for a running append.
   void mark_deleted();
@@ -112,7 +122,6 @@ class PartitionLog final : public WalParticipant {
 
  private:
   Segment::Options segment_options() const;
-  Status check_open() const;
   tl::unexpected<Error> deleted() const;
   // Make room for `bytes` ending at `last_offset` in the active segment, or begin another.
   Status make_room(size_t bytes, Offset last_offset, bool from_reserve) REQUIRES(append_mutex_);
@@ -129,9 +138,17 @@ class PartitionLog final : public WalParticipant {
   void note_transaction(const record::BatchView& batch) REQUIRES(mutex_);
   void apply(ByteView batches, bool written_ahead) REQUIRES(append_mutex_);
   void roll() REQUIRES(append_mutex_);
-  Result<Offset> scan_for_max_timestamp(const Segment& segment, Offset limit) const;
+  // Begin at `to`, which is at most the log end: the segments wholly before it, which are dropped.
+  std::vector<std::shared_ptr<Segment>> drop_before(Offset to) REQUIRES(append_mutex_);
+  Status open_segments(const PartitionSnapshot& snapshot, Offset log_start,
+                       std::vector<std::shared_ptr<Segment>>& opened);
+  tl::unexpected<Error> out_of_range(Offset offset) const REQUIRES(mutex_);
+  // Lookups by time in [from, limit).
+  Result<std::optional<TimestampedOffset>> find_time(int64_t timestamp_ms, Offset from, Offset limit) const;
+  Result<std::optional<TimestampedOffset>> find_max_timestamp(Offset from, Offset limit) const;
+  Result<TimestampedOffset> scan_for_max_timestamp(const Segment& segment, Offset from, Offset limit) const;
   Result<std::optional<TimestampedOffset>> first_record_at(const Segment& segment, uint64_t position,
-                                                           int64_t timestamp_ms) const;
+                                                           int64_t timestamp_ms, Offset from) const;
 
   const std::shared_ptr<Shared> shared_;
   const Identity identity_;
