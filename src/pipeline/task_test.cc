@@ -369,6 +369,84 @@ TEST(Label, OfASilentSecondSourceHoldsNothingUpButItsOwnRows) {
   EXPECT_EQ(step(harness.task(0).counters(), "truth").waiting, 1U);
 }
 
+constexpr std::string_view kBetween = R"(pipeline: p
+sources:
+  tx:
+    columns: {card: bigint, at: bigint, amount: double, fraud: bigint}
+    time: {column: at, format: unix_s}
+    watermark: 30s
+    key: card
+    partitions: 1
+steps:
+  - {id: truth, from: tx, label: {of: self, delay: 2m}}
+  - {id: judged, sql: "BETWEEN"}
+  - {id: sound, validate: {y: {max: 1}}}
+  - {id: fit, train: {model: m, algorithm: logistic_regression, label: y, features: [amount], as: own,
+                      register: end, promote: always}}
+sinks:
+  - {from: fit, topic: fitted, columns: [card, at, y, own]}
+)";
+
+std::string between(std::string_view sql) {
+  std::string yaml(kBetween);
+  return yaml.replace(yaml.find("BETWEEN"), 7, sql);
+}
+
+Outcome run_whole(TaskHarness& harness, const std::vector<std::string>& input, size_t batch) {
+  for (size_t at = 0; at < input.size(); at += batch)
+    harness.feed(0, {input.begin() + static_cast<ptrdiff_t>(at),
+                     input.begin() + static_cast<ptrdiff_t>(std::min(at + batch, input.size()))});
+  harness.end(0);
+  return outcome_of(harness);
+}
+
+TEST(Task, TrainsBehindStepsThatStandBehindTheLabel) {
+  Random random(11);
+  const std::vector<std::string> input = random_payments(random, 800);
+  // The same training, once directly behind the label and once through steps that change nothing it learns from.
+  std::string direct(kBetween);
+  direct.erase(direct.find("  - {id: judged"), direct.find("  - {id: fit") - direct.find("  - {id: judged"));
+  direct.replace(direct.find("label: y"), 8, "label: fraud");
+  direct.replace(direct.find("[card, at, y, own]"), 18, "[card, at, fraud, own]");
+  TaskHarness near(direct, true);
+  Outcome expected = run_whole(near, input, 100);
+  for (std::string& value : expected.written[0][0])
+    if (const size_t at = value.find("\"fraud\""); at != std::string::npos) value.replace(at, 7, "\"y\"");
+  ASSERT_GT(expected.written[0][0].size(), 700U);
+
+  // A changed feature changes nothing: what is learned is what the prediction was made from.
+  const std::string far = between("SELECT * REPLACE (0::DOUBLE AS amount), fraud AS y FROM truth");
+  for (const size_t batch : {1U, 7U, 100U, 800U}) {
+    TaskHarness harness(far, true);
+    const Outcome outcome = run_whole(harness, input, batch);
+    EXPECT_EQ(outcome.written.at(0).at(0), expected.written.at(0).at(0)) << "batches of " << batch;
+    EXPECT_EQ(outcome.versions.size(), 1U);
+  }
+}
+
+TEST(Task, LearnsNothingFromRowsThatAreFilteredBehindTheLabel) {
+  Random random(12);
+  const std::vector<std::string> input = random_payments(random, 800);
+  const std::string yaml = between("SELECT *, fraud + (amount > 90)::BIGINT AS y FROM truth WHERE card <> 1");
+  TaskHarness whole(yaml, true);
+  const Outcome expected = run_whole(whole, input, 800);
+  const auto counters = whole.task(0).counters();
+  EXPECT_GT(step(counters, "judged").filtered, 50U);
+  EXPECT_GT(step(counters, "sound").dead_letters, 10U);
+  EXPECT_EQ(step(counters, "fit").in, step(counters, "sound").out);
+  EXPECT_EQ(whole.task(0).trainers().at("fit")->trainer().model().rows_learned(), step(counters, "fit").out);
+
+  // The predictions that rows wait with come through a restart.
+  TaskHarness moved(yaml, true);
+  for (size_t at = 0; at < input.size(); at += 90) {
+    moved.feed(0, {input.begin() + static_cast<ptrdiff_t>(at),
+                   input.begin() + static_cast<ptrdiff_t>(std::min(at + 90, input.size()))});
+    moved.save_and_restore(0);
+  }
+  moved.end(0);
+  EXPECT_EQ(moved.outputs(0).written.at(0), expected.written.at(0).at(0));
+}
+
 TEST(Task, TakesItsTimeFromASqlStep) {
   TaskHarness harness(R"(pipeline: p
 sources: {log: {format: raw}}

@@ -44,6 +44,41 @@ steps:
 """
 
 
+# The label is computed behind the wait, from a column that came late.
+ELEC2_LATE_CLASS = """
+pipeline: elec2_late_class
+sources:
+  prices:
+    format: csv
+    columns: {date: double, day: bigint, period: double, nswprice: double, nswdemand: double, vicprice: double,
+              vicdemand: double, transfer: double, class: varchar}
+steps:
+  - {id: later, label: {of: self, delay: %d rows}}
+  - {id: judged, sql: "SELECT class = 'UP' AS up, * EXCLUDE (class) FROM later"}
+  - {id: fit, train: {model: elec2, algorithm: logistic_regression, params: {learning_rate: 0.01}, label: up,
+                      features: ["*"], %s}}
+"""
+
+CHECKED = """
+pipeline: checked
+sources:
+  orders: {schema: orders.schema.json, time: at, key: id, partitions: 1}
+sinks:
+  - {id: good, from: orders, topic: orders.good}
+"""
+ORDERS_SCHEMA = {
+    "type": "object",
+    "required": ["id", "at"],
+    "properties": {
+        "id": {"type": "integer", "minimum": 1},
+        "at": {"type": "string", "format": "date-time"},
+        "total": {"type": ["number", "null"], "multipleOf": 0.01, "maximum": 1000},
+        "lines": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/line"}},
+    },
+    "$defs": {"line": {"type": "object", "required": ["sku"], "properties": {"sku": {"pattern": "^[A-Z]+$"}}}},
+}
+
+
 def almost_equal(a, b):
     return abs(a - b) <= 1e-9
 
@@ -104,6 +139,39 @@ class Results(unittest.TestCase):
             metrics = self.learner(ELEC2 % (delay, SCALED), "prices", program.ELEC2)
             self.assertEqual(metrics["rows"], 45312)
             self.assertEqual(round(metrics["auc"], 6), expected, f"a delay of {delay} rows")
+
+    def test_elec2_with_a_label_that_is_computed_behind_the_wait(self):
+        for delay, expected in ((0, 0.910744), (48, 0.849935)):
+            metrics = self.learner(ELEC2_LATE_CLASS % (delay, SCALED), "prices", program.ELEC2)
+            self.assertEqual(metrics["rows"], 45312)
+            self.assertEqual(round(metrics["auc"], 6), expected, f"a delay of {delay} rows")
+
+    def test_records_that_break_their_schema_are_dead_letters(self):
+        plan, schema = self.path("checked.yaml"), self.path("orders.schema.json")
+        with open(plan, "w") as file:
+            file.write(CHECKED)
+        with open(schema, "w") as file:
+            json.dump(ORDERS_SCHEMA, file)
+        at = "2024-05-01T10:00:00Z"
+        good = [{"id": 1, "at": at, "total": 9.99, "lines": [{"sku": "A"}]}, {"id": 2, "at": at, "total": None}]
+        bad = [{"id": 0, "at": at}, {"at": at, "total": 1}, {"id": 3, "at": "today"}, {"id": 4, "at": at, "total": 0.001},
+               {"id": 5, "at": at, "lines": []}, {"id": 6, "at": at, "lines": [{"sku": "a"}]}, {"id": 7, "at": None}]
+        events, kept = self.path("orders.jsonl"), self.path("good.jsonl")
+        with open(events, "w") as file:
+            for row in [good[0], *bad, good[1]]:
+                file.write(json.dumps(row) + "\n")
+        report = program.run_pipeline(plan, {"orders": events}, {"good": kept})
+        self.assertEqual((report["rows_in"], report["rows_out"], report["dead_letters"]), (9, 2, 7))
+        with open(kept) as file:
+            self.assertEqual([json.loads(line)["id"] for line in file], [1, 2])
+        self.assertIn("total: decimal(18,2)", program.run("pipeline", "infer", schema).replace('"', ""))
+
+        with open(schema, "w") as file:
+            json.dump({**ORDERS_SCHEMA, "maxProps": 3}, file)
+        with self.assertRaises(AssertionError) as refused:
+            program.run("pipeline", "lint", plan)
+        self.assertIn(f"{plan}:4:20: source 'orders': schema orders.schema.json: #/maxProps: the keyword 'maxProps' is "
+                      "not checked here", str(refused.exception))
 
     def test_the_fraud_job_row_by_row(self):
         # Features, predictions and metrics of the whole handbook stream against a computation that shares nothing with

@@ -331,10 +331,6 @@ void Resolver::resolve_features(TrainPlan& train, const StepPlan& step, const Fl
 std::optional<Flow> Resolver::resolve_kind(StepPlan& step, TrainPlan& train, const Flow& in) {
   const size_t before = report().size();
   const std::string where = fmt::format("step '{}'", step.id);
-  if (in.label != nullptr && in.label->id != step.from.value) {
-    report().not_built_yet(step.place, fmt::format("{}: steps between the label '{}' and train", where, in.label->id));
-    return std::nullopt;
-  }
   const auto algorithm = learn::find_algorithm(train.algorithm.value);
   if (!algorithm) {
     report().add(train.algorithm.place, algorithm.error());

@@ -16,7 +16,6 @@ namespace millrace::pipeline {
 struct StepReject {
   columns::RowId id;
   std::string reason;
-  std::string row_json;  // the row, where its raw record is long gone (it waited); else empty
 };
 
 struct StepOutput {

@@ -21,13 +21,13 @@ struct Leaving {
 class LabelStep final : public Step {
  public:
   LabelStep(const StepPlan& step, const LabelPlan& plan, columns::SchemaPtr schema, const columns::SchemaPtr& other,
-            std::optional<LabelValue> value, std::vector<TrainCore*> trainers)
+            std::optional<LabelValue> value, std::shared_ptr<LabelPass> pass)
       : plan_(plan),
         schema_(std::move(schema)),
         output_(step.schema),
         self_(plan.of.value == "self"),
-        trainers_(std::move(trainers)),
-        waiting_(schema_, trainers_.size()),
+        pass_(std::move(pass)),
+        waiting_(schema_, pass_ ? pass_->trainers : 0),
         truths_(value ? *value : LabelValue{}),
         value_(std::move(value)) {
     const uint64_t signature = crc32c(as_byte_view(signature_text(plan)));
@@ -105,7 +105,10 @@ class LabelStep final : public Step {
   }
 
   void begin() {
-    script_.clear();
+    if (pass_) {
+      pass_->script.clear();
+      pass_->left.clear();
+    }
     released_.clear();
     rejected_.clear();
     matched_.clear();
@@ -131,11 +134,12 @@ class LabelStep final : public Step {
   void begin_wait(const std::shared_ptr<const columns::Batch>& batch, uint32_t row) {
     const columns::RowId& id = batch->row_id(row);
     if (!WaitingRows::fits(*batch, row)) {
-      rejected_.push_back({id, "the row is too large to wait: over 60 KiB", {}});
+      rejected_.push_back({id, "the row is too large to wait: over 60 KiB"});
       return;
     }
-    script_.push_back({false, row});
+    if (pass_) pass_->script.push_back({false, row});
     WaitingRow waiting;
+    if (pass_) waiting.predictions.resize(pass_->trainers);
     waiting.batch = batch;
     waiting.row = row;
     // Of equal times the last may still come until the watermark has passed them.
@@ -219,7 +223,7 @@ class LabelStep final : public Step {
         return;
       }
     }
-    script_.push_back({true, static_cast<uint32_t>(released_.size())});
+    if (pass_) pass_->script.push_back({true, static_cast<uint32_t>(released_.size())});
     released_.push_back(std::move(released));
   }
 
@@ -247,7 +251,7 @@ class LabelStep final : public Step {
   LabelPlan plan_;
   columns::SchemaPtr schema_, output_;
   bool self_;
-  std::vector<TrainCore*> trainers_;
+  std::shared_ptr<LabelPass> pass_;  // null: nothing trains behind this step
   state::StepId waiting_id_, truths_id_;
   WaitingRows waiting_;
   Truths truths_;
@@ -257,7 +261,6 @@ class LabelStep final : public Step {
   std::unordered_map<std::string, std::set<std::pair<int64_t, int64_t>>> waiting_by_key_;  // (time, offset)
 
   // Of the batch in work.
-  std::vector<ScriptOp> script_;
   std::vector<Released> released_;
   std::vector<StepReject> rejected_;
   std::vector<Leaving> matched_;
@@ -315,32 +318,29 @@ Result<StepOutput> LabelStep::finish(const columns::Batch& arriving,
   out.batch = build_released();
   out.rejected = std::move(rejected_);
   out.filtered = filtered_;
-  if (trainers_.empty()) return out;
-  std::vector<uint32_t> arrived_as;
-  arrived_as.reserve(released_.size());
-  for (const Released& released : released_)
-    arrived_as.push_back(shared && released.row.batch == shared ? released.row.row : TrainCore::kNone);
-  std::vector<learn::Prediction> kept(released_.size());
-  for (size_t t = 0; t < trainers_.size(); ++t) {
-    for (size_t i = 0; i < released_.size(); ++i)
-      kept[i] = t < released_[i].row.predictions.size() ? released_[i].row.predictions[t] : learn::Prediction{};
-    const auto predictions = trainers_[t]->run(arriving, out.batch, script_, arrived_as, kept);
-    for (size_t row = 0; row < predictions.size(); ++row)
-      if (WaitingRow* waiting = waiting_.find(arriving.row_id(row).offset))
-        waiting->predictions.push_back(predictions[row]);
+  if (!pass_) return out;
+  LabelPass& pass = *pass_;
+  pass.arriving = arriving;
+  pass.released = out.batch;
+  pass.arrived_as.clear();
+  for (Released& released : released_) {
+    pass.arrived_as.push_back(shared && released.row.batch == shared ? released.row.row : TrainCore::kNone);
+    pass.left.push_back(std::move(released.row));
   }
+  pass.waiting.clear();
+  for (const columns::RowId& id : arriving.row_ids()) pass.waiting.push_back(waiting_.find(id.offset));
   return out;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Step>> make_label_step(const StepPlan& step, const LabelPlan& plan, columns::SchemaPtr schema,
-                                              const columns::SchemaPtr& other, std::vector<TrainCore*> trainers) {
+                                              const columns::SchemaPtr& other, std::shared_ptr<LabelPass> pass) {
   std::optional<LabelValue> value;
   if (!plan.delay_us && !plan.delay_rows) {
     MILLRACE_ASSIGN_OR_RETURN(value, parse_label_value(plan.value.value));
   }
-  return std::make_unique<LabelStep>(step, plan, std::move(schema), other, std::move(value), std::move(trainers));
+  return std::make_unique<LabelStep>(step, plan, std::move(schema), other, std::move(value), std::move(pass));
 }
 
 }  // namespace millrace::pipeline

@@ -23,7 +23,7 @@ class SqlStep final : public Step {
     MILLRACE_ASSIGN_OR_RETURN(sql::BatchOutput result, query_->run(batch));
     out.filtered = result.filtered;
     for (sql::RowReject& reject : result.rejects)
-      out.rejected.push_back({batch.row_id(reject.row), std::move(reject.reason), {}});
+      out.rejected.push_back({batch.row_id(reject.row), std::move(reject.reason)});
     out.batch = time_ ? read_times(result.batch, out.rejected) : std::move(result.batch);
     return out;
   }
@@ -73,7 +73,7 @@ class SqlStep final : public Step {
         ids[row].event_time_us = *time;
         good.push_back(row);
       } else {
-        rejected.push_back({ids[row], fmt::format("column {}: {}", time_->column, time.error().message), {}});
+        rejected.push_back({ids[row], fmt::format("column {}: {}", time_->column, time.error().message)});
       }
     }
     std::vector<columns::ColumnPtr> columns;
@@ -118,7 +118,7 @@ Result<columns::Batch> ConditionColumns::widen(const columns::Batch& batch, std:
   }
   MILLRACE_ASSIGN_OR_RETURN(sql::BatchOutput result, query_->run(batch));
   for (sql::RowReject& reject : result.rejects)
-    rejected.push_back({batch.row_id(reject.row), std::move(reject.reason), {}});
+    rejected.push_back({batch.row_id(reject.row), std::move(reject.reason)});
   std::vector<columns::ColumnPtr> more;
   for (size_t c = 0; c < names_; ++c) more.push_back(result.batch.column_ptr(c));
   const columns::Batch kept = result.rejects.empty() ? batch : batch.gather(result.origin);

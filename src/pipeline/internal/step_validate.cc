@@ -41,7 +41,7 @@ class ValidateStep final : public Step {
       if (holds(batch, row, reason))
         good.push_back(row);
       else
-        out.rejected.push_back({batch.row_id(row), reason, {}});
+        out.rejected.push_back({batch.row_id(row), reason});
     }
     out.batch = good.size() == batch.rows() ? batch : batch.gather(good);
     return out;

@@ -7,7 +7,7 @@ namespace {
 
 void add_rejects(const columns::Batch& batch, const std::vector<features::Rejected>& rejected,
                  std::vector<StepReject>& out) {
-  for (const features::Rejected& reject : rejected) out.push_back({batch.row_id(reject.row), reject.error.message, {}});
+  for (const features::Rejected& reject : rejected) out.push_back({batch.row_id(reject.row), reject.error.message});
 }
 
 // What both kinds of windows share: state in pages under one id.

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "pipeline/internal/label_pass.h"
 #include "pipeline/internal/served_model.h"
 #include "pipeline/internal/specs.h"
 #include "pipeline/internal/step.h"
@@ -27,12 +28,14 @@ Result<std::unique_ptr<Step>> make_aggregate_step(const StepPlan& step, const Ag
                                                   const columns::SchemaPtr& schema,
                                                   const std::shared_ptr<sql::Database>& database);
 
-// `trainers` are the train steps behind this one: a row is predicted when its wait begins and learned when it ends, so
-// label and training are worked through together. `other` is the schema of the rows of `of`, null for self.
+// `other` is the schema of the rows of `of`, null for self. What the step does goes to `pass`, null where nothing
+// trains behind it.
 Result<std::unique_ptr<Step>> make_label_step(const StepPlan& step, const LabelPlan& plan, columns::SchemaPtr schema,
-                                              const columns::SchemaPtr& other, std::vector<TrainCore*> trainers);
-// Behind a label `core` has learned when the rows arrive; otherwise this step makes it learn.
-std::unique_ptr<Step> make_train_step(const StepPlan& step, std::unique_ptr<TrainCore> core, bool behind_label);
+                                              const columns::SchemaPtr& other, std::shared_ptr<LabelPass> pass);
+// Behind a label `pass` is the label's and `number` the step's own among its trainers: a row is predicted when its wait
+// begins and learned when it comes here. Without one (null) both happen at once.
+std::unique_ptr<Step> make_train_step(const StepPlan& step, std::unique_ptr<TrainCore> core,
+                                      std::shared_ptr<LabelPass> pass, size_t number);
 
 // The step asks `served` for the version in force before each batch; null where there is none.
 using ServedLookup = std::function<std::shared_ptr<const ServedModel>()>;

@@ -31,6 +31,14 @@ int64_t floor_to(int64_t time_us, int64_t step_us) {
   return time_us - (rest < 0 ? rest + step_us : rest);
 }
 
+std::string row_as_json(const columns::Batch& batch, const columns::RowId& id) {
+  std::string json;
+  const auto encoder = format::Encoder::make(format::Format::kJson, batch.schema_ptr());
+  for (size_t row = 0; encoder && json.empty() && row < batch.rows(); ++row)
+    if (batch.row_id(row).offset == id.offset) encoder->append_row(batch, row, json);
+  return json;
+}
+
 int64_t to_ms(int64_t us) { return us >= 0 ? us / 1000 : (us - 999) / 1000; }
 
 }  // namespace
@@ -196,7 +204,8 @@ Status Task::run_node(size_t index, const columns::Batch& in, const Timeline& ti
   counters.late += out.late;
   counters.dead_letters += out.rejected.size();
   for (const StepReject& reject : out.rejected)
-    MILLRACE_RETURN_IF_ERROR(bury(node.plan->id, reject.id.offset, reject.reason, reject.row_json));
+    MILLRACE_RETURN_IF_ERROR(
+        bury(node.plan->id, reject.id.offset, reject.reason, node.behind_label ? row_as_json(in, reject.id) : ""));
   outputs_[index] = std::move(out.batch);
   return {};
 }

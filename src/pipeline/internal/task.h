@@ -137,6 +137,13 @@ class Task {
     size_t from_source = 0;             // this source's rows
     std::optional<size_t> side_source;  // label: the source of truth
     bool front = false;                 // gives rows their time; runs before time is told
+    bool behind_label = false;          // its rows have waited: their records may be long gone
+  };
+  // What a train step is made of, until it is.
+  struct Training {
+    std::unique_ptr<TrainCore> core;
+    std::shared_ptr<LabelPass> pass;  // null: not behind a label
+    size_t number = 0;
   };
   struct SinkWriter {
     size_t index = 0;  // in Plan::sinks
@@ -154,7 +161,7 @@ class Task {
   Status build_sink(size_t sink);
   Result<std::unique_ptr<Step>> make_step(const StepPlan& plan, const columns::SchemaPtr& in, Node& node);
   ServedLookup served_lookup(const PredictPlan& plan);
-  std::string live_column(const StepPlan& train) const;
+  std::string live_column(const StepPlan& behind, const std::string& model) const;
   columns::SchemaPtr schema_of(std::string_view name) const;
   void build_schedules();
   Rounds* rounds_of(std::string_view model) const;
@@ -193,8 +200,8 @@ class Task {
   std::vector<SinkWriter> sinks_;
   std::vector<Schedule> schedules_;
   std::map<std::string, const TrainCore*> trainers_;
-  std::map<std::string, std::vector<TrainCore*>> trainers_behind_;    // by the label's id
-  std::map<std::string, std::unique_ptr<TrainCore>> cores_;           // made, not yet given to their step
+  std::map<std::string, std::shared_ptr<LabelPass>> passes_;          // by the label's id
+  std::map<std::string, Training> trainings_;                         // by the train step's id
   std::map<std::string, std::shared_ptr<const ServedModel>> served_;  // by model: in force at event time
   std::set<std::string> event_time_models_;
 

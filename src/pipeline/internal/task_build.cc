@@ -14,6 +14,14 @@ int64_t lateness_of(const Plan& plan, const Stage& stage) {
   return lag_us > 0 ? lag_us : -1;
 }
 
+// The label that `step`'s rows have waited at, null if there is none: rows of an aggregate are new.
+const StepPlan* label_before(const Plan& plan, const StepPlan& step) {
+  const StepPlan* before = plan.find_step(step.from.value);
+  while (before != nullptr && !std::holds_alternative<LabelPlan>(before->kind))
+    before = std::holds_alternative<AggregatePlan>(before->kind) ? nullptr : plan.find_step(before->from.value);
+  return before;
+}
+
 }  // namespace
 
 Task::Task(const StageContext& context, PartitionId partition) : context_(context), partition_(partition) {
@@ -38,14 +46,21 @@ Status Task::build() {
     const StepPlan& step = context_.plan().steps[index];
     const auto* train = std::get_if<TrainPlan>(&step.kind);
     if (train == nullptr) continue;
-    const columns::SchemaPtr released = schema_of(step.from.value);
-    const StepPlan* from = context_.plan().find_step(step.from.value);
-    const bool behind = from != nullptr && std::holds_alternative<LabelPlan>(from->kind);
-    const columns::SchemaPtr arriving = behind ? schema_of(from->from.value) : released;
-    MILLRACE_ASSIGN_OR_RETURN(auto core, TrainCore::make(step, *train, *arriving, *released, live_column(step)));
-    trainers_.emplace(step.id, core.get());
-    if (behind) trainers_behind_[from->id].push_back(core.get());
-    cores_.emplace(step.id, std::move(core));
+    const columns::SchemaPtr labelled = schema_of(step.from.value);
+    const StepPlan* label = label_before(context_.plan(), step);
+    const columns::SchemaPtr released = label != nullptr ? label->schema : labelled;
+    const columns::SchemaPtr arriving = label != nullptr ? schema_of(label->from.value) : labelled;
+    const std::string live = live_column(label != nullptr ? *label : step, train->model.value);
+    Training training;
+    MILLRACE_ASSIGN_OR_RETURN(training.core, TrainCore::make(step, *train, *arriving, *released, *labelled, live));
+    trainers_.emplace(step.id, training.core.get());
+    if (label != nullptr) {
+      auto& pass = passes_[label->id];
+      if (!pass) pass = std::make_shared<LabelPass>();
+      training.pass = pass;
+      training.number = pass->trainers++;
+    }
+    trainings_.emplace(step.id, std::move(training));
   }
   for (const size_t index : stage.steps) MILLRACE_RETURN_IF_ERROR(build_node(index));
   for (const size_t index : stage.sinks) MILLRACE_RETURN_IF_ERROR(build_sink(index));
@@ -64,6 +79,7 @@ Status Task::build_source(size_t source) {
   options.time = plan.time;
   options.wanted = plan.schema->names();
   options.delimiter = plan.delimiter;
+  options.schema = plan.json_schema;
   MILLRACE_ASSIGN_OR_RETURN(format::Decoder decoder, format::Decoder::make(std::move(options), *context_.clock));
   decoders_.push_back(std::move(decoder));
   SourceClock clock;
@@ -100,6 +116,7 @@ Status Task::build_node(size_t index) {
   node.plan = &plan;
   for (size_t n = 0; n < nodes_.size(); ++n)
     if (nodes_[n].plan->id == plan.from.value) node.from_node = n;
+  node.behind_label = label_before(context_.plan(), plan) != nullptr;
   for (size_t s = 0; s < stage.sources.size(); ++s) {
     const std::string& name = context_.plan().sources[stage.sources[s]].name;
     if (!node.from_node && name == plan.from.value) node.from_source = s;
@@ -141,14 +158,12 @@ Result<std::unique_ptr<Step>> Task::make_step(const StepPlan& plan, const column
     }
     Result<std::unique_ptr<Step>> operator()(const LabelPlan& label) const {
       const columns::SchemaPtr other = node.side_source ? task.schema_of(label.of.value) : nullptr;
-      return make_label_step(step, label, in, other, task.trainers_behind_[step.id]);
+      const auto pass = task.passes_.find(step.id);
+      return make_label_step(step, label, in, other, pass == task.passes_.end() ? nullptr : pass->second);
     }
     Result<std::unique_ptr<Step>> operator()(const TrainPlan&) const {
-      auto core = std::move(task.cores_.at(step.id));
-      task.cores_.erase(step.id);
-      const StepPlan* from = task.context_.plan().find_step(step.from.value);
-      const bool behind = from != nullptr && std::holds_alternative<LabelPlan>(from->kind);
-      return make_train_step(step, std::move(core), behind);
+      auto& training = task.trainings_.at(step.id);
+      return make_train_step(step, std::move(training.core), std::move(training.pass), training.number);
     }
     Result<std::unique_ptr<Step>> operator()(const PredictPlan& predict) const {
       if (predict.version == VersionPolicy::kEventTime && task.rounds_of(predict.model.value) == nullptr)

@@ -33,7 +33,7 @@ uint64_t signature_of(const learn::ModelSpec& spec) {
 
 Result<std::unique_ptr<TrainCore>> TrainCore::make(const StepPlan& step, const TrainPlan& plan,
                                                    const columns::Schema& arriving, const columns::Schema& released,
-                                                   const std::string& live_score) {
+                                                   const columns::Schema& labelled, const std::string& live_score) {
   auto core = std::unique_ptr<TrainCore>(new TrainCore());
   const learn::ModelSpec spec = make_model_spec(plan);
   core->model_ = plan.model.value;
@@ -46,17 +46,17 @@ Result<std::unique_ptr<TrainCore>> TrainCore::make(const StepPlan& step, const T
   MILLRACE_ASSIGN_OR_RETURN(core->arriving_, learn::FeatureBinding::bind(arriving, names));
   MILLRACE_ASSIGN_OR_RETURN(core->released_, learn::FeatureBinding::bind(released, names));
   core->matrix_.emplace(names.size());
-  const auto label = released.index_of(plan.label.value);
+  const auto label = labelled.index_of(plan.label.value);
   if (!label) return fail(Errc::kInternal, fmt::format("step '{}': the label is not among its columns", step.id));
   core->label_column_ = *label;
   if (!live_score.empty()) core->live_column_ = released.index_of(live_score);
   return core;
 }
 
-std::span<const learn::Prediction> TrainCore::run(const columns::Batch& arriving, const columns::Batch& released,
-                                                  std::span<const ScriptOp> script,
-                                                  std::span<const uint32_t> arrived_as,
-                                                  std::span<const learn::Prediction> released_predictions) {
+std::span<const learn::Prediction> TrainCore::run(const Run& run) {
+  const columns::Batch& arriving = run.arriving;
+  const columns::Batch& released = run.released;
+  const std::span<const uint32_t> arrived_as = run.arrived_as;
   const auto arrived = static_cast<uint32_t>(arriving.rows());
   matrix_->clear();
   if (arriving.rows() > 0) matrix_->append(arriving, *arriving_);
@@ -67,26 +67,28 @@ std::span<const learn::Prediction> TrainCore::run(const columns::Batch& arriving
     if (older) matrix_->append(released, *released_);
   }
   predictions_.assign(matrix_->rows(), {});
-  for (size_t i = 0; i < released_predictions.size(); ++i)
-    if (arrived_as[i] == kNone) predictions_[arrived + i] = released_predictions[i];
+  for (size_t i = 0; i < run.kept.size(); ++i)
+    if (arrived_as[i] == kNone) predictions_[arrived + i] = run.kept[i];
 
   const learn::Task task = trainer_->model().task();
-  const columns::Column* labels = released.rows() > 0 ? &released.column(label_column_) : nullptr;
+  const columns::Column* labels = run.labelled.rows() > 0 ? &run.labelled.column(label_column_) : nullptr;
   ops_.clear();
-  judged_.assign(released.rows(), {});
-  for (const ScriptOp& op : script) {
+  judged_.assign(run.labelled.rows(), {});
+  for (const ScriptOp& op : run.script) {
     if (!op.learn) {
       ops_.push_back(learn::Op::predict(op.row));
       continue;
     }
-    MILLRACE_CHECK(labels != nullptr, "a released row is learned");
-    if (labels->is_null(op.row)) {
+    const uint32_t labelled = run.labelled_as[op.row];
+    if (labelled == kNone) continue;
+    MILLRACE_CHECK(labels != nullptr, "a labelled row is learned");
+    if (labels->is_null(labelled)) {
       ++unlabelled_;
       continue;
     }
-    const double label = labels->as_double(op.row);
+    const double label = labels->as_double(labelled);
     if (!learn::is_valid_label(task, label)) {
-      judged_[op.row].bad_label = true;
+      judged_[labelled].bad_label = true;
       continue;
     }
     const uint32_t row = arrived_as[op.row] == kNone ? arrived + op.row : arrived_as[op.row];
@@ -95,7 +97,8 @@ std::span<const learn::Prediction> TrainCore::run(const columns::Batch& arriving
   }
   trainer_->run(matrix_->view(), ops_, predictions_, cuts_);
   for (size_t i = 0; i < released.rows(); ++i)
-    judged_[i].score = predictions_[arrived_as[i] == kNone ? arrived + i : arrived_as[i]].score;
+    if (run.labelled_as[i] != kNone)
+      judged_[run.labelled_as[i]].score = predictions_[arrived_as[i] == kNone ? arrived + i : arrived_as[i]].score;
   return {predictions_.data(), arrived};
 }
 

@@ -27,22 +27,29 @@ struct ScriptOp {
 // on rows that arrive (they are predicted) and rows whose label is there (they are judged, then learned).
 class TrainCore {
  public:
-  // `arriving` and `released` are the schemas of the two kinds of rows; `live_score` names the column of the prediction
-  // that was served, empty where the pipeline has none.
+  // `arriving`, `released` and `labelled` are the schemas of the three kinds of rows (see Run); `live_score` names the
+  // column of the prediction that was served, empty where the pipeline has none.
   static Result<std::unique_ptr<TrainCore>> make(const StepPlan& step, const TrainPlan& plan,
                                                  const columns::Schema& arriving, const columns::Schema& released,
-                                                 const std::string& live_score);
+                                                 const columns::Schema& labelled, const std::string& live_score);
 
-  // Work through `script`. `released_predictions` are those the released rows waited with, one each; where a released
-  // row is also among the arriving ones, `arrived_as` has its number there (else kNone), and its prediction is the one
-  // made here. Returns the arriving rows' predictions, valid until the next call. After it judged() tells of the
-  // released rows.
   static constexpr uint32_t kNone = UINT32_MAX;
-  std::span<const learn::Prediction> run(const columns::Batch& arriving, const columns::Batch& released,
-                                         std::span<const ScriptOp> script, std::span<const uint32_t> arrived_as,
-                                         std::span<const learn::Prediction> released_predictions);
+  struct Run {
+    const columns::Batch& arriving;  // to be predicted
+    const columns::Batch& released;  // to be learned, with the features they were predicted from
+    const columns::Batch& labelled;  // the released rows that reach the trainer, with their label
+    std::span<const ScriptOp> script;
+    // Per released row: its number among the arriving ones and its prediction is made here, else kNone and its
+    // prediction is the one in `kept`; and its number among the labelled ones, kNone if it was filtered on the way.
+    std::span<const uint32_t> arrived_as;
+    std::span<const learn::Prediction> kept;
+    std::span<const uint32_t> labelled_as;
+  };
+  // Work through the script. Returns the arriving rows' predictions, valid until the next call. After it judged() tells
+  // of the labelled rows.
+  std::span<const learn::Prediction> run(const Run& run);
 
-  // Of the last run, one per released row.
+  // Of the last run, one per labelled row.
   struct Judged {
     double score = 0;        // the learner's, NaN where it had none
     bool bad_label = false;  // the label is a value that cannot be learned
