@@ -22,8 +22,8 @@ namespace {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace bhttp = boost::beast::http;
-using tcp = asio::ip::tcp;
-using error_code = boost::system::error_code;
+using Tcp = asio::ip::tcp;
+using ErrorCode = boost::system::error_code;
 
 constexpr size_t kHeaderBytesMax = 32 << 10;
 
@@ -66,7 +66,7 @@ struct Shared {
 // One connection. Runs on the server's thread; other threads reach it through Reply, which posts.
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(tcp::socket socket, std::shared_ptr<Shared> shared) : stream_(std::move(socket)), shared_(std::move(shared)) {
+  Session(Tcp::socket socket, std::shared_ptr<Shared> shared) : stream_(std::move(socket)), shared_(std::move(shared)) {
     ++shared_->connections;
   }
   ~Session() { --shared_->connections; }
@@ -87,7 +87,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
  private:
   void read();
-  void on_read(error_code error);
+  void on_read(ErrorCode error);
   void write_next_event();
   void wait_for_hangup();
 
@@ -116,9 +116,13 @@ class Reply final : public Responder, public EventSink, public std::enable_share
   explicit Reply(std::shared_ptr<Session> session) : session_(std::move(session)), shared_(session_->shared_) {}
   ~Reply() override {
     if (answered_.exchange(true)) return;
-    post([](Session& session) {
-      session.respond(Response::error(500, "internal", "the server has no answer to this request"));
-    });
+    try {
+      post([](Session& session) {
+        session.respond(Response::error(500, "internal", "the server has no answer to this request"));
+      });
+    } catch (const std::exception&) {
+      // No memory to say so: the client's own timeout ends it.
+    }
   }
 
   void send(Response response) override {
@@ -174,10 +178,10 @@ void Session::read() {
   parser_->header_limit(kHeaderBytesMax);
   stream_.expires_after(shared_->options.idle_timeout);
   bhttp::async_read(stream_, buffer_, *parser_,
-                    [self = shared_from_this()](error_code error, size_t) { self->on_read(error); });
+                    [self = shared_from_this()](ErrorCode error, size_t) { self->on_read(error); });
 }
 
-void Session::on_read(error_code error) {
+void Session::on_read(ErrorCode error) {
   if (error == bhttp::error::body_limit) {
     keep_alive_ = false;
     return respond(Response::error(413, "too_large", "the request's body is over the limit"));
@@ -218,7 +222,7 @@ void Session::respond(Response response) {
   response_.prepare_payload();
   if (is_head_) response_.body().clear();
   stream_.expires_after(shared_->options.idle_timeout);
-  bhttp::async_write(stream_, response_, [self = shared_from_this()](error_code error, size_t) {
+  bhttp::async_write(stream_, response_, [self = shared_from_this()](ErrorCode error, size_t) {
     if (error || !self->keep_alive_) return self->close();
     self->read();
   });
@@ -238,7 +242,7 @@ void Session::begin_stream() {
 
 // A stream's client sends nothing more: reading ends when it hangs up.
 void Session::wait_for_hangup() {
-  stream_.async_read_some(buffer_.prepare(512), [self = shared_from_this()](error_code error, size_t) {
+  stream_.async_read_some(buffer_.prepare(512), [self = shared_from_this()](ErrorCode error, size_t) {
     if (error) return self->close();
     self->wait_for_hangup();
   });
@@ -252,7 +256,7 @@ void Session::queue_event(std::string text, std::shared_ptr<std::atomic<size_t>>
 
 void Session::write_next_event() {
   stream_.expires_after(shared_->options.idle_timeout);
-  asio::async_write(stream_, asio::buffer(events_.front().text), [self = shared_from_this()](error_code error, size_t) {
+  asio::async_write(stream_, asio::buffer(events_.front().text), [self = shared_from_this()](ErrorCode error, size_t) {
     if (error) return self->close();
     self->stream_.expires_never();
     if (const Event& written = self->events_.front(); written.counted) *written.counted -= written.text.size();
@@ -264,9 +268,9 @@ void Session::write_next_event() {
 void Session::close() {
   shared_->sessions.erase(this);
   if (auto notify = std::exchange(on_closed_, nullptr)) notify();
-  error_code ignored;
-  stream_.socket().shutdown(tcp::socket::shutdown_both, ignored);
-  stream_.socket().close(ignored);
+  ErrorCode ignored;
+  (void)stream_.socket().shutdown(Tcp::socket::shutdown_both, ignored);
+  (void)stream_.socket().close(ignored);
 }
 
 Status check_exposure(const ServerOptions& options, const asio::ip::address& address) {
@@ -283,7 +287,7 @@ Status check_exposure(const ServerOptions& options, const asio::ip::address& add
 
 struct Server::Impl {
   std::shared_ptr<Shared> shared;
-  std::optional<tcp::acceptor> acceptor;
+  std::optional<Tcp::acceptor> acceptor;
   std::jthread thread;
   uint16_t port = 0;
 
@@ -291,7 +295,7 @@ struct Server::Impl {
 };
 
 void Server::Impl::accept() {
-  acceptor->async_accept([this](error_code error, tcp::socket socket) {
+  acceptor->async_accept([this](ErrorCode error, Tcp::socket socket) {
     if (error == asio::error::operation_aborted) return;
     if (!error && shared->connections < shared->options.connections_max)
       std::make_shared<Session>(std::move(socket), shared)->begin();
@@ -311,11 +315,11 @@ void Server::route(const std::string& method, const std::string& path, Handler h
 
 Status Server::start() {
   Shared& shared = *impl_->shared;
-  error_code error;
-  const auto found = tcp::resolver(shared.io).resolve(shared.options.host, std::to_string(shared.options.port), error);
+  ErrorCode error;
+  const auto found = Tcp::resolver(shared.io).resolve(shared.options.host, std::to_string(shared.options.port), error);
   if (error || found.empty())
     return fail(Errc::kInvalidArgument, fmt::format("cannot listen on {}: {}", shared.options.host, error.message()));
-  const tcp::endpoint endpoint = found.begin()->endpoint();
+  const Tcp::endpoint endpoint = found.begin()->endpoint();
   MILLRACE_RETURN_IF_ERROR(check_exposure(shared.options, endpoint.address()));
 
   auto& acceptor = impl_->acceptor.emplace(shared.io);
@@ -339,7 +343,7 @@ void Server::stop() {
   shared.stopping = true;
   // With the acceptor and every session closed nothing is left to wait for, and the thread's run() returns.
   asio::post(shared.io, [this, &shared] {
-    error_code ignored;
+    ErrorCode ignored;
     impl_->acceptor->close(ignored);
     const std::set<Session*> open = shared.sessions;
     for (Session* session : open) session->close();
