@@ -77,7 +77,7 @@ struct SourcePlan {
   Place place;
   Text topic;  // empty: the source's name, by resolve()
   format::Format format = format::Format::kJson;
-  char delimiter = ',';  // csv
+  char delimiter = ',';     // csv
   columns::Schema columns;  // where there is a JSON Schema: by resolve()
   // json: what each record must keep. `schema_file` is what the plan calls it; the file lies beside the plan's.
   Text schema_file;
