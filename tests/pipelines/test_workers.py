@@ -97,6 +97,38 @@ class Workers(unittest.TestCase):
                 disturb(server, plan, workers)
             time.sleep(0.2)
 
+    def test_a_partition_without_news_holds_nothing_up_for_ever(self):
+        with tempfile.TemporaryDirectory() as folder:
+            plan = os.path.join(folder, "spread.yaml")
+            with open(plan, "w", encoding="utf-8") as file:
+                file.write(PLAN.replace("key: card", "key: card\n    idle: 2s", 1))
+            server = program.Server(folder)
+            server.start()
+            workers = []
+            try:
+                # All of one card: three partitions stay empty.
+                lines = "".join(f"7\t{json.dumps({**row, 'card': 7})}\n" for row in events() if row["id"] % 10 == 0)
+                server.command("topic", "create", "tx", "--partitions", str(PARTITIONS))
+                server.command("topic", "produce", "tx", "-K", "\t", input=lines)
+                workers += [server.worker(plan, f"worker{i}.log") for i in range(2)]
+                deadline = time.monotonic() + 100
+                while f"spread/{BOUNDARIES}" not in self.registered(server):
+                    self.assertLess(time.monotonic(), deadline, "an empty partition holds up the versions")
+                    time.sleep(0.2)
+                last = json.loads(server.command("model", "show", "spread", str(BOUNDARIES)))
+                self.assertEqual(len(last["learned"]), 1)
+            finally:
+                for worker in workers:
+                    worker.send_signal(signal.SIGKILL)
+                    worker.wait()
+                server.kill()
+
+    @staticmethod
+    def registered(server):
+        """MODEL/VERSION of the newest version of each model."""
+        listed = json.loads(server.command("-o", "json", "model", "list") or "[]")
+        return {f"{row['model']}/{row['newest']}" for row in listed}
+
     @staticmethod
     def scored(server):
         rows = {}

@@ -68,6 +68,13 @@ std::optional<int64_t> RoundState::pending() const {
   return *asked_.begin();
 }
 
+std::vector<PartitionId> RoundState::missing(int64_t boundary) const {
+  std::vector<PartitionId> missing;
+  for (int32_t p = 0; p < partitions_; ++p)
+    if (!is_past(PartitionId(p), boundary)) missing.emplace_back(p);
+  return missing;
+}
+
 bool RoundState::has(PartitionId partition, int64_t boundary, bool makes_round) const {
   if (behind_last_closed(boundary)) return true;
   const auto cuts = cuts_.find(partition);

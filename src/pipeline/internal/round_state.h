@@ -69,6 +69,8 @@ class RoundState {
   std::optional<RoundDecision> decided(int64_t boundary) const;
   // The lowest boundary that waits for partitions.
   std::optional<int64_t> pending() const;
+  // The partitions that a round of `boundary` waits for.
+  std::vector<PartitionId> missing(int64_t boundary) const;
   // Whether a contribution of the partition at `boundary` would change nothing.
   bool has(PartitionId partition, int64_t boundary, bool makes_round) const;
   bool is_past(PartitionId partition, int64_t boundary) const;

@@ -50,7 +50,10 @@ Status Rounds::decide_here() {
 }
 
 Result<RoundDecision> Rounds::decide(int64_t boundary, const std::vector<ContributionPtr>& parts) {
-  return maker_.make(parts, registry::Round{options_.series, boundary});
+  auto decision = maker_.make(parts, registry::Round{options_.series, boundary});
+  // The model has become another pipeline's: no connection made anew mends that.
+  if (!decision && decision.error().code == Errc::kConflict) decision.error().code = Errc::kInvalidArgument;
+  return decision;
 }
 
 Result<std::optional<Rounds::Champion>> Rounds::decided(int64_t boundary) {
@@ -92,6 +95,11 @@ Result<Rounds::Champion> Rounds::load(int64_t version) {
 std::optional<int64_t> Rounds::pending() const {
   MutexLock lock(mutex_);
   return log_.state().pending();
+}
+
+std::vector<PartitionId> Rounds::missing(int64_t boundary) const {
+  MutexLock lock(mutex_);
+  return log_.state().missing(boundary);
 }
 
 bool Rounds::is_sent(PartitionId partition, int64_t boundary) const {

@@ -48,6 +48,8 @@ class Rounds {
 
   // The lowest boundary that waits for partitions; nullopt: none.
   std::optional<int64_t> pending() const;
+  // The partitions that have not said that they are past `boundary`.
+  std::vector<PartitionId> missing(int64_t boundary) const;
   // Whether `partition` has said that it is past `boundary`.
   bool is_past(PartitionId partition, int64_t boundary) const;
   // A task of this process works on the partition from now on; no longer.

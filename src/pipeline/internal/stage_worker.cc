@@ -13,6 +13,8 @@ namespace {
 
 constexpr client::Millis kCloseTimeout{5'000};
 constexpr auto kRetryAfter = std::chrono::milliseconds(500);
+// A version is registered in far less, unless a partition is behind.
+constexpr auto kLongWait = std::chrono::seconds(60);
 constexpr auto kModelsEvery = std::chrono::milliseconds(500);
 // A partition delivers nothing more while its task has so many batches queued.
 constexpr size_t kQueuedBatchesMax = 4;
@@ -215,6 +217,7 @@ Status StageWorker::tend() {
   for (const auto& [step, rounds] : shared_.rounds) MILLRACE_RETURN_IF_ERROR(rounds->status());
   for (auto& [number, held] : held_) {
     if (held.task->blocked()) MILLRACE_RETURN_IF_ERROR(held.task->resume());
+    watch_wait(number, held, now);
     MILLRACE_RETURN_IF_ERROR(tend_ends(number, held));
     for (size_t s = 0; s < held.paused.size(); ++s) {
       const client::TopicPartition partition{topic(s), number};
@@ -232,6 +235,20 @@ Status StageWorker::tend() {
     }
   }
   return {};
+}
+
+// A partition that waits long for a version: people want to know for whom.
+void StageWorker::watch_wait(PartitionId partition, Held& held, MonoTime now) const {
+  if (!held.task->blocked()) {
+    held.waits_since.reset();
+    held.said_so = false;
+    return;
+  }
+  if (!held.waits_since) held.waits_since = now;
+  if (held.said_so || now - *held.waits_since < kLongWait) return;
+  held.said_so = true;
+  log_warning("pipeline", "{}-{} has waited {} s for {}", topic(0), partition.value(),
+              std::chrono::duration_cast<std::chrono::seconds>(kLongWait).count(), held.task->waits_for());
 }
 
 Status StageWorker::tend_ends(PartitionId partition, Held& held) {

@@ -70,6 +70,8 @@ class StageWorker {
     std::vector<MonoTime> heard;    // per source: when its last record came
     std::vector<bool> paused;       // per source
     bool reported_end = false;
+    std::optional<MonoTime> waits_since;  // for a version; said aloud once it is long
+    bool said_so = false;
   };
 
   Status run_membership(const std::stop_token& stop);
@@ -79,6 +81,7 @@ class StageWorker {
   Status take_records(const client::Records& records);
   Status tend();
   Status tend_ends(PartitionId partition, Held& held);
+  void watch_wait(PartitionId partition, Held& held, MonoTime now) const;
   Status commit();
   Status check_failures();
   void drop(const std::vector<client::TopicPartition>& partitions);

@@ -1,6 +1,7 @@
 #include "pipeline/internal/task.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -86,6 +87,20 @@ Status Task::take_decisions() {
 Status Task::resume() {
   MILLRACE_RETURN_IF_ERROR(take_decisions());
   return drain();
+}
+
+std::string Task::waits_for() const {
+  const Blocked& blocked = blocked_on_.front();
+  const Rounds& rounds = *context_.rounds.at(blocked.step);
+  const auto schedule = std::ranges::find(schedules_, blocked.step, &Schedule::step);
+  const std::string boundary = schedule->every == RegisterEvery::kTime
+                                   ? columns::format_timestamp(blocked.boundary)
+                                   : fmt::format("{} rows", blocked.boundary * schedule->amount);
+  std::vector<int32_t> missing;
+  for (const PartitionId partition : rounds.missing(blocked.boundary)) missing.push_back(partition.value());
+  return fmt::format("the version of model {} at {}; {}", rounds.model(), boundary,
+                     missing.empty() ? "every partition is there, and the one who merges is at it"
+                                     : fmt::format("partitions {} are not there yet", fmt::join(missing, ", ")));
 }
 
 Status Task::drain() {

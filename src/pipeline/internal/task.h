@@ -62,6 +62,8 @@ class Task {
   // Waits for a version to be registered; resume() goes on where it is.
   bool blocked() const { return !blocked_on_.empty(); }
   Status resume();
+  // "the version of model m at 2026-01-01T00:00:00Z; partitions 1, 3 are not there yet". Precondition: blocked().
+  std::string waits_for() const;
   // The source has ended; when all have, time goes to its end: windows close and waiting rows leave.
   Status end(size_t source);
   // A source that is silent for longer than its `idle` does not hold back the others' time.
