@@ -6,7 +6,7 @@ BUILD := build/$(PRESET)
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: help setup build test test-peers demo bench soak lint format manual package clean
+.PHONY: help setup build test test-peers compatibility demo bench soak lint format manual package clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -27,6 +27,10 @@ test: build
 ## make test-peers  the tests that need Java, Go or Apache Kafka itself
 test-peers: build
 	@ctest --preset $(PRESET) -L peers
+
+## make compatibility  the test suites of other projects' clients, an hour; writes docs/compatibility.md
+compatibility: build
+	@python3 -B tests/compatibility/suites.py $(BUILD)/bin/millrace --out $(BUILD)/compatibility $(ARGS)
 
 ## make bench       measurements, beside the peers where they are present
 bench: build
