@@ -22,6 +22,9 @@ struct Model {
   struct Log {
     Strings records;     // in order, of all appends that were tried and may have happened
     size_t durable = 0;  // how many of them were acknowledged
+    // Where the log may begin: the last start that was acknowledged, and the last that was tried.
+    Offset start{0};
+    Offset tried_start{0};
   };
   std::map<std::string, Log> logs;  // of the live topics' partitions
   // Topics whose creation, or deletion, was tried and not acknowledged.
@@ -30,12 +33,20 @@ struct Model {
 
   // Everything acknowledged is there, in order; nothing is there that was not tried; nothing is torn.
   static void check(const Log& log, const Partition& partition) {
-    const auto stored = read_all(partition);
+    const Offset start = partition.log_start_offset();
+    ASSERT_GE(start, log.start) << stored_name(partition);
+    ASSERT_LE(start, log.tried_start) << stored_name(partition);
+    const auto stored = read_all(partition, start);
     ASSERT_TRUE(stored) << stored.error().message;
-    ASSERT_GE(stored->size(), log.durable) << stored_name(partition);
-    ASSERT_LE(stored->size(), log.records.size()) << stored_name(partition);
+    const auto end = static_cast<size_t>(partition.high_watermark().value());
+    ASSERT_GE(end, log.durable) << stored_name(partition);
+    ASSERT_LE(end, log.records.size()) << stored_name(partition);
+    // The batch that holds the start comes whole.
+    ASSERT_LE(stored->size(), end) << stored_name(partition);
+    const size_t first = end - stored->size();
+    ASSERT_LE(first, static_cast<size_t>(start.value())) << stored_name(partition);
     for (size_t i = 0; i < stored->size(); ++i) {
-      ASSERT_EQ((*stored)[i], log.records[i] + "@" + std::to_string(i)) << stored_name(partition);
+      ASSERT_EQ((*stored)[i], log.records[first + i] + "@" + std::to_string(first + i)) << stored_name(partition);
     }
   }
 };
@@ -60,6 +71,10 @@ class Workload : public TestStore {
       static_cast<void>(store->checkpoint());
     } else if (dice < 26) {
       append_pair();
+    } else if (dice < 33) {
+      advance_start();
+    } else if (dice < 35) {
+      grow();
     } else {
       append_one();
     }
@@ -74,7 +89,7 @@ class Workload : public TestStore {
         const auto it = model.logs.find(stored_name(*partition));
         if (it == model.logs.end()) {
           ASSERT_TRUE(model.maybe_created.contains(name)) << name;
-          ASSERT_TRUE(read_all(*partition)->empty());
+          ASSERT_EQ(partition->high_watermark(), Offset{0});
           found[stored_name(*partition)] = {};
           continue;
         }
@@ -83,6 +98,7 @@ class Workload : public TestStore {
         log.records = it->second.records;
         log.records.resize(static_cast<size_t>(partition->high_watermark().value()));
         log.durable = log.records.size();
+        log.start = log.tried_start = partition->log_start_offset();
       }
     }
     for (const auto& [name, log] : model.logs) {
@@ -133,7 +149,32 @@ class Workload : public TestStore {
 
   std::shared_ptr<Partition> any_partition() {
     const auto topics = store->topics();
-    return topics[random.below(topics.size())]->partitions[random.below(2)];
+    const auto& partitions = topics[random.below(topics.size())]->partitions;
+    return partitions[random.below(partitions.size())];
+  }
+
+  void grow() {
+    const auto topics = store->topics();
+    const TopicInfo& info = topics[random.below(topics.size())]->info;
+    if (info.partitions == 4) return;
+    const auto grown = store->add_partitions(info.name, info.partitions + 1);
+    if (!grown) {
+      model.maybe_created.insert(info.name);
+      return;
+    }
+    model.logs[stored_name(*(*grown)->partitions.back())] = {};
+  }
+
+  void advance_start() {
+    const auto partition = any_partition();
+    Model::Log& log = model.logs[stored_name(*partition)];
+    const Offset end = partition->high_watermark();
+    const Offset from = partition->log_start_offset();
+    const Offset to = random.chance(0.3) ? end : from + static_cast<int64_t>(random.below(1 + uint64_t(end - from)));
+    const auto position = partition->advance_log_start(to);
+    if (!position) return;
+    log.tried_start = std::max(log.tried_start, to);
+    if (random.chance(0.5) && store->wait_durable(*position)) log.start = log.tried_start;
   }
   BatchSpec any_batch(const std::string& prefix) {
     BatchSpec batch;

@@ -19,6 +19,9 @@ const Uuid& Store::cluster_id() const { return impl_->cluster_id(); }
 bool Store::recovered_from_crash() const { return impl_->recovered_from_crash(); }
 
 Result<std::shared_ptr<const Topic>> Store::create_topic(const TopicInfo& info) { return impl_->create_topic(info); }
+Result<std::shared_ptr<const Topic>> Store::add_partitions(const std::string& name, int32_t count) {
+  return impl_->add_partitions(name, count);
+}
 Status Store::delete_topic(const std::string& name) { return impl_->delete_topic(name); }
 std::vector<std::shared_ptr<const Topic>> Store::topics() const { return impl_->topics(); }
 std::shared_ptr<const Topic> Store::find_topic(std::string_view name) const { return impl_->find_topic(name); }

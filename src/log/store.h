@@ -56,7 +56,7 @@ struct TopicInfo {
   std::map<std::string, std::string> config;  // as given at creation, for the broker to interpret
 };
 
-// An existing topic. Immutable; stays usable after the topic is deleted, its partitions then refuse.
+// A topic as it is at some moment. Immutable; stays usable after the topic is deleted, its partitions then refuse.
 struct Topic {
   TopicInfo info;
   std::vector<std::shared_ptr<Partition>> partitions;  // by number
@@ -96,6 +96,10 @@ class Store {
   // Durable on return. kAlreadyExists; kInvalidArgument for a name that Kafka does not allow (1 to 249 of a-z A-Z 0-9
   // . _ -, not "." or ".."), a zero id or no partitions; kOutOfSpace, kUnavailable as for appends.
   Result<std::shared_ptr<const Topic>> create_topic(const TopicInfo& info);
+  // Give the topic more partitions, `count` in all, and return it with them; a handle that was taken before keeps those
+  // it has. Durable on return. kNotFound; kInvalidArgument where that is not more than it has, or more than
+  // kPartitionsMax; kOutOfSpace, kUnavailable as for appends.
+  Result<std::shared_ptr<const Topic>> add_partitions(const std::string& name, int32_t count);
   // Durable on return; the files go in the background, once nobody reads them. Works on a full disk. kNotFound.
   Status delete_topic(const std::string& name);
 

@@ -6,10 +6,7 @@
 
 #include "base/check.h"
 #include "base/logging.h"
-#include "base/text.h"
-#include "log/internal/aborted_transactions.h"
 #include "record/marker.h"
-#include "record/records.h"
 
 namespace millrace::log {
 
@@ -17,10 +14,6 @@ namespace {
 
 // How far the tail of a partition that may use the reserve grows while the disk is full.
 constexpr uint64_t kReserveTailBytes = 1u << 20;
-// Recovery writes in larger pieces: there is one partition's worth of them at a time.
-constexpr uint64_t kReplayTailBytes = 256u << 10;
-// Of one batch, to find a record by its time.
-constexpr size_t kPlainBytesMax = 128u << 20;
 
 }  // namespace
 
@@ -35,110 +28,6 @@ PartitionLog::PartitionLog(std::shared_ptr<Shared> shared, Identity identity)
 
 Segment::Options PartitionLog::segment_options() const {
   return {.index_interval_bytes = shared_->options.index_interval_bytes, .tails_bytes = &shared_->tails_bytes};
-}
-
-Status PartitionLog::restore(const PartitionSnapshot& snapshot) {
-  env::FileSystem& files = shared_->files;
-  std::vector<std::shared_ptr<Segment>> opened;
-  if (snapshot.has_directory) {
-    MILLRACE_ASSIGN_OR_RETURN(const auto entries, files.list(directory_));
-    std::vector<Offset> older;
-    for (const auto& entry : entries) {
-      const size_t dot = entry.name.find('.');
-      const auto base = parse_int64(std::string_view(entry.name).substr(0, dot));
-      if (!base || segment_name(Offset{*base}) != entry.name.substr(0, dot)) continue;
-      if (*base > snapshot.active.base_offset.value()) {
-        // Begun after the checkpoint: the write-ahead log has it all.
-        MILLRACE_RETURN_IF_ERROR(files.remove(env::join_path(directory_, entry.name)));
-      } else if (*base < snapshot.active.base_offset.value() && entry.name.ends_with(".log")) {
-        older.push_back(Offset{*base});
-      }
-    }
-    std::ranges::sort(older);
-    if (!older.empty() && older.front() > snapshot.log_start_offset) {
-      return fail(Errc::kCorruption,
-                  fmt::format("{} lacks the segment of offset {}", directory_, snapshot.log_start_offset.value()));
-    }
-    for (size_t i = 0; i < older.size(); ++i) {
-      const Offset end = i + 1 < older.size() ? older[i + 1] : snapshot.active.base_offset;
-      MILLRACE_ASSIGN_OR_RETURN(auto segment,
-                                Segment::open_closed(files, directory_, older[i], end, segment_options()));
-      opened.push_back(std::move(segment));
-    }
-    if (older.empty() && snapshot.active.base_offset > snapshot.log_start_offset) {
-      return fail(Errc::kCorruption,
-                  fmt::format("{} lacks the segment of offset {}", directory_, snapshot.log_start_offset.value()));
-    }
-  } else {
-    MILLRACE_RETURN_IF_ERROR(files.remove_all(directory_));
-  }
-  MILLRACE_ASSIGN_OR_RETURN(auto last, Segment::open_active(files, directory_, snapshot.active, segment_options()));
-  opened.push_back(std::move(last));
-  std::vector<AbortedTransaction> aborted;
-  if (snapshot.has_directory) {
-    MILLRACE_ASSIGN_OR_RETURN(aborted, load_aborted(opened, snapshot.log_end_offset));
-  }
-
-  MutexLock append_lock(append_mutex_);
-  ByteReader producers(snapshot.producers);
-  if (!snapshot.producers.empty()) MILLRACE_RETURN_IF_ERROR(producers_.decode(producers));
-  has_directory_ = snapshot.has_directory;
-  for (const auto& segment : opened) {
-    if (segment->needs_sync()) unsynced_.push_back(segment);
-  }
-  MutexLock lock(mutex_);
-  ByteReader open_transactions(snapshot.open_transactions);
-  if (!snapshot.open_transactions.empty()) {
-    MILLRACE_RETURN_IF_ERROR(open_transactions_.decode(open_transactions));
-  }
-  aborted_ = std::move(aborted);
-  segments_ = std::move(opened);
-  log_start_ = snapshot.log_start_offset;
-  log_end_ = snapshot.log_end_offset;
-  leader_epoch_ = snapshot.leader_epoch;
-  epochs_ = snapshot.epochs;
-  return {};
-}
-
-Status PartitionLog::replay(ByteView batches) {
-  MutexLock append_lock(append_mutex_);
-  while (!batches.empty()) {
-    MILLRACE_ASSIGN_OR_RETURN(const record::BatchView batch, record::BatchView::first_of(batches));
-    batches = batches.subspan(batch.size_bytes());
-    const Offset end = log_end_offset();
-    if (batch.last_offset() < end) continue;
-    if (batch.base_offset() != end) {
-      return fail(Errc::kCorruption, fmt::format("{}: offset {} follows {} in the write-ahead log", directory_,
-                                                 batch.base_offset().value(), end.value() - 1));
-    }
-    if (active()->is_full(batch.size_bytes(), batch.last_offset(), shared_->options.segment_bytes)) {
-      MILLRACE_RETURN_IF_ERROR(flush_active());
-      roll();
-    }
-    {
-      MutexLock lock(mutex_);
-      leader_epoch_ = std::max(leader_epoch_, batch.leader_epoch());
-      if (epochs_.empty() || epochs_.back().epoch < batch.leader_epoch()) {
-        epochs_.push_back({batch.leader_epoch(), batch.base_offset()});
-      }
-    }
-    apply(batch.bytes(), false);
-    if (active()->tail_bytes() >= kReplayTailBytes) MILLRACE_RETURN_IF_ERROR(flush_active());
-  }
-  return {};
-}
-
-void PartitionLog::finish_recovery(bool crashed) {
-  MutexLock append_lock(append_mutex_);
-  MutexLock lock(mutex_);
-  if (crashed) {
-    leader_epoch_ = leader_epoch_ + 1;
-    // An epoch without records leaves no trace.
-    while (!epochs_.empty() && epochs_.back().start_offset >= log_end_) epochs_.pop_back();
-    epochs_.push_back({leader_epoch_, log_end_});
-    epochs_changed_ = true;
-  }
-  high_watermark_.store(log_end_.value(), std::memory_order_release);
 }
 
 tl::unexpected<Error> PartitionLog::deleted() const {
@@ -348,18 +237,76 @@ Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least
   {
     MutexLock lock(mutex_);
     info.log_start_offset = log_start_;
-    if (from < log_start_ || from > log_end_) {
-      return fail(Errc::kInvalidArgument,
-                  fmt::format("offset {} of {}-{} is outside {}..{}", from.value(), identity_.topic,
-                              identity_.partition.value(), log_start_.value(), log_end_.value()));
-    }
-    info.last_stable_offset = open_transactions_.last_stable(info.high_watermark);
+    if (from < log_start_ || from > log_end_) return out_of_range(from);
+    info.last_stable_offset = std::max(open_transactions_.last_stable(info.high_watermark), log_start_);
     limit = isolation == Isolation::kReadCommitted ? info.last_stable_offset : info.high_watermark;
     if (from >= limit || (bytes_max == 0 && !at_least_one)) return info;
     segment = *std::prev(std::ranges::upper_bound(segments_, from, {}, [](const auto& s) { return s->base_offset(); }));
   }
-  MILLRACE_ASSIGN_OR_RETURN(info.bytes, segment->read(from, limit, bytes_max, at_least_one, out));
+  const auto bytes = segment->read(from, limit, bytes_max, at_least_one, out);
+  if (!bytes) {
+    MutexLock lock(mutex_);
+    if (from < log_start_) return out_of_range(from);  // removed meanwhile
+    return tl::unexpected(bytes.error());
+  }
+  info.bytes = *bytes;
   return info;
+}
+
+tl::unexpected<Error> PartitionLog::out_of_range(Offset offset) const {
+  return fail(Errc::kInvalidArgument,
+              fmt::format("offset {} of {}-{} is outside {}..{}", offset.value(), identity_.topic,
+                          identity_.partition.value(), log_start_.value(), log_end_.value()));
+}
+
+std::vector<std::shared_ptr<Segment>> PartitionLog::drop_before(Offset to) {
+  // With everything gone the segment that is appended to goes, too.
+  if (to == log_end_offset() && active()->size_bytes() > 0) roll();
+  std::vector<std::shared_ptr<Segment>> dropped;
+  MutexLock lock(mutex_);
+  log_start_ = to;
+  const auto kept = std::prev(
+      std::ranges::upper_bound(segments_, to, {}, [](const auto& segment) { return segment->base_offset(); }));
+  dropped.assign(segments_.begin(), kept);
+  segments_.erase(segments_.begin(), kept);
+  std::erase_if(unsynced_, [&](const auto& segment) { return std::ranges::find(dropped, segment) != dropped.end(); });
+  std::erase_if(aborted_, [&](const AbortedTransaction& one) { return one.last_offset < to; });
+  trim_epochs();
+  epochs_changed_ = true;
+  return dropped;
+}
+
+void PartitionLog::trim_epochs() {
+  while (epochs_.size() > 1 && epochs_[1].start_offset <= log_start_) epochs_.erase(epochs_.begin());
+  if (!epochs_.empty()) epochs_.front().start_offset = std::max(epochs_.front().start_offset, log_start_);
+}
+
+Result<WalPosition> PartitionLog::advance_log_start(Offset to) {
+  std::vector<std::string> leaving;
+  WalPosition position;
+  {
+    MutexLock lock(append_mutex_);
+    if (is_deleted()) return deleted();
+    if (to.value() < 0 || to > high_watermark()) {
+      MutexLock shared_lock(mutex_);
+      return out_of_range(to);
+    }
+    if (to <= log_start_offset()) return last_position_;
+    const WalEntry entry{.type = WalEntryType::kAdvanceLogStart,
+                         .topic = identity_.topic_number,
+                         .partition = identity_.partition.value(),
+                         .log_start = to};
+    MILLRACE_RETURN_IF_ERROR(shared_->wal.admit(encoded_size(entry), true));
+    for (const auto& segment : drop_before(to)) std::ranges::copy(segment->paths(), std::back_inserter(leaving));
+    last_position_ = position = shared_->wal.append(entry, nullptr, Offset{0});
+  }
+  if (!leaving.empty()) {
+    // Not before: after a crash that loses the entry they are still wanted.
+    shared_->wal.when_durable(position, [shared = shared_, self = handle_.lock(), leaving](const Status& durable) {
+      if (durable) shared->remove_later(self, leaving);
+    });
+  }
+  return position;
 }
 
 std::vector<AbortedTransaction> PartitionLog::aborted_transactions(Offset from, Offset end) const {
@@ -374,92 +321,6 @@ std::vector<AbortedTransaction> PartitionLog::aborted_transactions(Offset from, 
   return found;
 }
 
-Result<std::optional<TimestampedOffset>> PartitionLog::first_record_at(const Segment& segment, uint64_t position,
-                                                                       int64_t timestamp_ms) const {
-  MILLRACE_ASSIGN_OR_RETURN(const Bytes bytes, segment.read_batch(position));
-  MILLRACE_ASSIGN_OR_RETURN(const record::BatchView batch, record::BatchView::first_of(bytes));
-  TimestampedOffset found{batch.base_offset(), batch.max_timestamp_ms(), batch.leader_epoch()};
-  auto reader = record::RecordReader::open(batch, kPlainBytesMax);
-  record::Record record;
-  while (reader) {
-    const auto more = reader->next(record);
-    // Arrived batches are not decompressed, so records need not be what the header says: then the whole batch it is.
-    if (!more || !*more) break;
-    if (record.timestamp_ms < timestamp_ms) continue;
-    found.offset = record.offset;
-    found.timestamp_ms = record.timestamp_ms;
-    break;
-  }
-  return found;
-}
-
-Result<std::optional<TimestampedOffset>> PartitionLog::offset_for_time(int64_t timestamp_ms) const {
-  if (is_deleted()) return deleted();
-  const Offset limit = high_watermark();
-  for (const auto& segment : segments()) {
-    if (segment->base_offset() >= limit) break;
-    const TimestampedOffset greatest = segment->max_timestamp();
-    if (greatest.offset.value() < 0 || greatest.timestamp_ms < timestamp_ms) continue;
-    MILLRACE_ASSIGN_OR_RETURN(const Offset from, segment->floor_of_time(timestamp_ms));
-    std::optional<uint64_t> position;
-    MILLRACE_RETURN_IF_ERROR(segment->scan(from, [&](const Segment::Found& found) {
-      if (found.view().base_offset() >= limit) return false;
-      if (found.view().max_timestamp_ms() < timestamp_ms) return true;
-      position = found.position;
-      return false;
-    }));
-    if (position) return first_record_at(*segment, *position, timestamp_ms);
-  }
-  return std::nullopt;
-}
-
-Result<Offset> PartitionLog::scan_for_max_timestamp(const Segment& segment, Offset limit) const {
-  Offset best{-1};
-  int64_t greatest = 0;
-  MILLRACE_RETURN_IF_ERROR(segment.scan(segment.base_offset(), [&](const Segment::Found& found) {
-    const record::BatchView batch = found.view();
-    if (batch.base_offset() >= limit) return false;
-    if (best.value() < 0 || batch.max_timestamp_ms() > greatest) {
-      greatest = batch.max_timestamp_ms();
-      best = batch.last_offset();
-    }
-    return true;
-  }));
-  return best;
-}
-
-Result<std::optional<TimestampedOffset>> PartitionLog::offset_of_max_timestamp() const {
-  if (is_deleted()) return deleted();
-  const Offset limit = high_watermark();
-  std::shared_ptr<Segment> best_segment;
-  TimestampedOffset best;
-  for (const auto& segment : segments()) {
-    if (segment->base_offset() >= limit) break;
-    TimestampedOffset greatest = segment->max_timestamp();
-    if (greatest.offset.value() < 0) continue;
-    if (best_segment != nullptr && greatest.timestamp_ms <= best.timestamp_ms) continue;
-    if (greatest.offset >= limit) {
-      // The one that has it is not durable yet: look at those that are.
-      MILLRACE_ASSIGN_OR_RETURN(greatest.offset, scan_for_max_timestamp(*segment, limit));
-      if (greatest.offset.value() < 0) continue;
-      MILLRACE_RETURN_IF_ERROR(segment->scan(greatest.offset, [&](const Segment::Found& found) {
-        greatest.timestamp_ms = found.view().max_timestamp_ms();
-        return false;
-      }));
-      if (best_segment != nullptr && greatest.timestamp_ms <= best.timestamp_ms) continue;
-    }
-    best = greatest;
-    best_segment = segment;
-  }
-  if (best_segment == nullptr) return std::nullopt;
-  uint64_t position = 0;
-  MILLRACE_RETURN_IF_ERROR(best_segment->scan(best.offset, [&](const Segment::Found& found) {
-    position = found.position;
-    return false;
-  }));
-  return first_record_at(*best_segment, position, best.timestamp_ms);
-}
-
 Offset PartitionLog::log_start_offset() const {
   MutexLock lock(mutex_);
   return log_start_;
@@ -467,7 +328,7 @@ Offset PartitionLog::log_start_offset() const {
 Offset PartitionLog::last_stable_offset() const {
   const Offset durable = high_watermark();
   MutexLock lock(mutex_);
-  return open_transactions_.last_stable(durable);
+  return std::max(open_transactions_.last_stable(durable), log_start_);
 }
 Offset PartitionLog::log_end_offset() const {
   MutexLock lock(mutex_);
@@ -540,7 +401,9 @@ Result<PartitionLog::Snapshot> PartitionLog::snapshot() {
 void PartitionLog::put_back(const Snapshot& snapshot) {
   MutexLock lock(append_mutex_);
   epochs_changed_ |= snapshot.epochs_changed;
+  const Offset first = segments().front()->base_offset();
   for (const auto& segment : snapshot.unsynced) {
+    if (segment->base_offset() < first) continue;  // dropped meanwhile
     if (std::ranges::find(unsynced_, segment) == unsynced_.end()) unsynced_.insert(unsynced_.begin(), segment);
   }
 }

@@ -140,8 +140,11 @@ class PartitionLog final : public WalParticipant {
   void roll() REQUIRES(append_mutex_);
   // Begin at `to`, which is at most the log end: the segments wholly before it, which are dropped.
   std::vector<std::shared_ptr<Segment>> drop_before(Offset to) REQUIRES(append_mutex_);
-  Status open_segments(const PartitionSnapshot& snapshot, Offset log_start,
-                       std::vector<std::shared_ptr<Segment>>& opened);
+  // Epochs whose every record is gone leave no trace.
+  void trim_epochs() REQUIRES(mutex_);
+  // The segments from the one that holds `log_start` to `active`; files of others are removed.
+  Result<std::vector<std::shared_ptr<Segment>>> open_segments(bool has_directory, const SegmentEnd& active,
+                                                              Offset log_start);
   tl::unexpected<Error> out_of_range(Offset offset) const REQUIRES(mutex_);
   // Lookups by time in [from, limit).
   Result<std::optional<TimestampedOffset>> find_time(int64_t timestamp_ms, Offset from, Offset limit) const;

@@ -88,7 +88,7 @@ Status Store::Impl::make_folder(Random& random) {
 // The topics that exist at the end of the write-ahead log; the files of those it deletes are removed.
 Result<Store::Impl::RecoveredTopics> Store::Impl::recover_topics(const CheckpointContent& checkpoint) {
   RecoveredTopics topics;
-  for (const TopicSnapshot& topic : checkpoint.topics) topics[topic.number] = {topic.info, topic.partitions};
+  for (const TopicSnapshot& topic : checkpoint.topics) topics[topic.number] = {topic.info, topic.partitions, {}};
   uint32_t next_number = checkpoint.next_topic_number;
   std::vector<TopicInfo> deleted;
   uint64_t entries = 0;
@@ -100,7 +100,7 @@ Result<Store::Impl::RecoveredTopics> Store::Impl::recover_topics(const Checkpoin
       case WalEntryType::kCreateTopic: {
         MILLRACE_ASSIGN_OR_RETURN(TopicInfo info, decode_topic(entry.body));
         next_number = std::max(next_number, entry.topic + 1);
-        topics.try_emplace(entry.topic, Recovered{std::move(info), {}});
+        topics.try_emplace(entry.topic, Recovered{std::move(info), {}, {}});
         return {};
       }
       case WalEntryType::kDeleteTopic: {
@@ -108,6 +108,22 @@ Result<Store::Impl::RecoveredTopics> Store::Impl::recover_topics(const Checkpoin
         if (it == topics.end()) return {};
         deleted.push_back(std::move(it->second.info));
         topics.erase(it);
+        return {};
+      }
+      case WalEntryType::kAddPartitions: {
+        const auto it = topics.find(entry.topic);
+        if (it == topics.end()) return {};
+        if (entry.partitions < 1 || entry.partitions > kPartitionsMax) {
+          return fail(Errc::kCorruption, fmt::format("a topic of {} partitions", entry.partitions));
+        }
+        it->second.info.partitions = std::max(it->second.info.partitions, entry.partitions);
+        return {};
+      }
+      case WalEntryType::kAdvanceLogStart: {
+        const auto it = topics.find(entry.topic);
+        if (it == topics.end()) return {};
+        Offset& start = it->second.log_starts[entry.partition];
+        start = std::max(start, entry.log_start);
         return {};
       }
     }
@@ -131,16 +147,19 @@ Status Store::Impl::recover() {
   MILLRACE_ASSIGN_OR_RETURN(const RecoveredTopics recovered, recover_topics(checkpoint));
   std::map<uint32_t, std::shared_ptr<const Topic>> by_number;
   for (const auto& [number, topic] : recovered) {
-    const auto made = make_topic(number, topic.info);
+    const auto made = std::make_shared<Topic>(Topic{.info = topic.info, .partitions = {}});
+    make_partitions(number, *made);
     for (size_t p = 0; p < made->partitions.size(); ++p) {
       const PartitionSnapshot fresh{.epochs = {{}}};
+      const auto log_start = topic.log_starts.find(static_cast<int32_t>(p));
       MILLRACE_RETURN_IF_ERROR(
-          made->partitions[p]->impl().restore(topic.partitions.empty() ? fresh : topic.partitions[p]));
+          made->partitions[p]->impl().restore(p < topic.partitions.size() ? topic.partitions[p] : fresh,
+                                              log_start == topic.log_starts.end() ? Offset{0} : log_start->second));
     }
     by_number[number] = made;
   }
   const auto visit = [&](const WalEntry& entry) -> Status {
-    if (entry.type != WalEntryType::kBatches) return {};
+    if (entry.type != WalEntryType::kBatches && entry.type != WalEntryType::kAdvanceLogStart) return {};
     const auto it = by_number.find(entry.topic);
     if (it == by_number.end()) return {};  // deleted later
     const auto& partitions = it->second->partitions;
@@ -148,7 +167,8 @@ Status Store::Impl::recover() {
       return fail(Errc::kCorruption,
                   fmt::format("topic {} has no partition {}", it->second->info.name, entry.partition));
     }
-    return partitions[static_cast<size_t>(entry.partition)]->impl().replay(entry.body);
+    PartitionLog& log = partitions[static_cast<size_t>(entry.partition)]->impl();
+    return entry.type == WalEntryType::kBatches ? log.replay(entry.body) : log.replay_log_start(entry.log_start);
   };
   MILLRACE_ASSIGN_OR_RETURN(const uint64_t end, read_wal(files_, path("wal"), checkpoint.position, visit));
   for (const auto& [number, topic] : by_number) {
@@ -170,7 +190,8 @@ Status Store::Impl::remove_leftovers() {
   MILLRACE_ASSIGN_OR_RETURN(const auto entries, files_.list(path("topics")));
   MutexLock lock(background_mutex_);
   for (const auto& entry : entries) {
-    if (entry.is_directory && entry.name.ends_with("-delete")) removals_.push_back(path("topics/" + entry.name));
+    if (entry.is_directory && entry.name.ends_with("-delete"))
+      removals_.push_back({nullptr, {path("topics/" + entry.name)}});
   }
   return {};
 }

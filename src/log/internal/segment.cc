@@ -19,6 +19,7 @@ constexpr size_t kRebuildBytes = 1u << 20;
 constexpr const char* kLog = ".log";
 constexpr const char* kIndex = ".index";
 constexpr const char* kTimeIndex = ".timeindex";
+constexpr const char* kTransactionIndex = ".txnindex";
 
 IndexEntry decode_index_entry(ByteView bytes) {
   ByteReader reader(bytes);
@@ -122,6 +123,9 @@ std::string Segment::path(const char* suffix) const {
   return env::join_path(directory_, segment_name(base_offset_) + suffix);
 }
 std::string Segment::log_path() const { return path(kLog); }
+std::vector<std::string> Segment::paths() const {
+  return {path(kLog), path(kIndex), path(kTimeIndex), path(kTransactionIndex)};
+}
 
 uint64_t Segment::size_bytes() const {
   MutexLock lock(mutex_);

@@ -73,6 +73,8 @@ class Segment {
   uint64_t size_bytes() const;
   uint64_t tail_bytes() const;
   std::string log_path() const;
+  // All files that it may have, its transaction index among them.
+  std::vector<std::string> paths() const;
 
   // For the writer.
   // Whether `bytes` more, ending at `last_offset`, would go beyond `segment_bytes` or the format's limits.

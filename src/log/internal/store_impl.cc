@@ -52,7 +52,11 @@ Store::Impl::Impl(const StoreOptions& options, env::FileSystem& files, const Clo
                 },
             .synced = [this](uint64_t end) { wal_synced(end); },
             .failed = [this](const Error& error) { failed(error); }}),
-      shared_(std::make_shared<PartitionLog::Shared>(options_, files_, clock_, wal_)) {}
+      shared_(std::make_shared<PartitionLog::Shared>(options_, files_, clock_, wal_)) {
+  shared_->remove_later = [this](std::shared_ptr<Partition> partition, std::vector<std::string> paths) {
+    remove_later({std::move(partition), std::move(paths)});
+  };
+}
 
 Store::Impl::~Impl() { static_cast<void>(close()); }
 
@@ -83,17 +87,15 @@ uint64_t Store::Impl::replayable_bytes() {
   return wal_end_ - checkpoint_position_;
 }
 
-std::shared_ptr<Topic> Store::Impl::make_topic(uint32_t number, const TopicInfo& info) {
-  auto topic = std::make_shared<Topic>();
-  topic->info = info;
-  for (int32_t i = 0; i < info.partitions; ++i) {
+void Store::Impl::make_partitions(uint32_t number, Topic& topic) {
+  const TopicInfo& info = topic.info;
+  for (auto i = static_cast<int32_t>(topic.partitions.size()); i < info.partitions; ++i) {
     auto log = std::make_unique<PartitionLog>(
         shared_, PartitionLog::Identity{
                      .topic = info.name, .topic_id = info.id, .topic_number = number, .partition = PartitionId{i}});
-    topic->partitions.push_back(std::make_shared<Partition>(std::move(log)));
-    topic->partitions.back()->impl().set_handle(topic->partitions.back());
+    topic.partitions.push_back(std::make_shared<Partition>(std::move(log)));
+    topic.partitions.back()->impl().set_handle(topic.partitions.back());
   }
-  return topic;
 }
 
 void Store::Impl::publish_topic(const std::shared_ptr<const Topic>& topic) {
@@ -115,10 +117,31 @@ Result<std::shared_ptr<const Topic>> Store::Impl::create_topic(const TopicInfo& 
   encode_topic(info, encoded);
   const WalEntry entry{.type = WalEntryType::kCreateTopic, .topic = next_topic_number_, .body = encoded};
   MILLRACE_RETURN_IF_ERROR(wal_.admit(encoded_size(entry), false));
-  const auto topic = make_topic(next_topic_number_++, info);
+  const auto topic = std::make_shared<Topic>(Topic{.info = info, .partitions = {}});
+  make_partitions(next_topic_number_++, *topic);
   MILLRACE_RETURN_IF_ERROR(wal_.wait_durable(wal_.append(entry, nullptr, Offset{0})));
   publish_topic(topic);
   return topic;
+}
+
+Result<std::shared_ptr<const Topic>> Store::Impl::add_partitions(const std::string& name, int32_t count) {
+  MutexLock changes(changes_mutex_);
+  const auto topic = find_topic(name);
+  if (topic == nullptr) return fail(Errc::kNotFound, fmt::format("there is no topic {}", name));
+  if (count <= topic->info.partitions || count > kPartitionsMax) {
+    return fail(Errc::kInvalidArgument,
+                fmt::format("topic {} has {} partitions and cannot have {}", name, topic->info.partitions, count),
+                fmt::format("more than it has, at most {}", kPartitionsMax));
+  }
+  const uint32_t number = topic->partitions.front()->impl().identity().topic_number;
+  const WalEntry entry{.type = WalEntryType::kAddPartitions, .topic = number, .partitions = count};
+  MILLRACE_RETURN_IF_ERROR(wal_.admit(encoded_size(entry), false));
+  const auto grown = std::make_shared<Topic>(*topic);
+  grown->info.partitions = count;
+  make_partitions(number, *grown);
+  MILLRACE_RETURN_IF_ERROR(wal_.wait_durable(wal_.append(entry, nullptr, Offset{0})));
+  publish_topic(grown);
+  return grown;
 }
 
 Status Store::Impl::delete_topic(const std::string& name) {
@@ -134,22 +157,39 @@ Status Store::Impl::delete_topic(const std::string& name) {
     by_name_.erase(name);
     by_id_.erase(topic->info.id);
   }
-  std::vector<std::string> leaving;
+  Removal leaving;
   for (const auto& partition : topic->partitions) {
     partition->impl().mark_deleted();
     const std::string& directory = partition->impl().directory();
     std::string renamed = fmt::format("{}.{}-delete", directory, topic->info.id.to_string());
     const Status moved = files_.rename(directory, renamed);
     if (moved) {
-      leaving.push_back(std::move(renamed));
+      leaving.paths.push_back(std::move(renamed));
     } else if (moved.error().code != Errc::kNotFound) {
       log_warning("log", "topic {} is deleted, but its files stay: {}", name, moved.error().message);
     }
   }
-  MutexLock lock(background_mutex_);
-  removals_.insert(removals_.end(), leaving.begin(), leaving.end());
-  background_wake_.notify_one();
+  remove_later(std::move(leaving));
   return {};
+}
+
+void Store::Impl::remove_later(Removal removal) {
+  MutexLock lock(background_mutex_);
+  removals_.push_back(std::move(removal));
+  background_wake_.notify_one();
+}
+
+void Store::Impl::remove_files(const std::vector<Removal>& removals) {
+  if (removals.empty()) return;
+  // A checkpoint that runs may still sync a segment, and would make its index files anew.
+  MutexLock no_checkpoint(checkpoint_mutex_);
+  for (const Removal& removal : removals) {
+    MutexLock changes(changes_mutex_);
+    if (removal.partition != nullptr && removal.partition->impl().is_deleted()) continue;
+    for (const std::string& path : removal.paths) {
+      if (const Status gone = files_.remove_all(path); !gone) log_warning("log", "{}", gone.error().message);
+    }
+  }
 }
 
 std::vector<std::shared_ptr<const Topic>> Store::Impl::topics() const {
@@ -330,7 +370,7 @@ void Store::Impl::run_background() {
   while (true) {
     bool make_spare = false;
     bool take_checkpoint = false;
-    std::vector<std::string> removals;
+    std::vector<Removal> removals;
     {
       MutexLock lock(background_mutex_);
       while (true) {
@@ -356,9 +396,7 @@ void Store::Impl::run_background() {
     if (make_spare) {
       if (const Status made = wal_.prepare_spare(); !made) log_warning("log", "{}", made.error().message);
     }
-    for (const std::string& leaving : removals) {
-      if (const Status gone = files_.remove_all(leaving); !gone) log_warning("log", "{}", gone.error().message);
-    }
+    remove_files(removals);
     if (!take_checkpoint) continue;
     const Status taken = checkpoint();
     if (!taken && taken.error().code != Errc::kCancelled)

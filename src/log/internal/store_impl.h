@@ -18,9 +18,10 @@
 
 namespace millrace::log {
 
-// Locks, in the order in which they are taken: checkpoint_mutex_ (one checkpoint at a time, held over its I/O; nobody
-// else waits for it), changes_mutex_ (creating and deleting topics, one at a time, each durable before the next; a
-// checkpoint holds it while it notes which topics there are), then those of partitions, then of the write-ahead log.
+// Locks, in the order in which they are taken: checkpoint_mutex_ (one checkpoint at a time, held over its I/O; only the
+// removal of files waits for it), changes_mutex_ (creating, growing and deleting topics, one at a time, each durable
+// before the next; a checkpoint holds it while it notes which topics there are, and so does the removal of segments,
+// whose names a new topic may take), then those of partitions, then of the write-ahead log.
 // topics_mutex_ and background_mutex_ are leaves.
 class Store::Impl {
  public:
@@ -35,6 +36,7 @@ class Store::Impl {
   Wal& wal() { return wal_; }
 
   Result<std::shared_ptr<const Topic>> create_topic(const TopicInfo& info);
+  Result<std::shared_ptr<const Topic>> add_partitions(const std::string& name, int32_t count);
   Status delete_topic(const std::string& name);
   std::vector<std::shared_ptr<const Topic>> topics() const;
   std::shared_ptr<const Topic> find_topic(std::string_view name) const;
@@ -49,7 +51,8 @@ class Store::Impl {
   // A topic as recovery finds it.
   struct Recovered {
     TopicInfo info;
-    std::vector<PartitionSnapshot> partitions;  // empty: made after the checkpoint
+    std::vector<PartitionSnapshot> partitions;  // those that the checkpoint has
+    std::map<int32_t, Offset> log_starts;       // from the write-ahead log
   };
   using RecoveredTopics = std::map<uint32_t, Recovered>;
 
@@ -61,7 +64,8 @@ class Store::Impl {
   Status remove_leftovers();
 
   std::string path(std::string_view name) const { return env::join_path(options_.dir, name); }
-  std::shared_ptr<Topic> make_topic(uint32_t number, const TopicInfo& info);
+  // Of the partitions that `topic` lacks.
+  void make_partitions(uint32_t number, Topic& topic);
   void publish_topic(const std::shared_ptr<const Topic>& topic) EXCLUDES(topics_mutex_);
 
   struct Taken {
@@ -74,6 +78,14 @@ class Store::Impl {
 
   // Write-ahead log after the last checkpoint: what a start now would have to replay.
   uint64_t replayable_bytes() EXCLUDES(background_mutex_);
+  // Files on their way out: of this partition, unless its topic is deleted by then, or of nobody any more.
+  struct Removal {
+    std::shared_ptr<Partition> partition;
+    std::vector<std::string> paths;
+  };
+  void remove_later(Removal removal) EXCLUDES(background_mutex_);
+  void remove_files(const std::vector<Removal>& removals) EXCLUDES(checkpoint_mutex_, changes_mutex_);
+
   void run_background();
   void wal_synced(uint64_t end_position);
   void failed(const Error& error);
@@ -104,7 +116,7 @@ class Store::Impl {
   std::optional<MonoTime> not_before_ GUARDED_BY(background_mutex_);   // after a checkpoint that failed
   uint64_t wal_end_ GUARDED_BY(background_mutex_) = 0;
   uint64_t checkpoint_position_ GUARDED_BY(background_mutex_) = 0;
-  std::vector<std::string> removals_ GUARDED_BY(background_mutex_);
+  std::vector<Removal> removals_ GUARDED_BY(background_mutex_);
   std::function<void(const Error&)> fatal_callback_ GUARDED_BY(background_mutex_);
   std::atomic<bool> abandon_checkpoint_{false};  // close() does not wait for the background's
   std::atomic<uint64_t> checkpoints_{0};

@@ -102,6 +102,10 @@ size_t encoded_size(const WalEntry& entry) {
       return 9 + entry.body.size();
     case WalEntryType::kDeleteTopic:
       return 5;
+    case WalEntryType::kAddPartitions:
+      return 9;
+    case WalEntryType::kAdvanceLogStart:
+      return 17;
   }
   return 0;
 }
@@ -110,11 +114,62 @@ void encode_entry(const WalEntry& entry, Bytes& out) {
   ByteWriter writer(out);
   writer.fixed(static_cast<uint8_t>(entry.type));
   writer.fixed(entry.topic);
-  if (entry.type == WalEntryType::kDeleteTopic) return;
-  if (entry.type == WalEntryType::kBatches) writer.fixed(entry.partition);
-  writer.fixed(static_cast<uint32_t>(entry.body.size()));
-  writer.bytes(entry.body);
+  const auto body = [&] {
+    writer.fixed(static_cast<uint32_t>(entry.body.size()));
+    writer.bytes(entry.body);
+  };
+  switch (entry.type) {
+    case WalEntryType::kBatches:
+      writer.fixed(entry.partition);
+      return body();
+    case WalEntryType::kCreateTopic:
+      return body();
+    case WalEntryType::kDeleteTopic:
+      return;
+    case WalEntryType::kAddPartitions:
+      return writer.fixed(entry.partitions);
+    case WalEntryType::kAdvanceLogStart:
+      writer.fixed(entry.partition);
+      return writer.fixed(entry.log_start.value());
+  }
 }
+
+namespace {
+
+Status decode_body(ByteReader& reader, WalEntry& entry) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto size, reader.fixed<uint32_t>());
+  MILLRACE_ASSIGN_OR_RETURN(entry.body, reader.bytes(size));
+  return {};
+}
+
+// What stands behind an entry's type and topic.
+Status decode_rest(ByteReader& reader, WalEntry& entry) {
+  switch (entry.type) {
+    case WalEntryType::kBatches: {
+      MILLRACE_ASSIGN_OR_RETURN(entry.partition, reader.fixed<int32_t>());
+      return decode_body(reader, entry);
+    }
+    case WalEntryType::kCreateTopic:
+      return decode_body(reader, entry);
+    case WalEntryType::kDeleteTopic:
+      return {};
+    case WalEntryType::kAddPartitions: {
+      MILLRACE_ASSIGN_OR_RETURN(entry.partitions, reader.fixed<int32_t>());
+      return {};
+    }
+    case WalEntryType::kAdvanceLogStart: {
+      MILLRACE_ASSIGN_OR_RETURN(entry.partition, reader.fixed<int32_t>());
+      MILLRACE_ASSIGN_OR_RETURN(const auto offset, reader.fixed<int64_t>());
+      entry.log_start = Offset{offset};
+      return {};
+    }
+  }
+  return {};
+}
+
+constexpr auto kLastType = static_cast<uint8_t>(WalEntryType::kAdvanceLogStart);
+
+}  // namespace
 
 Status decode_entries(ByteView payload, uint32_t entries, const std::function<Status(const WalEntry&)>& visit) {
   ByteReader reader(payload);
@@ -122,15 +177,9 @@ Status decode_entries(ByteView payload, uint32_t entries, const std::function<St
     MILLRACE_ASSIGN_OR_RETURN(const auto type, reader.fixed<uint8_t>());
     WalEntry entry;
     MILLRACE_ASSIGN_OR_RETURN(entry.topic, reader.fixed<uint32_t>());
-    if (type < 1 || type > 3) return fail(Errc::kUnsupported, fmt::format("entry type {} is unknown", type));
+    if (type < 1 || type > kLastType) return fail(Errc::kUnsupported, fmt::format("entry type {} is unknown", type));
     entry.type = static_cast<WalEntryType>(type);
-    if (entry.type == WalEntryType::kBatches) {
-      MILLRACE_ASSIGN_OR_RETURN(entry.partition, reader.fixed<int32_t>());
-    }
-    if (entry.type != WalEntryType::kDeleteTopic) {
-      MILLRACE_ASSIGN_OR_RETURN(const auto size, reader.fixed<uint32_t>());
-      MILLRACE_ASSIGN_OR_RETURN(entry.body, reader.bytes(size));
-    }
+    MILLRACE_RETURN_IF_ERROR(decode_rest(reader, entry));
     MILLRACE_RETURN_IF_ERROR(visit(entry));
   }
   if (reader.remaining() > 0) return fail(Errc::kCorruption, "a frame is longer than its entries");

@@ -25,17 +25,27 @@ namespace millrace::log {
 //   kBatches      topic u32, partition i32, size u32, record batches with their offsets
 //   kCreateTopic  topic u32, size u32, topic as in encode_topic()
 //   kDeleteTopic  topic u32
+//   kAddPartitions    topic u32, partitions i32: as many as the topic has from now on
+//   kAdvanceLogStart  topic u32, partition i32, offset i64: where the partition begins from now on
 // where `topic` is a number that the store gives each topic once and never again.
 inline constexpr uint64_t kWalBlockBytes = 4096;
 inline constexpr size_t kFrameHeaderBytes = 32;
 
-enum class WalEntryType : uint8_t { kBatches = 1, kCreateTopic = 2, kDeleteTopic = 3 };
+enum class WalEntryType : uint8_t {
+  kBatches = 1,
+  kCreateTopic = 2,
+  kDeleteTopic = 3,
+  kAddPartitions = 4,
+  kAdvanceLogStart = 5,
+};
 
 struct WalEntry {
   WalEntryType type = WalEntryType::kBatches;
   uint32_t topic = 0;
   int32_t partition = 0;
-  ByteView body;  // batches, or an encoded topic
+  ByteView body;           // batches, or an encoded topic
+  int32_t partitions = 0;  // of kAddPartitions
+  Offset log_start{0};     // of kAdvanceLogStart
 };
 
 // What `entry` takes in a frame.
