@@ -77,10 +77,9 @@ void RoundTopic::follow(const std::stop_token& stop) {
       if (led) continue;
       well = false;
       complain(led.error());
-      // A producer or reader that is broken for good is replaced; anything else of that kind would come again.
       producer_.reset();
       fetcher_.reset();
-      if (!client::is_retriable(led.error())) rounds->end(led.error());
+      if (!client::is_retriable(led.error()) && !client::is_fatal(led.error())) rounds->end(led.error());
     }
     if (well) complained = false;
   }
@@ -96,6 +95,8 @@ void RoundTopic::apply(const client::Records& records) {
       } else if (const auto rounds = rounds_.find(key->series); rounds != rounds_.end()) {
         applied = rounds->second->apply(*key, record.offset,
                                         record.has_value() ? std::optional(record.value()) : std::nullopt);
+        if (key->part && key->part->chunk && record.has_value() && rounds->second->leads())
+          keep_recent(record.offset, record.value());
       }
       if (!applied)
         log_warning("pipeline", "skipped a record of {} at offset {}: {}", kRoundsTopic, record.offset.value(),
@@ -143,28 +144,20 @@ Status RoundTopic::decide(Rounds& rounds, const RoundState::Due& due) {
   return write({&record, 1});
 }
 
-// The part with its trainer, read from the topic.
+// The part with its trainer.
 Result<ContributionPtr> RoundTopic::fetch(const Rounds& rounds, const ContributionPtr& part) {
   if (part->chunks == 0) return part;
   const auto offsets = rounds.chunks_of(*part);
   if (!offsets)
     return fail(Errc::kUnavailable, fmt::format("model {}: the learner of partition {} is no longer in {}",
                                                 rounds.model(), part->partition.value(), kRoundsTopic));
-  if (!fetcher_) {
-    MILLRACE_ASSIGN_OR_RETURN(fetcher_, client::PartitionReader::create(client_));
-  }
-  const auto [first, last] = std::ranges::minmax(*offsets);
-  const client::ReadRange range{source(), first, last + 1};
-  MILLRACE_RETURN_IF_ERROR(fetcher_->assign({&range, 1}, kTimeout));
   std::map<Offset, Bytes> chunks;
-  const std::set<Offset> wanted(offsets->begin(), offsets->end());
-  while (!fetcher_->done()) {
-    MILLRACE_ASSIGN_OR_RETURN(const client::Records records, fetcher_->poll(kPollRecordsMax, kPollWait));
-    for (const client::PartitionRecords& read : records.partitions())
-      for (const client::RecordView& record : read.records)
-        if (wanted.contains(record.offset) && record.has_value())
-          chunks.emplace(record.offset, Bytes(record.value().begin(), record.value().end()));
-  }
+  for (const Offset offset : *offsets)
+    if (auto recent = recent_.extract(offset)) {
+      recent_bytes_ -= recent.mapped().size();
+      chunks.insert(std::move(recent));
+    }
+  if (chunks.size() < offsets->size()) MILLRACE_RETURN_IF_ERROR(read_chunks(*offsets, chunks));
   Bytes bytes;
   for (const Offset offset : *offsets) {
     const auto chunk = chunks.find(offset);
@@ -177,6 +170,33 @@ Result<ContributionPtr> RoundTopic::fetch(const Rounds& rounds, const Contributi
   auto whole = std::make_shared<Contribution>(*part);
   whole->trainer = std::make_shared<const learn::Trainer>(std::move(trainer));
   return whole;
+}
+
+Status RoundTopic::read_chunks(const std::vector<Offset>& offsets, std::map<Offset, Bytes>& chunks) {
+  if (!fetcher_) {
+    MILLRACE_ASSIGN_OR_RETURN(fetcher_, client::PartitionReader::create(client_));
+  }
+  const auto [first, last] = std::ranges::minmax(offsets);
+  const client::ReadRange range{source(), first, last + 1};
+  MILLRACE_RETURN_IF_ERROR(fetcher_->assign({&range, 1}, kTimeout));
+  const std::set<Offset> wanted(offsets.begin(), offsets.end());
+  while (!fetcher_->done()) {
+    MILLRACE_ASSIGN_OR_RETURN(const client::Records records, fetcher_->poll(kPollRecordsMax, kPollWait));
+    for (const client::PartitionRecords& read : records.partitions())
+      for (const client::RecordView& record : read.records)
+        if (wanted.contains(record.offset) && record.has_value())
+          chunks.insert_or_assign(record.offset, Bytes(record.value().begin(), record.value().end()));
+  }
+  return {};
+}
+
+void RoundTopic::keep_recent(Offset offset, ByteView chunk) {
+  recent_bytes_ += chunk.size();
+  recent_.emplace(offset, Bytes(chunk.begin(), chunk.end()));
+  while (recent_bytes_ > kRecentBytesMax) {
+    recent_bytes_ -= recent_.begin()->second.size();
+    recent_.erase(recent_.begin());
+  }
 }
 
 // Returns when the broker has them.

@@ -39,13 +39,19 @@ class RoundTopic {
   };
 
   RoundTopic(const client::Options& client, const Clock& clock) : client_(client), clock_(clock) {}
+  // Chunks of models led here are kept as they are followed, until they are used: to read one again takes a while. The
+  // oldest go where there are too many.
+  static constexpr size_t kRecentBytesMax = 16 << 20;
+
   Status wait_until(Offset end) const;
   void follow(const std::stop_token& stop);
   void apply(const client::Records& records);
   Status lead(Rounds& rounds);
   Status decide(Rounds& rounds, const RoundState::Due& due);
   Result<ContributionPtr> fetch(const Rounds& rounds, const ContributionPtr& part);
+  Status read_chunks(const std::vector<Offset>& offsets, std::map<Offset, Bytes>& chunks);
   Status write(std::span<const RoundRecord> records);
+  void keep_recent(Offset offset, ByteView chunk);
 
   const client::Options client_;
   const Clock& clock_;
@@ -53,6 +59,8 @@ class RoundTopic {
   std::unique_ptr<client::PartitionReader> reader_, fetcher_;
   std::unique_ptr<client::Producer> producer_;  // once there is something to write
   std::map<const Rounds*, Deciding> deciding_;
+  std::map<Offset, Bytes> recent_;
+  size_t recent_bytes_ = 0;
 
   mutable Mutex mutex_;
   mutable CondVar moved_;
