@@ -8,7 +8,7 @@
 
 #include "coord/types.h"
 
-// What comes out of a coordinator: records to keep and replies to send.
+// What comes out of a coordinator: records to keep, replies to send, and what happened, for operators.
 namespace millrace::coord {
 
 // --- Replies
@@ -117,6 +117,38 @@ inline const std::string& group_of(const Record& record) {
   return std::visit([](const auto& any) -> const std::string& { return any.group; }, record);
 }
 
+// --- History: rebalances that have ended, for operators. Nothing depends on it.
+
+struct RebalanceCause {
+  std::string reason;     // for people
+  std::string member_id;  // whose doing it was; empty: nobody's
+  std::optional<std::string> instance_id;
+  std::string client_id;
+  std::string client_host;
+};
+
+struct RebalanceMember {
+  std::string member_id;
+  std::optional<std::string> instance_id;
+  std::string client_id;
+  std::string client_host;
+  Bytes assignment;
+};
+
+// From the moment when a group was Stable (or Empty) no more to the moment when it is again.
+struct Rebalance {
+  std::string group;
+  std::string protocol_type;
+  int32_t generation = 0;  // that it has led to
+  WallTime began;
+  std::chrono::milliseconds took{0};
+  // What began it, then what began it anew before it could end; the first kCausesMax of them.
+  static constexpr size_t kCausesMax = 8;
+  std::vector<RebalanceCause> causes;
+  std::vector<RebalanceMember> before;  // who held what; empty where the group was Empty
+  std::vector<RebalanceMember> after;   // empty: nobody is left
+};
+
 // What one call does to the world outside. The coordinator's own state has already moved on, so the caller must:
 //  1. append all of `records`, in their order and behind those of earlier Effects of the same coordinator, in one
 //     atomic write;
@@ -128,6 +160,7 @@ inline const std::string& group_of(const Record& record) {
 struct Effects {
   std::vector<Record> records;
   std::vector<Reply> replies;
+  std::vector<Rebalance> rebalances;
 };
 
 }  // namespace millrace::coord

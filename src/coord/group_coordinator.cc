@@ -182,6 +182,7 @@ void GroupCoordinator::on(JoinRequest request, Instant now, Effects& effects) {
   // Only a newcomer may bring a group into being.
   Group* group = request.member_id.empty() ? &find_or_create(request.group) : find(request.group);
   if (group == nullptr) return refuse(GroupError::kUnknownMemberId);
+  note_connection(request.connection, request.member_id, *group);
   group->membership.join(std::move(request), now, random_, effects);
   reschedule_or_dispose(*group);
 }
@@ -191,6 +192,7 @@ void GroupCoordinator::on(SyncRequest request, Instant now, Effects& effects) {
   if (request.group.empty()) return refuse(GroupError::kInvalidGroupId);
   Group* group = find(request.group);
   if (group == nullptr) return refuse(GroupError::kUnknownMemberId);
+  note_connection(request.connection, request.member_id, *group);
   group->membership.sync(std::move(request), now, effects);
   reschedule(*group);
 }
@@ -202,6 +204,7 @@ void GroupCoordinator::on(HeartbeatRequest request, Instant now, Effects& effect
   } else if (Group* group = find(request.group); group == nullptr) {
     answer.error = GroupError::kUnknownMemberId;
   } else {
+    note_connection(request.connection, request.member_id, *group);
     // It only puts the member's deadline off, so the one that is scheduled is early at worst.
     answer.error = group->membership.heartbeat(request, now);
   }
@@ -298,6 +301,23 @@ void GroupCoordinator::on(TransactionEnded event, Instant, Effects&) {
   for (const std::string& id : end_transaction(event)) {
     if (Group* group = find(id)) reschedule_or_dispose(*group);
   }
+}
+
+void GroupCoordinator::on(ConnectionClosed event, Instant now, Effects&) {
+  const auto closed = connection_groups_.extract(event.connection);
+  if (closed.empty() || settings_.group_disconnect_grace_ms.count() == 0) return;
+  for (const std::string& id : closed.mapped()) {
+    Group* group = find(id);
+    if (group == nullptr) continue;
+    group->membership.connection_closed(event.connection, now);
+    reschedule(*group);
+  }
+}
+
+// Only what members and newcomers do counts: nobody can fill the table by naming groups.
+void GroupCoordinator::note_connection(ConnectionId connection, std::string_view member_id, const Group& group) {
+  if (connection.value() == 0) return;
+  if (member_id.empty() || group.membership.has_member(member_id)) connection_groups_[connection].insert(group.id);
 }
 
 void GroupCoordinator::on(TopicDeleted event, Instant, Effects& effects) {

@@ -124,12 +124,16 @@ class GroupCoordinator {
   void on(DeleteOffsetsRequest request, Instant now, Effects& effects);
   void on(TopicDeleted event, Instant now, Effects& effects);
   void on(TransactionEnded event, Instant now, Effects& effects);
+  void on(ConnectionClosed event, Instant now, Effects& effects);
+  void note_connection(ConnectionId connection, std::string_view member_id, const internal::Group& group);
 
   const GroupSettings settings_;
   Random random_;
   Groups groups_;
   // Which groups hold positions of a producer's open transaction.
   std::map<ProducerId, std::set<std::string>> transaction_groups_;
+  // Which groups were spoken to over a connection that is open.
+  std::map<ConnectionId, std::set<std::string>> connection_groups_;
   // When each group next wants on_time(), earliest first; the ids are those of groups_.
   std::set<std::pair<MonoTime, std::string_view>> deadlines_;
   std::optional<MonoTime> next_retention_check_;

@@ -274,5 +274,134 @@ TEST_F(GroupSessionTest, AllStaticMembersAwayMeansWaitingForThem) {
   EXPECT_EQ(back.leader, back.member_id);
 }
 
+// --- Connections
+
+HeartbeatRequest heartbeat_over(uint64_t connection, const std::string& member_id, int32_t generation) {
+  HeartbeatRequest request = heartbeat_request(member_id, generation);
+  request.connection = ConnectionId{connection};
+  return request;
+}
+JoinRequest join_over(uint64_t connection, JoinRequest request = join_request()) {
+  request.connection = ConnectionId{connection};
+  return request;
+}
+
+TEST_F(GroupSessionTest, WhoseConnectionClosesIsOutAfterTheGrace) {
+  const auto ids = stable_group({join_over(1), join_over(2)});
+  bench.send(heartbeat_over(1, ids[0], 2));
+  bench.send(ConnectionClosed{ConnectionId{2}});
+  bench.advance(milliseconds{999});
+  EXPECT_EQ(heartbeat(ids[0], 2), GroupError::kNone);
+  bench.advance(milliseconds{1});
+  EXPECT_EQ(heartbeat(ids[0], 2), GroupError::kRebalanceInProgress);
+  EXPECT_EQ(heartbeat(ids[1], 2), GroupError::kUnknownMemberId);
+}
+
+TEST_F(GroupSessionTest, WhoComesBackWithinTheGraceStays) {
+  const auto ids = stable_group({join_over(1)});
+  bench.send(ConnectionClosed{ConnectionId{1}});
+  bench.advance(milliseconds{900});
+  bench.send(heartbeat_over(2, ids[0], 1));
+  bench.advance(milliseconds{5'000});
+  EXPECT_EQ(bench.state(), GroupState::kStable);
+  // A commit may come over any connection, and is a sign of life, too.
+  bench.send(ConnectionClosed{ConnectionId{2}});
+  EXPECT_EQ(commit(commit_request(ids[0], 1)), GroupError::kNone);
+  bench.advance(milliseconds{5'000});
+  EXPECT_EQ(bench.state(), GroupState::kStable);
+}
+
+TEST_F(GroupSessionTest, AnEarlierConnectionOfAMemberMayClose) {
+  const auto ids = stable_group({join_over(1)});
+  bench.send(heartbeat_over(2, ids[0], 1));
+  bench.send(ConnectionClosed{ConnectionId{1}});
+  bench.advance(milliseconds{5'000});
+  EXPECT_EQ(bench.state(), GroupState::kStable);
+}
+
+TEST_F(GroupSessionTest, StaticMembersOutliveTheirConnections) {
+  stable_group({join_over(1, static_join_request("i1"))});
+  bench.send(ConnectionClosed{ConnectionId{1}});
+  bench.advance(milliseconds{9'999});
+  EXPECT_EQ(bench.state(), GroupState::kStable);
+}
+
+TEST_F(GroupSessionTest, AMemberThatDiesInARebalanceDoesNotHoldItUp) {
+  const auto ids = stable_group({join_over(1), join_over(2)});
+  JoinRequest again = join_over(1);
+  again.member_id = ids[0];
+  const RequestToken waiting = bench.send(again);
+  bench.send(ConnectionClosed{ConnectionId{2}});
+  bench.advance(milliseconds{1'000});
+  ASSERT_TRUE(bench.answered(waiting));
+  EXPECT_THAT(bench.reply<JoinReply>(waiting).members, SizeIs(1));
+}
+
+TEST_F(GroupSessionTest, AfterARestartMembersHaveTheirSessionUntilTheyAreHeardFrom) {
+  const auto ids = stable_group({join_over(1)});
+  bench.restart();
+  bench.send(ConnectionClosed{ConnectionId{1}});
+  bench.advance(milliseconds{9'999});
+  EXPECT_EQ(bench.state(), GroupState::kStable);
+}
+
+TEST(GroupDisconnect, WithoutAGraceOnlyTheSessionCounts) {
+  TestBench bench({.group_disconnect_grace_ms = milliseconds{0}});
+  const auto joined = bench.reply<JoinReply>(bench.send(join_over(1)));
+  bench.send(sync_request(joined.member_id, joined.generation));
+  bench.send(ConnectionClosed{ConnectionId{1}});
+  bench.advance(milliseconds{9'999});
+  EXPECT_EQ(bench.state(), GroupState::kStable);
+}
+
+// --- History
+
+TEST_F(GroupSessionTest, TheHistorySaysWhoCausedARebalanceHowLongItTookAndWhoHadWhat) {
+  const auto ids = stable_group({join_over(1), join_over(2)});
+  bench.rebalances.clear();
+  bench.send(ConnectionClosed{ConnectionId{2}});
+  bench.advance(milliseconds{1'000});
+  bench.advance(milliseconds{250});
+  JoinRequest again = join_over(1);
+  again.member_id = ids[0];
+  bench.send(again);
+  bench.advance(milliseconds{100});
+  EXPECT_EQ(sync(sync_request(ids[0], 3, {{ids[0], bytes("all")}})).error, GroupError::kNone);
+
+  ASSERT_THAT(bench.rebalances, SizeIs(1));
+  const Rebalance& rebalance = bench.rebalances[0];
+  EXPECT_EQ(rebalance.group, "g");
+  EXPECT_EQ(rebalance.generation, 3);
+  EXPECT_EQ(rebalance.took, milliseconds{350});
+  ASSERT_THAT(rebalance.causes, SizeIs(1));
+  EXPECT_EQ(rebalance.causes[0].reason, "a member's connection closed, and it did not come back");
+  EXPECT_EQ(rebalance.causes[0].member_id, ids[1]);
+  EXPECT_EQ(rebalance.causes[0].client_id, "client");
+  ASSERT_THAT(rebalance.before, SizeIs(2));
+  for (const RebalanceMember& member : rebalance.before) EXPECT_EQ(member.assignment, bytes("of " + member.member_id));
+  ASSERT_THAT(rebalance.after, SizeIs(1));
+  EXPECT_EQ(rebalance.after[0].assignment, bytes("all"));
+}
+
+TEST_F(GroupSessionTest, ARebalanceThatBeginsAnewHasSeveralCauses) {
+  const auto ids = stable_group({join_request(), join_request()});
+  bench.rebalances.clear();
+  JoinRequest again = join_request(ids[0]);
+  again.reason = "topics changed";
+  bench.send(again);
+  bench.send(join_request(ids[1]));
+  leave(leave_request(ids[1]));
+  bench.send(join_request(ids[0]));
+  sync(sync_request(ids[0], generation(), {{ids[0], bytes("all")}}));
+  leave(leave_request(ids[0]));
+  ASSERT_THAT(bench.rebalances, SizeIs(2));
+  ASSERT_THAT(bench.rebalances[0].causes, SizeIs(2));
+  EXPECT_EQ(bench.rebalances[0].causes[0].member_id, ids[0]);
+  EXPECT_THAT(bench.rebalances[0].causes[0].reason, testing::EndsWith(": topics changed"));
+  EXPECT_EQ(bench.rebalances[0].causes[1].reason, "a member left");
+  EXPECT_THAT(bench.rebalances[0].before, SizeIs(2));
+  EXPECT_THAT(bench.rebalances[1].after, IsEmpty());
+}
+
 }  // namespace
 }  // namespace millrace::coord

@@ -28,6 +28,7 @@ struct JoinRequest {
   bool requires_known_member_id = false;  // version 4 and later: a newcomer is told its id first
   bool supports_skip_assignment = false;  // version 9 and later
   std::string reason;                     // KIP-800: why the client joins; kept for describe
+  ConnectionId connection{0};
 };
 
 struct SyncRequest {
@@ -39,6 +40,7 @@ struct SyncRequest {
   std::optional<std::string> protocol_type;  // version 5 and later: must be the group's
   std::optional<std::string> protocol_name;
   std::vector<MemberAssignment> assignments;  // from the leader
+  ConnectionId connection{0};
 };
 
 struct HeartbeatRequest {
@@ -47,6 +49,7 @@ struct HeartbeatRequest {
   std::string member_id;
   std::optional<std::string> instance_id;
   int32_t generation = -1;
+  ConnectionId connection{0};
 };
 
 struct LeavingMember {
@@ -94,6 +97,12 @@ struct TopicDeleted {
   std::string topic;
 };
 
+// A connection is gone. Dynamic members that were heard from last over it are out unless they are heard from again
+// within group.disconnect.grace.ms. Has no reply.
+struct ConnectionClosed {
+  ConnectionId connection;
+};
+
 // Delete offsets of a group, member by member: those of topics that members subscribe to stay, with the error.
 struct DeleteOffsetsRequest {
   RequestToken token;
@@ -113,6 +122,6 @@ struct TransactionEnded {
 };
 
 using Event = std::variant<JoinRequest, SyncRequest, HeartbeatRequest, LeaveRequest, CommitRequest, DeleteGroupRequest,
-                           DeleteOffsetsRequest, TopicDeleted, TransactionEnded>;
+                           DeleteOffsetsRequest, TopicDeleted, TransactionEnded, ConnectionClosed>;
 
 }  // namespace millrace::coord

@@ -20,6 +20,9 @@ struct GroupSettings {
   // Ours: a rebalance that has everyone ends only after this long without another newcomer, so that members that start
   // together share one rebalance.
   Millis group_rebalance_debounce_ms{50};
+  // Ours: how long a dynamic member whose connection has closed may take to be heard from again before it is out. Much
+  // shorter than a session: a dead process is noticed by its connection. 0: never, as in Kafka.
+  Millis group_disconnect_grace_ms{1'000};
   // How long a newcomer whose JoinGroup waits is kept without a sign of life. Kafka's constant.
   Millis new_member_join_timeout_ms{300'000};
 

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "coord/internal/referee.h"
 #include "coord/internal/test_bench.h"
 
 namespace millrace::coord::internal {
@@ -29,16 +30,6 @@ constexpr int kConsumers = 6;
 constexpr int kSteps = 1000;
 constexpr milliseconds kRebalanceTimeout{9'000};
 const std::string kGroup = "g";
-
-// The partitions of an assignment, as text: "round/0,3,6".
-std::vector<int> partitions_of(const Bytes& assignment) {
-  std::vector<int> partitions;
-  const std::string_view text = as_text(assignment);
-  if (text.empty()) return partitions;
-  for (const std::string_view part : split(text.substr(text.find('/') + 1), ','))
-    if (!part.empty()) partitions.push_back(static_cast<int>(*parse_int64(part)));
-  return partitions;
-}
 
 // A consumer process as clients are: it joins, syncs, sends heartbeats, commits, and obeys the errors.
 struct Consumer {
@@ -51,20 +42,13 @@ struct Consumer {
   int subscription = 0;
 
   Phase phase = Phase::kOut;
+  ConnectionId connection{0};
   std::string member_id;
   int32_t generation = -1;
   Bytes assignment;
   RequestToken awaited{0};  // the reply that counts; others are read by nobody
   MonoTime asked_at;
   MonoTime heartbeat_at;
-};
-
-// What a member id has done lately, as the network saw it.
-struct Life {
-  MonoTime last_sign;
-  milliseconds session_timeout{0};
-  // Told of a generation, and since then without its assignment.
-  std::optional<MonoTime> owes_sync_since;
 };
 
 struct InFlight {
@@ -76,6 +60,7 @@ class Simulation {
  public:
   Simulation(uint64_t seed, bool verbose) : random_(seed), trouble_(0.1 + 0.9 * random_.uniform()), verbose_(verbose) {
     settings_.group_max_size = kConsumers + 2;
+    if (random_.chance(0.2)) settings_.group_disconnect_grace_ms = milliseconds{0};
     for (int i = 0; i < kConsumers; ++i) {
       Consumer consumer;
       consumer.name = "c" + std::to_string(i);
@@ -83,6 +68,7 @@ class Simulation {
       consumer.knows_member_id_required = i % 2 == 0;
       consumer.session_timeout_ms = milliseconds{random_.chance(0.5) ? 6'000 : 20'000};
       consumers_.push_back(consumer);
+      connect(consumers_.back());
     }
     boot();
   }
@@ -90,7 +76,7 @@ class Simulation {
   void run() {
     for (int step = 0; step < kSteps && !testing::Test::HasFailure(); ++step) {
       act();
-      check();
+      referee_.check(*coordinator_);
     }
     calm_down();
     if (testing::Test::HasFailure())
@@ -99,7 +85,8 @@ class Simulation {
 
   const std::vector<Record>& log() const { return log_; }
   // How much happened before the calm.
-  int commits_accepted() const { return commits_accepted_; }
+  int commits_accepted() const { return referee_.commits_accepted(); }
+  int evicted_by_connection() const { return referee_.evicted_by_connection(); }
   int rounds() const { return rounds_; }
 
  private:
@@ -115,22 +102,20 @@ class Simulation {
   void boot() {
     coordinator_ = std::make_unique<GroupCoordinator>(settings_, random_.fork());
     for (const Record& record : log_) coordinator_->apply(record);
+    referee_.started(log_.size(), *coordinator_);
     take(coordinator_->start(now()));
-    for (auto& [id, life] : lives_) {
-      life.last_sign = clock_.mono_now();
-      life.owes_sync_since.reset();
-    }
   }
 
   void take(Effects effects) {
+    referee_.decided(effects);
     for (Record& record : effects.records) {
-      note_record(record);
+      referee_.appended(log_.size(), record);
       log_.push_back(std::move(record));
     }
     for (const Reply& reply : effects.replies) {
       const auto open = open_requests_.find(reply.to);
       ASSERT_TRUE(open != open_requests_.end()) << "reply to a request that is not open: " << reply.to.value();
-      note_reply(open->second, reply);
+      referee_.replied(open->second, reply, *coordinator_);
       open_requests_.erase(open);
     }
     held_.push_back({log_.size(), std::move(effects.replies)});
@@ -152,12 +137,11 @@ class Simulation {
     on_the_way_back_.clear();
     in_flight_.clear();
     open_requests_.clear();
-    waiting_.clear();
-    std::erase_if(commits_, [&](const auto& commit) { return commit.first >= synced_; });
-    generation_seen_ = -1;
     boot();
-    if (coordinator_->describe(kGroup)) generation_seen_ = coordinator_->describe(kGroup)->generation;
-    for (Consumer& consumer : consumers_) consumer.asked_at = MonoTime{};  // they notice that the connection is gone
+    for (Consumer& consumer : consumers_) {
+      connect(consumer);
+      consumer.asked_at = MonoTime{};  // they notice that the connection is gone
+    }
   }
 
   // A coordinator that replays the log is where this one is, but for a rebalance that had not ended.
@@ -256,15 +240,28 @@ class Simulation {
     used_.insert(token);
     open_requests_[token] = event;
     const Event as_sent = event;
+    const auto before = coordinator_->describe(kGroup);
     take(coordinator_->handle(std::move(event), now()));
-    if (open_requests_.contains(token)) note_waiting(as_sent, token);
+    referee_.taken(as_sent, before, *coordinator_,
+                   open_requests_.contains(token) ? std::optional(token) : std::nullopt);
     say(consumers_[static_cast<size_t>(consumer)].name + ": " + name_of(as_sent));
+  }
+
+  void connect(Consumer& consumer) { consumer.connection = ConnectionId(++last_connection_); }
+
+  // The coordinator hears at once that the connection is gone; requests on their way may still come after that.
+  void disconnect(Consumer& consumer) {
+    say(consumer.name + " loses its connection");
+    take(coordinator_->handle(ConnectionClosed{consumer.connection}, now()));
+    referee_.closed(consumer.connection);
+    connect(consumer);
   }
 
   void disturb_consumer(int index) {
     Consumer& consumer = consumers_[static_cast<size_t>(index)];
     if (consumer.phase == Consumer::Phase::kDown) {
       consumer.phase = Consumer::Phase::kOut;  // a new process
+      connect(consumer);
       consumer.member_id.clear();
       return;
     }
@@ -272,6 +269,8 @@ class Simulation {
     if (dice < 3) {
       say(consumer.name + " crashes");
       consumer.phase = Consumer::Phase::kDown;
+      // The machine may be gone, and with it whoever would tell.
+      if (random_.chance(0.7)) disconnect(consumer);
     } else if (dice < 5) {
       LeaveRequest request = leave_request(consumer.member_id, consumer.instance_id);
       if (!consumer.member_id.empty()) enqueue(index, request);
@@ -279,6 +278,8 @@ class Simulation {
     } else if (dice < 7) {
       ++consumer.subscription;
       if (consumer.phase == Consumer::Phase::kMember) send_join(index);
+    } else if (dice < 9) {
+      disconnect(consumer);
     } else {
       send_commit(index);
     }
@@ -287,7 +288,7 @@ class Simulation {
   // Requests that no good client sends.
   void send_nonsense() {
     std::vector<std::string> ids = {"", "stranger"};
-    for (const auto& [id, life] : lives_) ids.push_back(id);
+    for (std::string& id : referee_.member_ids()) ids.push_back(std::move(id));
     const std::string id = ids[random_.below(ids.size())];
     const auto generation = static_cast<int32_t>(random_.below(12)) - 1;
     const auto index = static_cast<int>(random_.below(kConsumers));
@@ -310,6 +311,8 @@ class Simulation {
   template <typename Request>
   void enqueue(int index, Request request) {
     request.token = RequestToken(++last_token_);
+    if constexpr (requires { request.connection; })
+      request.connection = consumers_[static_cast<size_t>(index)].connection;
     in_flight_.push_back({std::move(request), index});
   }
 
@@ -445,135 +448,6 @@ class Simulation {
     }
   }
 
-  // --- What the checks know
-
-  void note_waiting(const Event& event, RequestToken token) {
-    if (const auto* joining = std::get_if<JoinRequest>(&event)) {
-      if (!joining->member_id.empty()) waiting_[token] = joining->member_id;
-    } else if (const auto* syncing = std::get_if<SyncRequest>(&event)) {
-      waiting_[token] = syncing->member_id;
-    } else {
-      ADD_FAILURE() << "only joins and syncs may wait";
-    }
-  }
-
-  void sign_of_life(const std::string& member_id) {
-    Life& life = lives_[member_id];
-    life.last_sign = clock_.mono_now();
-    for (const Consumer& consumer : consumers_)
-      if (member_id.starts_with(consumer.instance_id.value_or(consumer.name) + "-"))
-        life.session_timeout = consumer.session_timeout_ms;
-  }
-
-  void note_record(const Record& record) {
-    if (const auto* offset = std::get_if<OffsetRecord>(&record); offset != nullptr && offset->value)
-      commits_.push_back({log_.size(), *offset});
-  }
-
-  // `reply` has been decided. Was that right?
-  void note_reply(const Event& event, const Reply& reply) {
-    waiting_.erase(reply.to);
-    if (const auto* joined = std::get_if<JoinReply>(&reply.body)) {
-      if (joined->error != GroupError::kNone) return;
-      sign_of_life(joined->member_id);
-      const auto group = coordinator_->describe(kGroup);
-      EXPECT_TRUE(has_member(*group, joined->leader)) << "the leader is a member";
-      if (group->state == GroupState::kCompletingRebalance)
-        lives_[joined->member_id].owes_sync_since = clock_.mono_now();
-      EXPECT_EQ(joined->members.empty(), joined->leader != joined->member_id);
-      EXPECT_GE(joined->generation, generation_seen_);
-    } else if (const auto* synced = std::get_if<SyncReply>(&reply.body)) {
-      const std::string& member_id = std::get<SyncRequest>(event).member_id;
-      if (synced->error == GroupError::kNone || synced->error == GroupError::kRebalanceInProgress)
-        sign_of_life(member_id);
-      lives_[member_id].owes_sync_since.reset();
-      if (synced->error != GroupError::kNone) return;
-      const auto group = coordinator_->describe(kGroup);
-      EXPECT_EQ(group->generation, std::get<SyncRequest>(event).generation);
-      EXPECT_TRUE(has_member(*group, member_id));
-    } else if (const auto* beat = std::get_if<HeartbeatReply>(&reply.body)) {
-      if (beat->error == GroupError::kNone || beat->error == GroupError::kRebalanceInProgress)
-        sign_of_life(std::get<HeartbeatRequest>(event).member_id);
-    } else if (const auto* committed = std::get_if<CommitReply>(&reply.body)) {
-      const auto& request = std::get<CommitRequest>(event);
-      ASSERT_EQ(committed->errors.size(), request.offsets.size());
-      if (committed->errors.at(0) != GroupError::kNone) return;
-      ++commits_accepted_;
-      const auto group = coordinator_->describe(kGroup);
-      EXPECT_NE(group->state, GroupState::kCompletingRebalance);
-      if (request.generation < 0) {
-        EXPECT_EQ(group->state, GroupState::kEmpty);
-        return;
-      }
-      EXPECT_EQ(group->generation, request.generation);
-      EXPECT_TRUE(has_member(*group, request.member_id));
-      sign_of_life(request.member_id);
-    }
-  }
-
-  static bool has_member(const GroupDescription& group, const std::string& id) {
-    return std::any_of(group.members.begin(), group.members.end(),
-                       [&](const MemberDescription& member) { return member.member_id == id; });
-  }
-
-  void check() {
-    check_offsets();
-    const auto group = coordinator_->describe(kGroup);
-    if (!group) {
-      generation_seen_ = -1;
-      return;
-    }
-    EXPECT_GE(group->generation, generation_seen_) << "generations only grow";
-    generation_seen_ = group->generation;
-    EXPECT_EQ(group->state == GroupState::kEmpty, group->members.empty());
-    if (group->state != GroupState::kPreparingRebalance)
-      EXPECT_LE(group->members.size(), static_cast<size_t>(settings_.group_max_size));
-
-    std::set<std::string> instances;
-    for (const MemberDescription& member : group->members) {
-      if (member.instance_id) EXPECT_TRUE(instances.insert(*member.instance_id).second) << "two for one instance";
-      check_alive(member);
-    }
-    if (group->state == GroupState::kStable) check_assignment(*group);
-  }
-
-  void check_alive(const MemberDescription& member) {
-    const std::string& id = member.member_id;
-    const auto life = lives_.find(id);
-    if (life == lives_.end()) return;  // new: it waits in its first join
-    const bool waits =
-        std::any_of(waiting_.begin(), waiting_.end(), [&](const auto& waiting) { return waiting.second == id; });
-    if (waits) return;
-    EXPECT_LT(clock_.mono_now(), life->second.last_sign + life->second.session_timeout) << id;
-    // A generation's syncs have as long as its joins; where a rebalance comes between, its deadline evicts. Static
-    // members stay away from that as long as their session lasts.
-    if (life->second.owes_sync_since && !member.instance_id)
-      EXPECT_LE(clock_.mono_now(), *life->second.owes_sync_since + 2 * kRebalanceTimeout) << id << " never synced";
-  }
-
-  // Members of a Stable group hold parts of one round, and together every partition once.
-  void check_assignment(const GroupDescription& group) {
-    std::set<std::string> rounds;
-    std::multiset<int> held;
-    for (const MemberDescription& member : group.members) {
-      const std::string_view text = as_text(member.assignment);
-      if (!text.empty()) rounds.insert(std::string(text.substr(0, text.find('/'))));
-      for (const int partition : partitions_of(member.assignment)) held.insert(partition);
-    }
-    if (rounds.empty()) return;  // a nonsense sync by the leader's id assigned nothing
-    EXPECT_EQ(rounds.size(), 1u) << "assignments of several generations";
-    EXPECT_EQ(held.size(), static_cast<size_t>(kPartitions));
-    for (int partition = 0; partition < kPartitions; ++partition) EXPECT_EQ(held.count(partition), 1u) << partition;
-  }
-
-  void check_offsets() {
-    std::map<PartitionId, CommittedOffset> expected;
-    for (const auto& [position, commit] : commits_) expected[commit.partition] = *commit.value;
-    const auto actual = coordinator_->committed_offsets(kGroup);
-    ASSERT_EQ(actual.size(), expected.size());
-    for (const PartitionOffset& entry : actual) EXPECT_EQ(entry.committed, expected[entry.partition]);
-  }
-
   // Nobody fails any more: after a while every request is answered, and every consumer has its share.
   void calm_down() {
     if (testing::Test::HasFailure()) return;
@@ -602,7 +476,7 @@ class Simulation {
         for (Consumer& consumer : consumers_)
           if (consumer.awaited == reply.to) receive(consumer, reply);
       }
-      check();
+      referee_.check(*coordinator_);
     }
     if (testing::Test::HasFailure()) return;
     EXPECT_TRUE(open_requests_.empty()) << open_requests_.size() << " requests were never answered";
@@ -636,6 +510,7 @@ class Simulation {
       std::string operator()(const DeleteOffsetsRequest&) { return "delete offsets"; }
       std::string operator()(const TopicDeleted&) { return "topic deleted"; }
       std::string operator()(const TransactionEnded&) { return "transaction ended"; }
+      std::string operator()(const ConnectionClosed&) { return "connection closed"; }
     };
     return std::visit(Namer{}, event);
   }
@@ -658,6 +533,7 @@ class Simulation {
   GroupSettings settings_;
   FakeClock clock_;
   std::unique_ptr<GroupCoordinator> coordinator_;
+  Referee referee_{kGroup, kPartitions, kRebalanceTimeout, settings_, clock_};
 
   std::vector<Record> log_;
   size_t synced_ = 0;
@@ -667,15 +543,11 @@ class Simulation {
 
   std::vector<Consumer> consumers_;
   uint64_t last_token_ = 0;
+  uint64_t last_connection_ = 0;
   int rounds_ = 0;
 
   std::map<RequestToken, Event> open_requests_;
   std::set<RequestToken> used_;
-  std::map<RequestToken, std::string> waiting_;
-  std::map<std::string, Life> lives_;
-  std::vector<std::pair<size_t, OffsetRecord>> commits_;  // with their positions in the log
-  int commits_accepted_ = 0;
-  int32_t generation_seen_ = -1;
   std::deque<std::string> recent_;
 };
 
@@ -692,6 +564,7 @@ TEST(Simulator, PromisesHoldInEveryWorld) {
   const int64_t seeds = number_in_environment("MILLRACE_SEEDS").value_or(200);
   int64_t commits = 0;
   int64_t rounds = 0;
+  int64_t evicted_by_connection = 0;
   for (int64_t seed = 1; seed <= seeds; ++seed) {
     SCOPED_TRACE("replay with MILLRACE_SEED=" + std::to_string(seed));
     Simulation simulation(static_cast<uint64_t>(seed), false);
@@ -699,10 +572,12 @@ TEST(Simulator, PromisesHoldInEveryWorld) {
     if (HasFailure()) return;
     commits += simulation.commits_accepted();
     rounds += simulation.rounds();
+    evicted_by_connection += simulation.evicted_by_connection();
   }
   // Worlds in which nothing succeeds would prove nothing.
   EXPECT_GT(commits, 5 * seeds);
   EXPECT_GT(rounds, 5 * seeds);
+  EXPECT_GT(evicted_by_connection, seeds / 20);
 }
 
 TEST(Simulator, TheSameSeedIsTheSameWorld) {

@@ -17,6 +17,9 @@ namespace millrace::coord {
 // wait at the same time must not share a token.
 using RequestToken = StrongId<struct RequestTokenTag, uint64_t>;
 
+// Names one client connection, chosen by the caller and never used again; 0: unknown.
+using ConnectionId = StrongId<struct ConnectionIdTag, uint64_t>;
+
 // The moment at which the caller hands something in. `mono` measures sessions and rebalances and must never go back
 // from one call to the next; `wall` stamps commits and measures the retention of offsets.
 struct Instant {

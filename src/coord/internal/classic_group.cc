@@ -10,6 +10,10 @@ WallTime whole_ms(WallTime time) {
   return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::floor<std::chrono::milliseconds>(time));
 }
 
+RebalanceMember shown(const Member& member) {
+  return {member.id, member.instance_id, member.client_id, member.client_host, member.assignment};
+}
+
 }  // namespace
 
 void ClassicGroup::restore(std::optional<GroupRecordValue> value) {
@@ -44,7 +48,7 @@ void ClassicGroup::restore(std::optional<GroupRecordValue> value) {
 void ClassicGroup::start(Instant now, Effects& effects) {
   for (auto& [id, member] : members_) touch(member, now);
   if (members_.size() > static_cast<size_t>(settings_.group_max_size))
-    prepare_rebalance("the group is over group.max.size", now, effects);
+    prepare_rebalance({"the group is over group.max.size", {}, {}, {}, {}}, now, effects);
 }
 
 void ClassicGroup::sync(SyncRequest request, Instant now, Effects& effects) {
@@ -55,6 +59,7 @@ void ClassicGroup::sync(SyncRequest request, Instant now, Effects& effects) {
   };
   const auto found = find_member(request.member_id, request.instance_id);
   if (!found) return refuse(found.error());
+  (*found)->note_contact(request.connection);
   if (request.generation != generation_) return refuse(GroupError::kIllegalGeneration);
   if ((request.protocol_type && *request.protocol_type != protocol_type_) ||
       (request.protocol_name && request.protocol_name != protocol_name_))
@@ -88,6 +93,7 @@ void ClassicGroup::sync(SyncRequest request, Instant now, Effects& effects) {
 GroupError ClassicGroup::heartbeat(const HeartbeatRequest& request, Instant now) {
   const auto found = find_member(request.member_id, request.instance_id);
   if (!found) return found.error();
+  (*found)->note_contact(request.connection);
   if (request.generation != generation_) return GroupError::kIllegalGeneration;
   touch(**found, now);
   // In CompletingRebalance a member may already know its generation and wait for nothing but its assignment.
@@ -97,17 +103,15 @@ GroupError ClassicGroup::heartbeat(const HeartbeatRequest& request, Instant now)
 std::vector<GroupError> ClassicGroup::leave(const LeaveRequest& request, Instant now, Effects& effects) {
   std::vector<GroupError> errors;
   errors.reserve(request.members.size());
-  bool removed = false;
-  std::string reason = "a member left";
-  for (const LeavingMember& leaving : request.members) {
-    errors.push_back(leave_one(leaving, effects, removed));
-    if (errors.back() == GroupError::kNone && !leaving.reason.empty()) reason = "a member left: " + leaving.reason;
-  }
-  if (removed) rebalance_or_complete(reason, now, effects);
+  std::optional<RebalanceCause> cause;
+  for (const LeavingMember& leaving : request.members) errors.push_back(leave_one(leaving, cause, effects));
+  if (cause) rebalance_or_complete(std::move(*cause), now, effects);
   return errors;
 }
 
-GroupError ClassicGroup::leave_one(const LeavingMember& leaving, Effects& effects, bool& removed) {
+// `cause` becomes what is to be known of the last member that was removed.
+GroupError ClassicGroup::leave_one(const LeavingMember& leaving, std::optional<RebalanceCause>& cause,
+                                   Effects& effects) {
   std::string_view member_id = leaving.member_id;
   if (member_id.empty()) {
     if (!leaving.instance_id) return GroupError::kUnknownMemberId;
@@ -120,8 +124,8 @@ GroupError ClassicGroup::leave_one(const LeavingMember& leaving, Effects& effect
   }
   const auto found = find_member(member_id, leaving.instance_id);
   if (!found) return found.error();
+  cause = cause_of(**found, leaving.reason.empty() ? "a member left" : "a member left: " + leaving.reason);
   remove_member(members_.find(member_id), effects);
-  removed = true;
   return GroupError::kNone;
 }
 
@@ -130,10 +134,20 @@ GroupError ClassicGroup::check_commit(const CommitRequest& request, Instant now)
   if (request.generation < 0 && request.member_id.empty() && !request.instance_id) return GroupError::kUnknownMemberId;
   const auto found = find_member(request.member_id, request.instance_id);
   if (!found) return found.error();
+  // Commits may come over another connection than the one that tells of the member's life.
+  (*found)->note_contact(ConnectionId{0});
   if (request.generation != generation_) return GroupError::kIllegalGeneration;
   if (state_ == GroupState::kCompletingRebalance) return GroupError::kRebalanceInProgress;
   touch(**found, now);
   return GroupError::kNone;
+}
+
+void ClassicGroup::connection_closed(ConnectionId connection, Instant now) {
+  for (auto& [id, member] : members_) {
+    if (member.connection != connection || member.instance_id) continue;
+    member.connection = ConnectionId{0};
+    member.lost_until = now.mono + settings_.group_disconnect_grace_ms;
+  }
 }
 
 void ClassicGroup::on_time(Instant now, Effects& effects) {
@@ -150,6 +164,7 @@ std::optional<MonoTime> ClassicGroup::deadline() const {
   for (const auto& [id, member] : members_) {
     if (member.is_new || !member.in_request()) consider(member.expires_at);
     if (member.owes_sync) consider(sync_deadline_);
+    if (member.lost_until) consider(*member.lost_until);
   }
   if (state_ == GroupState::kPreparingRebalance)
     consider(everyone_joined() ? std::min(quiet_at_, join_deadline_) : join_deadline_);
@@ -160,15 +175,47 @@ void ClassicGroup::resign(Effects& effects) {
   for (auto& [id, member] : members_) end_waits(member, GroupError::kNotCoordinator, effects);
 }
 
-void ClassicGroup::rebalance_or_complete(const std::string& reason, Instant now, Effects& effects) {
+void ClassicGroup::rebalance_or_complete(RebalanceCause cause, Instant now, Effects& effects) {
   if (state_ == GroupState::kPreparingRebalance) {
     complete_join_if_ready(now, effects);
   } else {
-    prepare_rebalance(reason, now, effects);
+    prepare_rebalance(std::move(cause), now, effects);
   }
 }
 
-void ClassicGroup::prepare_rebalance(const std::string& reason, Instant now, Effects& effects) {
+RebalanceCause ClassicGroup::cause_of(const Member& member, std::string reason) {
+  return {std::move(reason), member.id, member.instance_id, member.client_id, member.client_host};
+}
+
+void ClassicGroup::note_cause(RebalanceCause cause, Instant now) {
+  last_rebalance_reason_ = cause.reason;
+  if (!rebalance_) {
+    rebalance_.emplace();
+    rebalance_->began = whole_ms(now.wall);
+    rebalance_began_ = now.mono;
+    rebalance_->before = std::exchange(departed_, {});
+    if (state_ == GroupState::kStable)
+      for (const auto& [id, member] : members_)
+        if (!member.is_new) rebalance_->before.push_back(shown(member));
+  }
+  if (rebalance_->causes.size() < Rebalance::kCausesMax) rebalance_->causes.push_back(std::move(cause));
+}
+
+void ClassicGroup::end_rebalance(Instant now, Effects& effects) {
+  departed_.clear();
+  if (!rebalance_) return;
+  Rebalance ended = std::move(*rebalance_);
+  rebalance_.reset();
+  ended.group = id_;
+  ended.protocol_type = protocol_type_;
+  ended.generation = generation_;
+  ended.took = std::chrono::duration_cast<Millis>(now.mono - rebalance_began_);
+  for (const auto& [id, member] : members_) ended.after.push_back(shown(member));
+  effects.rebalances.push_back(std::move(ended));
+}
+
+void ClassicGroup::prepare_rebalance(RebalanceCause cause, Instant now, Effects& effects) {
+  note_cause(std::move(cause), now);
   for (auto& [id, member] : members_) {
     member.owes_sync = false;
     if (state_ != GroupState::kCompletingRebalance) continue;
@@ -186,7 +233,6 @@ void ClassicGroup::prepare_rebalance(const std::string& reason, Instant now, Eff
     if (!pending_ids_.empty()) note_newcomer(now);
   }
   join_deadline_ = now.mono + rebalance_timeout();
-  last_rebalance_reason_ = reason;
   set_state(GroupState::kPreparingRebalance, now);
   complete_join_if_ready(now, effects);
 }
@@ -229,6 +275,7 @@ void ClassicGroup::become_empty(Instant now, Effects& effects) {
   leader_.reset();
   set_state(GroupState::kEmpty, now);
   record(effects);
+  end_rebalance(now, effects);
 }
 
 void ClassicGroup::begin_generation(Instant now, Effects& effects) {
@@ -254,6 +301,7 @@ void ClassicGroup::assign(std::vector<MemberAssignment> assignments, Instant now
   }
   set_state(GroupState::kStable, now);
   record(effects);
+  end_rebalance(now, effects);
   for (auto& [id, member] : members_) {
     if (!member.waiting_sync) continue;
     effects.replies.push_back(
@@ -299,6 +347,7 @@ tl::expected<Member*, GroupError> ClassicGroup::find_member(std::string_view mem
 void ClassicGroup::remove_member(Members::iterator position, Effects& effects) {
   Member& member = position->second;
   end_waits(member, GroupError::kUnknownMemberId, effects);
+  if (state_ == GroupState::kStable) departed_.push_back(shown(member));
   if (member.instance_id) {
     const auto owner = static_members_.find(*member.instance_id);
     if (owner != static_members_.end() && owner->second == member.id) static_members_.erase(owner);
@@ -308,29 +357,32 @@ void ClassicGroup::remove_member(Members::iterator position, Effects& effects) {
 }
 
 void ClassicGroup::expire_members(Instant now, Effects& effects) {
-  bool removed = false;
+  std::optional<RebalanceCause> cause;
   for (auto position = members_.begin(); position != members_.end();) {
     const auto next = std::next(position);
-    if (position->second.expired(now.mono)) {
+    const Member& member = position->second;
+    const bool lost = member.lost(now.mono);
+    if (lost || member.expired(now.mono)) {
+      cause = cause_of(
+          member, lost ? "a member's connection closed, and it did not come back" : "a member's session timed out");
       remove_member(position, effects);
-      removed = true;
     }
     position = next;
   }
-  if (removed) rebalance_or_complete("a member's session timed out", now, effects);
+  if (cause) rebalance_or_complete(std::move(*cause), now, effects);
 }
 
 void ClassicGroup::evict_who_owe_sync(Instant now, Effects& effects) {
-  bool removed = false;
+  std::optional<RebalanceCause> cause;
   for (auto position = members_.begin(); position != members_.end();) {
     const auto next = std::next(position);
     if (position->second.owes_sync && now.mono >= sync_deadline_) {
+      cause = cause_of(position->second, "a member did not fetch its assignment");
       remove_member(position, effects);
-      removed = true;
     }
     position = next;
   }
-  if (removed) rebalance_or_complete("a member did not fetch its assignment", now, effects);
+  if (cause) rebalance_or_complete(std::move(*cause), now, effects);
 }
 
 void ClassicGroup::end_waits(Member& member, GroupError error, Effects& effects) {

@@ -43,6 +43,7 @@ class ClassicGroup {
   std::vector<GroupError> leave(const LeaveRequest& request, Instant now, Effects& effects);
   // May this caller commit offsets now? A member's commit is a sign of life.
   GroupError check_commit(const CommitRequest& request, Instant now);
+  void connection_closed(ConnectionId connection, Instant now);
 
   void on_time(Instant now, Effects& effects);
   std::optional<MonoTime> deadline() const;
@@ -62,6 +63,8 @@ class ClassicGroup {
   const std::optional<std::string>& protocol_name() const { return protocol_name_; }
   const std::string& last_rebalance_reason() const { return last_rebalance_reason_; }
   const std::map<std::string, Member, std::less<>>& members() const { return members_; }
+  // Or one that was told its id and has not joined with it yet.
+  bool has_member(std::string_view id) const { return members_.contains(id) || pending_ids_.contains(id); }
 
  private:
   // Over this many ids that were handed out and not used yet, newcomers are refused.
@@ -84,8 +87,11 @@ class ClassicGroup {
   bool supports_any(const JoinRequest& request) const;
 
   // The course of a rebalance.
-  void rebalance_or_complete(const std::string& reason, Instant now, Effects& effects);
-  void prepare_rebalance(const std::string& reason, Instant now, Effects& effects);
+  void rebalance_or_complete(RebalanceCause cause, Instant now, Effects& effects);
+  void prepare_rebalance(RebalanceCause cause, Instant now, Effects& effects);
+  static RebalanceCause cause_of(const Member& member, std::string reason);
+  void note_cause(RebalanceCause cause, Instant now);
+  void end_rebalance(Instant now, Effects& effects);
   void note_newcomer(Instant now);
   void complete_join_if_ready(Instant now, Effects& effects);
   void complete_join(Instant now, Effects& effects);
@@ -97,7 +103,7 @@ class ClassicGroup {
   // Members and what they wait for.
   tl::expected<Member*, GroupError> find_member(std::string_view member_id,
                                                 const std::optional<std::string>& instance_id);
-  GroupError leave_one(const LeavingMember& leaving, Effects& effects, bool& removed);
+  GroupError leave_one(const LeavingMember& leaving, std::optional<RebalanceCause>& cause, Effects& effects);
   void remove_member(Members::iterator position, Effects& effects);
   void expire_members(Instant now, Effects& effects);
   void evict_who_owe_sync(Instant now, Effects& effects);
@@ -123,6 +129,11 @@ class ClassicGroup {
   Members members_;
   std::map<std::string, std::string, std::less<>> static_members_;  // instance id -> member id
   std::map<std::string, MonoTime, std::less<>> pending_ids_;        // told to a newcomer; until when they are good
+
+  // The rebalance under way, from PreparingRebalance on; and who left a Stable group just before it.
+  std::optional<Rebalance> rebalance_;
+  MonoTime rebalance_began_;
+  std::vector<RebalanceMember> departed_;
 
   // In PreparingRebalance: it ends when everyone has joined and no newcomer came for a while, or at its deadline.
   MonoTime quiet_at_;

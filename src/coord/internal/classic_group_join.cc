@@ -62,6 +62,7 @@ void ClassicGroup::join_again(JoinRequest request, Instant now, Effects& effects
   if (!found) return refuse(found.error(), request.token, std::move(request.member_id), effects);
 
   Member& member = **found;
+  member.note_contact(request.connection);
   const bool unchanged = member.protocols == request.protocols;
   switch (state_) {
     case GroupState::kEmpty:  // has no members, so none was found
@@ -88,6 +89,7 @@ void ClassicGroup::add_member(JoinRequest request, std::string member_id, Instan
   member.instance_id = request.instance_id;
   member.client_id = std::move(request.client_id);
   member.client_host = std::move(request.client_host);
+  member.note_contact(request.connection);
   // A newcomer that does not know its id cannot send heartbeats; one that is gone must not stay forever.
   member.expires_at = now.mono + settings_.new_member_join_timeout_ms;
   if (member.instance_id) static_members_[*member.instance_id] = member_id;
@@ -98,16 +100,17 @@ void ClassicGroup::add_member(JoinRequest request, std::string member_id, Instan
   wait_for_rebalance(position->second, std::move(request), effects);
 
   const bool first = state_ == GroupState::kEmpty;
-  if (state_ != GroupState::kPreparingRebalance) prepare_rebalance(reason, now, effects);
+  if (state_ != GroupState::kPreparingRebalance)
+    prepare_rebalance(cause_of(position->second, std::move(reason)), now, effects);
   if (!first) note_newcomer(now);
   complete_join_if_ready(now, effects);
 }
 
 void ClassicGroup::rejoin(Member& member, JoinRequest request, const std::string& reason, Instant now,
                           Effects& effects) {
-  const std::string full_reason = request.reason.empty() ? reason : reason + ": " + request.reason;
+  RebalanceCause cause = cause_of(member, request.reason.empty() ? reason : reason + ": " + request.reason);
   wait_for_rebalance(member, std::move(request), effects);
-  rebalance_or_complete(full_reason, now, effects);
+  rebalance_or_complete(std::move(cause), now, effects);
 }
 
 // Another process has come up with the instance id of a member. It takes the member's place under a new id, which
@@ -123,6 +126,7 @@ void ClassicGroup::replace_static_member(JoinRequest request, std::string new_id
   member.id = new_id;
   member.client_id = request.client_id;
   member.client_host = request.client_host;
+  member.note_contact(request.connection);
   member.owes_sync = false;
   if (member.is_new) member.expires_at = now.mono + settings_.new_member_join_timeout_ms;
   node.key() = std::move(new_id);
@@ -133,7 +137,7 @@ void ClassicGroup::replace_static_member(JoinRequest request, std::string new_id
   wait_for_rebalance(member, std::move(request), effects);
   touch(member, now);
   if (state_ != GroupState::kStable || select_protocol() != protocol_name_)
-    return rebalance_or_complete("a static member came back", now, effects);
+    return rebalance_or_complete(cause_of(member, "a static member came back"), now, effects);
 
   // Nothing changes for anyone else. A leader that is told to lead would assign again, so it is told to skip that;
   // where the version cannot say so, that somebody else leads.

@@ -24,6 +24,9 @@ struct Member {
 
   // Without a sign of life until then the member is out; does not count while `in_request()`.
   MonoTime expires_at;
+  // Over which it was heard from last; and since when that is closed, until when it has time to come back.
+  ConnectionId connection{0};
+  std::optional<MonoTime> lost_until;
   // Has not been part of a generation yet, so it may not even know its id; then expires_at counts in any case.
   bool is_new = true;
   // Was told of the generation and has not fetched its assignment.
@@ -34,6 +37,12 @@ struct Member {
   // Its client waits for us, and cannot be expected to send heartbeats.
   bool in_request() const { return waiting_join || waiting_sync; }
   bool expired(MonoTime now) const { return now >= expires_at && (is_new || !in_request()); }
+  bool lost(MonoTime now) const { return lost_until && now >= *lost_until; }
+  // It was heard from.
+  void note_contact(ConnectionId over) {
+    if (over.value() != 0) connection = over;
+    lost_until.reset();
+  }
 
   const Protocol* find_protocol(std::string_view name) const {
     const auto found =

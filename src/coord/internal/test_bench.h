@@ -40,6 +40,7 @@ class TestBench {
     return token;
   }
   void send(TopicDeleted event) { take(coordinator->handle(std::move(event), now())); }
+  void send(ConnectionClosed event) { take(coordinator->handle(event, now())); }
 
   // Time passes, and the coordinator is called at each of its deadlines on the way.
   void advance(milliseconds step) {
@@ -65,6 +66,7 @@ class TestBench {
   Instant now() const { return {clock.mono_now(), clock.wall_now()}; }
   void take(Effects effects) {
     for (Record& record : effects.records) log.push_back(std::move(record));
+    for (Rebalance& rebalance : effects.rebalances) rebalances.push_back(std::move(rebalance));
     for (Reply& reply : effects.replies) {
       const bool first = replies.emplace(reply.to, std::move(reply.body)).second;
       EXPECT_TRUE(first) << "request " << reply.to.value() << " was answered twice";
@@ -75,6 +77,7 @@ class TestBench {
   FakeClock clock;
   std::unique_ptr<GroupCoordinator> coordinator;
   std::vector<Record> log;
+  std::vector<Rebalance> rebalances;
   std::map<RequestToken, decltype(Reply::body)> replies;
 
  private:
