@@ -22,6 +22,10 @@ Result<std::shared_ptr<const Topic>> Store::create_topic(const TopicInfo& info) 
 Result<std::shared_ptr<const Topic>> Store::add_partitions(const std::string& name, int32_t count) {
   return impl_->add_partitions(name, count);
 }
+Result<std::shared_ptr<const Topic>> Store::set_topic_config(const std::string& name,
+                                                             std::map<std::string, std::string> config) {
+  return impl_->set_topic_config(name, std::move(config));
+}
 Status Store::delete_topic(const std::string& name) { return impl_->delete_topic(name); }
 std::vector<std::shared_ptr<const Topic>> Store::topics() const { return impl_->topics(); }
 std::shared_ptr<const Topic> Store::find_topic(std::string_view name) const { return impl_->find_topic(name); }
@@ -37,7 +41,11 @@ void Store::set_fatal_callback(std::function<void(const Error&)> callback) {
   impl_->set_fatal_callback(std::move(callback));
 }
 
+void Store::set_policies(PolicyOf policy_of) { impl_->set_policies(std::move(policy_of)); }
+Status Store::tidy() { return impl_->tidy(); }
 Status Store::checkpoint() { return impl_->checkpoint(); }
+const std::string& Store::dir() const { return impl_->dir(); }
+Result<uint64_t> Store::free_bytes() const { return impl_->free_bytes(); }
 Store::Statistics Store::statistics() const { return impl_->statistics(); }
 
 }  // namespace millrace::log

@@ -16,15 +16,16 @@
 #include "base/uuid.h"
 #include "env/file_system.h"
 #include "log/partition.h"
+#include "log/topic_policy.h"
 
 namespace millrace::log {
 
 struct StoreOptions {
   std::string dir;  // the data folder; made if missing
 
-  // A segment that would grow beyond this is followed by a new one (a single larger batch gets one of its own).
+  // Of topics until set_policies() says what theirs are.
   uint64_t segment_bytes = 1ull << 30;
-  uint32_t index_interval_bytes = 4096;  // an index entry at most this often
+  uint32_t index_interval_bytes = 4096;
 
   // Checkpoint after this much write-ahead log, and this long after the first append since the last one.
   uint64_t checkpoint_bytes = 256ull << 20;
@@ -45,6 +46,16 @@ struct StoreOptions {
 
   // A producer id that wrote nothing for so long is forgotten.
   std::chrono::hours producer_id_expiration{24};
+
+  // How often tidy() runs on its own, once set_policies() was called. Compaction is looked at after each checkpoint,
+  // too, but not more often than cleaner_backoff.
+  std::chrono::milliseconds retention_check_interval{300'000};
+  bool cleaner_enabled = true;
+  std::chrono::milliseconds cleaner_backoff{15'000};
+  // The most memory for the keys of one compaction; with more keys it takes several.
+  uint64_t cleaner_map_bytes = 128ull << 20;
+  // How much compaction in the background reads and writes.
+  uint64_t cleaner_bytes_per_s = 64ull << 20;
 };
 
 inline constexpr int32_t kPartitionsMax = 10'000;  // of one topic
@@ -53,7 +64,7 @@ struct TopicInfo {
   std::string name;
   Uuid id;
   int32_t partitions = 1;
-  std::map<std::string, std::string> config;  // as given at creation, for the broker to interpret
+  std::map<std::string, std::string> config;  // for the broker to interpret: set_policies()
 };
 
 // A topic as it is at some moment. Immutable; stays usable after the topic is deleted, its partitions then refuse.
@@ -100,6 +111,10 @@ class Store {
   // it has. Durable on return. kNotFound; kInvalidArgument where that is not more than it has, or more than
   // kPartitionsMax; kOutOfSpace, kUnavailable as for appends.
   Result<std::shared_ptr<const Topic>> add_partitions(const std::string& name, int32_t count);
+  // Replace the topic's configuration, and return it with that. Durable on return. kNotFound; kOutOfSpace, kUnavailable
+  // as for appends.
+  Result<std::shared_ptr<const Topic>> set_topic_config(const std::string& name,
+                                                        std::map<std::string, std::string> config);
   // Durable on return; the files go in the background, once nobody reads them. Works on a full disk. kNotFound.
   Status delete_topic(const std::string& name);
 
@@ -140,6 +155,20 @@ class Store {
   // Sync the segments, write a checkpoint and drop the write-ahead log before it; appends go on meanwhile. Done on its
   // own as the options say; for tests and tools. kOutOfSpace changes nothing.
   Status checkpoint();
+
+  // What topics' configurations mean for their logs, of those that are there and of all that come; it holds at once.
+  // Called again where the meaning changes. `policy_of` must be pure. Not from a callback.
+  using PolicyOf = std::function<TopicPolicy(const TopicInfo&)>;
+  void set_policies(PolicyOf policy_of);
+
+  // Close segments whose time has come and delete what is beyond retention; compact what is due. Done on its own as the
+  // options say, without hurry; for tests and tools. An error of one partition does not keep the others waiting: the
+  // first is returned.
+  Status tidy();
+
+  // The data folder, as it was given, and the bytes that may still be written there.
+  const std::string& dir() const;
+  Result<uint64_t> free_bytes() const;
 
   struct Statistics {
     uint64_t wal_syncs = 0;

@@ -21,13 +21,18 @@ PartitionLog::PartitionLog(std::shared_ptr<Shared> shared, Identity identity)
     : shared_(std::move(shared)),
       identity_(std::move(identity)),
       directory_(fmt::format("{}/topics/{}-{}", shared_->options.dir, identity_.topic, identity_.partition.value())) {
+  {
+    MutexLock lock(policy_mutex_);
+    policy_.segment_bytes = shared_->options.segment_bytes;
+    policy_.index_interval_bytes = shared_->options.index_interval_bytes;
+  }
   MutexLock lock(mutex_);
   segments_.push_back(Segment::make(shared_->files, directory_, Offset{0}, segment_options()));
   epochs_.push_back({LeaderEpoch{0}, Offset{0}});
 }
 
 Segment::Options PartitionLog::segment_options() const {
-  return {.index_interval_bytes = shared_->options.index_interval_bytes, .tails_bytes = &shared_->tails_bytes};
+  return {.index_interval_bytes = policy().index_interval_bytes, .tails_bytes = &shared_->tails_bytes};
 }
 
 tl::unexpected<Error> PartitionLog::deleted() const {
@@ -76,7 +81,7 @@ void PartitionLog::roll() {
 }
 
 Status PartitionLog::make_room(size_t bytes, Offset last_offset, bool from_reserve) {
-  if (active()->is_full(bytes, last_offset, shared_->options.segment_bytes)) {
+  if (active()->is_full(bytes, last_offset, policy().segment_bytes)) {
     MILLRACE_RETURN_IF_ERROR(flush_active());
     roll();
   }
@@ -155,6 +160,7 @@ size_t PartitionLog::wal_bytes(const Plan& plan) const {
 
 void PartitionLog::apply(ByteView batches, bool written_ahead) {
   const auto segment = active();
+  if (segment->size_bytes() == 0) active_since_ms_ = to_unix_ms(shared_->clock.wall_now());
   if (written_ahead) {
     segment->append_written(batches);
   } else {

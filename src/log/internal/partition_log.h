@@ -21,6 +21,7 @@
 #include "log/internal/wal.h"
 #include "log/partition.h"
 #include "log/store.h"
+#include "log/topic_policy.h"
 
 namespace millrace::log {
 
@@ -61,6 +62,13 @@ class PartitionLog final : public WalParticipant {
   // Recovery is over: everything there is durable. After a crash a new leader epoch begins.
   void finish_recovery(bool crashed);
   void set_handle(std::weak_ptr<Partition> handle) { handle_ = std::move(handle); }
+
+  void set_policy(const TopicPolicy& policy);
+  TopicPolicy policy() const;
+  // Close the segment that is appended to where its time has come; whether it was. partition_retention.cc.
+  Result<bool> close_if_due(int64_t now_ms) EXCLUDES(append_mutex_);
+  // Where the log should begin for what is beyond retention to go: the log start where nothing is.
+  Offset retention_start(int64_t now_ms) const;
 
   const Identity& identity() const { return identity_; }
   const std::string& directory() const { return directory_; }
@@ -160,12 +168,17 @@ class PartitionLog final : public WalParticipant {
   std::atomic<int64_t> high_watermark_{0};
   std::atomic<bool> deleted_{false};
 
+  mutable Mutex policy_mutex_;  // a leaf
+  TopicPolicy policy_ GUARDED_BY(policy_mutex_);
+
   mutable Mutex append_mutex_;
   ProducerStates producers_ GUARDED_BY(append_mutex_);
   WalPosition last_position_ GUARDED_BY(append_mutex_){0};
   bool has_directory_ GUARDED_BY(append_mutex_) = false;
   std::vector<std::shared_ptr<Segment>> unsynced_ GUARDED_BY(append_mutex_);  // written since their last sync
   bool epochs_changed_ GUARDED_BY(append_mutex_) = true;
+  // When the segment that is appended to got its first record; nullopt: before the start.
+  std::optional<int64_t> active_since_ms_ GUARDED_BY(append_mutex_);
 
   mutable Mutex mutex_;
   std::vector<std::shared_ptr<Segment>> segments_ GUARDED_BY(mutex_);  // ascending; the last is appended to

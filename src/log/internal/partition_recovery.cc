@@ -106,7 +106,7 @@ Status PartitionLog::replay(ByteView batches) {
       return fail(Errc::kCorruption, fmt::format("{}: offset {} follows {} in the write-ahead log", directory_,
                                                  batch.base_offset().value(), end.value() - 1));
     }
-    if (active()->is_full(batch.size_bytes(), batch.last_offset(), shared_->options.segment_bytes)) {
+    if (active()->is_full(batch.size_bytes(), batch.last_offset(), policy().segment_bytes)) {
       MILLRACE_RETURN_IF_ERROR(flush_active());
       roll();
     }

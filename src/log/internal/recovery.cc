@@ -119,6 +119,11 @@ Result<Store::Impl::RecoveredTopics> Store::Impl::recover_topics(const Checkpoin
         it->second.info.partitions = std::max(it->second.info.partitions, entry.partitions);
         return {};
       }
+      case WalEntryType::kTopicConfig: {
+        MILLRACE_ASSIGN_OR_RETURN(auto config, decode_config(entry.body));
+        if (const auto it = topics.find(entry.topic); it != topics.end()) it->second.info.config = std::move(config);
+        return {};
+      }
       case WalEntryType::kAdvanceLogStart: {
         const auto it = topics.find(entry.topic);
         if (it == topics.end()) return {};

@@ -67,6 +67,14 @@ Status Store::Impl::close() {
     stopping_ = true;
     background_wake_.notify_one();
   }
+  if (housekeeping_.joinable()) {
+    {
+      MutexLock lock(housekeeping_mutex_);
+      housekeeping_ends_ = true;
+      housekeeping_wake_.notify_one();
+    }
+    housekeeping_.join();
+  }
   if (!background_.joinable()) {  // open() failed
     wal_.stop();
     return {};
@@ -119,6 +127,7 @@ Result<std::shared_ptr<const Topic>> Store::Impl::create_topic(const TopicInfo& 
   MILLRACE_RETURN_IF_ERROR(wal_.admit(encoded_size(entry), false));
   const auto topic = std::make_shared<Topic>(Topic{.info = info, .partitions = {}});
   make_partitions(next_topic_number_++, *topic);
+  apply_policy(*topic);
   MILLRACE_RETURN_IF_ERROR(wal_.wait_durable(wal_.append(entry, nullptr, Offset{0})));
   publish_topic(topic);
   return topic;
@@ -139,9 +148,29 @@ Result<std::shared_ptr<const Topic>> Store::Impl::add_partitions(const std::stri
   const auto grown = std::make_shared<Topic>(*topic);
   grown->info.partitions = count;
   make_partitions(number, *grown);
+  apply_policy(*grown);
   MILLRACE_RETURN_IF_ERROR(wal_.wait_durable(wal_.append(entry, nullptr, Offset{0})));
   publish_topic(grown);
   return grown;
+}
+
+Result<std::shared_ptr<const Topic>> Store::Impl::set_topic_config(const std::string& name,
+                                                                   std::map<std::string, std::string> config) {
+  MutexLock changes(changes_mutex_);
+  const auto topic = find_topic(name);
+  if (topic == nullptr) return fail(Errc::kNotFound, fmt::format("there is no topic {}", name));
+  Bytes encoded;
+  encode_config(config, encoded);
+  const uint32_t number = topic->partitions.front()->impl().identity().topic_number;
+  const WalEntry entry{.type = WalEntryType::kTopicConfig, .topic = number, .body = encoded};
+  // From the reserve, too: a shorter retention is what helps when the disk is full.
+  MILLRACE_RETURN_IF_ERROR(wal_.admit(encoded_size(entry), true));
+  const auto changed = std::make_shared<Topic>(*topic);
+  changed->info.config = std::move(config);
+  MILLRACE_RETURN_IF_ERROR(wal_.wait_durable(wal_.append(entry, nullptr, Offset{0})));
+  apply_policy(*changed);
+  publish_topic(changed);
+  return changed;
 }
 
 Status Store::Impl::delete_topic(const std::string& name) {

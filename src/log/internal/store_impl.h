@@ -18,11 +18,11 @@
 
 namespace millrace::log {
 
-// Locks, in the order in which they are taken: checkpoint_mutex_ (one checkpoint at a time, held over its I/O; only the
-// removal of files waits for it), changes_mutex_ (creating, growing and deleting topics, one at a time, each durable
-// before the next; a checkpoint holds it while it notes which topics there are, and so does the removal of segments,
-// whose names a new topic may take), then those of partitions, then of the write-ahead log.
-// topics_mutex_ and background_mutex_ are leaves.
+// Locks, in the order in which they are taken: tidy_mutex_, checkpoint_mutex_ (one checkpoint at a time, held over its
+// I/O; only the removal of files waits for it), changes_mutex_ (creating, growing and deleting topics, one at a time,
+// each durable before the next; a checkpoint holds it while it notes which topics there are, and so does the removal of
+// segments, whose names a new topic may take), then those of partitions, then of the write-ahead log. topics_mutex_,
+// background_mutex_ and housekeeping_mutex_ are leaves.
 class Store::Impl {
  public:
   Impl(const StoreOptions& options, env::FileSystem& files, const Clock& clock);
@@ -37,6 +37,8 @@ class Store::Impl {
 
   Result<std::shared_ptr<const Topic>> create_topic(const TopicInfo& info);
   Result<std::shared_ptr<const Topic>> add_partitions(const std::string& name, int32_t count);
+  Result<std::shared_ptr<const Topic>> set_topic_config(const std::string& name,
+                                                        std::map<std::string, std::string> config);
   Status delete_topic(const std::string& name);
   std::vector<std::shared_ptr<const Topic>> topics() const;
   std::shared_ptr<const Topic> find_topic(std::string_view name) const;
@@ -45,6 +47,11 @@ class Store::Impl {
   std::vector<Result<Appended>> append_all(std::span<const Item> items);
   void set_fatal_callback(std::function<void(const Error&)> callback);
   Status checkpoint();
+  // housekeeping.cc
+  void set_policies(PolicyOf policy_of);
+  Status tidy();
+  const std::string& dir() const { return options_.dir; }
+  Result<uint64_t> free_bytes() const { return files_.free_bytes(options_.dir); }
   Statistics statistics() const;
 
  private:
@@ -86,6 +93,11 @@ class Store::Impl {
   void remove_later(Removal removal) EXCLUDES(background_mutex_);
   void remove_files(const std::vector<Removal>& removals) EXCLUDES(checkpoint_mutex_, changes_mutex_);
 
+  // housekeeping.cc
+  void apply_policy(const Topic& topic) REQUIRES(changes_mutex_);
+  Status close_and_expire() REQUIRES(tidy_mutex_);
+  void run_housekeeping();
+
   void run_background();
   void wal_synced(uint64_t end_position);
   void failed(const Error& error);
@@ -99,9 +111,11 @@ class Store::Impl {
   Wal wal_;
   const std::shared_ptr<PartitionLog::Shared> shared_;
 
+  Mutex tidy_mutex_;  // one tidy() at a time; before checkpoint_mutex_
   Mutex checkpoint_mutex_;
   Mutex changes_mutex_;
   uint32_t next_topic_number_ GUARDED_BY(changes_mutex_) = 1;
+  PolicyOf policy_of_ GUARDED_BY(changes_mutex_);
 
   mutable Mutex topics_mutex_;
   std::map<std::string, std::shared_ptr<const Topic>, std::less<>> by_name_ GUARDED_BY(topics_mutex_);
@@ -121,6 +135,12 @@ class Store::Impl {
   std::atomic<bool> abandon_checkpoint_{false};  // close() does not wait for the background's
   std::atomic<uint64_t> checkpoints_{0};
   std::thread background_;
+
+  Mutex housekeeping_mutex_;
+  CondVar housekeeping_wake_;
+  bool housekeeping_ends_ GUARDED_BY(housekeeping_mutex_) = false;
+  bool checkpoint_taken_ GUARDED_BY(housekeeping_mutex_) = false;  // since compaction was looked at
+  std::thread housekeeping_;
 };
 
 }  // namespace millrace::log

@@ -99,6 +99,7 @@ size_t encoded_size(const WalEntry& entry) {
     case WalEntryType::kBatches:
       return 13 + entry.body.size();
     case WalEntryType::kCreateTopic:
+    case WalEntryType::kTopicConfig:
       return 9 + entry.body.size();
     case WalEntryType::kDeleteTopic:
       return 5;
@@ -123,6 +124,7 @@ void encode_entry(const WalEntry& entry, Bytes& out) {
       writer.fixed(entry.partition);
       return body();
     case WalEntryType::kCreateTopic:
+    case WalEntryType::kTopicConfig:
       return body();
     case WalEntryType::kDeleteTopic:
       return;
@@ -150,6 +152,7 @@ Status decode_rest(ByteReader& reader, WalEntry& entry) {
       return decode_body(reader, entry);
     }
     case WalEntryType::kCreateTopic:
+    case WalEntryType::kTopicConfig:
       return decode_body(reader, entry);
     case WalEntryType::kDeleteTopic:
       return {};
@@ -167,7 +170,7 @@ Status decode_rest(ByteReader& reader, WalEntry& entry) {
   return {};
 }
 
-constexpr auto kLastType = static_cast<uint8_t>(WalEntryType::kAdvanceLogStart);
+constexpr auto kLastType = static_cast<uint8_t>(WalEntryType::kTopicConfig);
 
 }  // namespace
 
@@ -203,43 +206,65 @@ uint64_t padded_frame_bytes(uint64_t frame_bytes) {
 
 std::string wal_file_name(uint64_t position) { return fmt::format("{:020}{}", position, kFileSuffix); }
 
+namespace {
+
+void encode_text(std::string_view value, ByteWriter& writer) {
+  writer.uvarint(value.size());
+  writer.text(value);
+}
+
+Result<std::string> decode_text(ByteReader& reader) {
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, reader.uvarint());
+  MILLRACE_ASSIGN_OR_RETURN(const std::string_view value, reader.text(size));
+  return std::string(value);
+}
+
+Result<std::map<std::string, std::string>> read_config(ByteReader& reader) {
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t entries, reader.uvarint());
+  std::map<std::string, std::string> config;
+  for (uint64_t i = 0; i < entries; ++i) {
+    MILLRACE_ASSIGN_OR_RETURN(std::string key, decode_text(reader));
+    MILLRACE_ASSIGN_OR_RETURN(config[std::move(key)], decode_text(reader));
+  }
+  if (reader.remaining() > 0) return fail(Errc::kCorruption, "bytes after a topic's configuration");
+  return config;
+}
+
+}  // namespace
+
+void encode_config(const std::map<std::string, std::string>& config, Bytes& out) {
+  ByteWriter writer(out);
+  writer.uvarint(config.size());
+  for (const auto& [key, value] : config) {
+    encode_text(key, writer);
+    encode_text(value, writer);
+  }
+}
+
+Result<std::map<std::string, std::string>> decode_config(ByteView bytes) {
+  ByteReader reader(bytes);
+  return read_config(reader);
+}
+
 void encode_topic(const TopicInfo& info, Bytes& out) {
   ByteWriter writer(out);
-  const auto text = [&](std::string_view value) {
-    writer.uvarint(value.size());
-    writer.text(value);
-  };
-  text(info.name);
+  encode_text(info.name, writer);
   writer.text({reinterpret_cast<const char*>(info.id.bytes.data()), info.id.bytes.size()});
   writer.fixed(info.partitions);
-  writer.uvarint(info.config.size());
-  for (const auto& [key, value] : info.config) {
-    text(key);
-    text(value);
-  }
+  encode_config(info.config, out);
 }
 
 Result<TopicInfo> decode_topic(ByteView bytes) {
   ByteReader reader(bytes);
-  const auto text = [&]() -> Result<std::string> {
-    MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, reader.uvarint());
-    MILLRACE_ASSIGN_OR_RETURN(const std::string_view value, reader.text(size));
-    return std::string(value);
-  };
   TopicInfo info;
-  MILLRACE_ASSIGN_OR_RETURN(info.name, text());
+  MILLRACE_ASSIGN_OR_RETURN(info.name, decode_text(reader));
   MILLRACE_ASSIGN_OR_RETURN(const ByteView id, reader.bytes(info.id.bytes.size()));
   std::memcpy(info.id.bytes.data(), id.data(), id.size());
   MILLRACE_ASSIGN_OR_RETURN(info.partitions, reader.fixed<int32_t>());
   if (info.partitions < 1 || info.partitions > kPartitionsMax) {
     return fail(Errc::kCorruption, fmt::format("a topic of {} partitions", info.partitions));
   }
-  MILLRACE_ASSIGN_OR_RETURN(const uint64_t entries, reader.uvarint());
-  for (uint64_t i = 0; i < entries; ++i) {
-    MILLRACE_ASSIGN_OR_RETURN(std::string key, text());
-    MILLRACE_ASSIGN_OR_RETURN(info.config[std::move(key)], text());
-  }
-  if (reader.remaining() > 0) return fail(Errc::kCorruption, "bytes after a topic's configuration");
+  MILLRACE_ASSIGN_OR_RETURN(info.config, read_config(reader));
   return info;
 }
 

@@ -27,6 +27,7 @@ namespace millrace::log {
 //   kDeleteTopic  topic u32
 //   kAddPartitions    topic u32, partitions i32: as many as the topic has from now on
 //   kAdvanceLogStart  topic u32, partition i32, offset i64: where the partition begins from now on
+//   kTopicConfig      topic u32, size u32, configuration as in encode_config(): what the topic has from now on
 // where `topic` is a number that the store gives each topic once and never again.
 inline constexpr uint64_t kWalBlockBytes = 4096;
 inline constexpr size_t kFrameHeaderBytes = 32;
@@ -37,13 +38,14 @@ enum class WalEntryType : uint8_t {
   kDeleteTopic = 3,
   kAddPartitions = 4,
   kAdvanceLogStart = 5,
+  kTopicConfig = 6,
 };
 
 struct WalEntry {
   WalEntryType type = WalEntryType::kBatches;
   uint32_t topic = 0;
   int32_t partition = 0;
-  ByteView body;           // batches, or an encoded topic
+  ByteView body;           // batches, an encoded topic or configuration
   int32_t partitions = 0;  // of kAddPartitions
   Offset log_start{0};     // of kAdvanceLogStart
 };
@@ -62,6 +64,8 @@ std::string wal_file_name(uint64_t position);
 
 void encode_topic(const TopicInfo& info, Bytes& out);
 Result<TopicInfo> decode_topic(ByteView bytes);
+void encode_config(const std::map<std::string, std::string>& config, Bytes& out);
+Result<std::map<std::string, std::string>> decode_config(ByteView bytes);
 
 // Call `visit` with each entry from `from` on, to the end of what was durable, which is returned: where the last whole
 // frame ends. A torn frame at the very end is ignored. kCorruption names file and byte of damage before that: a frame

@@ -1,0 +1,67 @@
+#include <algorithm>
+
+#include "log/internal/partition_log.h"
+
+// The part of PartitionLog that decides when segments are closed and what of them is no longer kept.
+namespace millrace::log {
+
+void PartitionLog::set_policy(const TopicPolicy& policy) {
+  MutexLock lock(policy_mutex_);
+  policy_ = policy;
+}
+
+TopicPolicy PartitionLog::policy() const {
+  MutexLock lock(policy_mutex_);
+  return policy_;
+}
+
+Result<bool> PartitionLog::close_if_due(int64_t now_ms) {
+  const TopicPolicy limits = policy();
+  MutexLock lock(append_mutex_);
+  const auto segment = active();
+  if (is_deleted() || segment->size_bytes() == 0) return false;
+  if (!active_since_ms_) {
+    // Written before the start: as old as its first batch, which its producer may have stamped with any time.
+    int64_t first_ms = now_ms;
+    MILLRACE_RETURN_IF_ERROR(segment->scan(segment->base_offset(), [&](const Segment::Found& found) {
+      first_ms = found.view().max_timestamp_ms();
+      return false;
+    }));
+    active_since_ms_ = std::clamp<int64_t>(first_ms, 0, now_ms);
+  }
+  const int64_t open_ms = now_ms - *active_since_ms_;
+  // What is appended to is never compacted, so it is closed in time for that, too.
+  if (open_ms < limits.segment_ms && !(limits.compacts && open_ms >= limits.max_compaction_lag_ms)) return false;
+  MILLRACE_RETURN_IF_ERROR(flush_active());
+  roll();
+  return true;
+}
+
+Offset PartitionLog::retention_start(int64_t now_ms) const {
+  const TopicPolicy limits = policy();
+  const Offset decided = last_stable_offset();
+  MutexLock lock(mutex_);
+  Offset start = log_start_;
+  if (!limits.deletes) return start;
+  const auto end_of = [&](size_t i) REQUIRES(mutex_) {
+    return i + 1 < segments_.size() ? segments_[i + 1]->base_offset() : log_end_;
+  };
+  uint64_t bytes = 0;
+  for (const auto& segment : segments_) bytes += segment->size_bytes();
+  bool by_time = limits.retention_ms >= 0;
+  bool by_size = limits.retention_bytes >= 0;
+  // From the oldest on; the first segment that neither rule gives up ends it.
+  for (size_t i = 0; i < segments_.size() && end_of(i) <= decided; ++i) {
+    const uint64_t size = segments_[i]->size_bytes();
+    if (size == 0) break;
+    const int64_t newest_ms = segments_[i]->max_timestamp().timestamp_ms;
+    by_time = by_time && newest_ms >= 0 && now_ms - newest_ms > limits.retention_ms;
+    by_size = by_size && bytes - size >= static_cast<uint64_t>(limits.retention_bytes);
+    if (!by_time && !by_size) break;
+    bytes -= size;
+    start = std::max(start, end_of(i));
+  }
+  return start;
+}
+
+}  // namespace millrace::log
