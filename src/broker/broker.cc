@@ -45,6 +45,8 @@ struct Broker::Impl {
         random(the_random),
         metrics(the_metrics),
         notes(the_clock),
+        purgatory(options.settings.parked_fetch_bytes_max),
+        fetch_sessions({.sessions_max = static_cast<size_t>(options.settings.fetch_sessions_max)}, random.fork()),
         server(options.settings, the_clock, the_metrics),
         producer_ids(files, options.data_dir) {}
 
@@ -82,6 +84,7 @@ struct Broker::Impl {
                       .store = *store,
                       .topics = *topics,
                       .purgatory = purgatory,
+                      .fetch_sessions = fetch_sessions,
                       .groups = *groups,
                       .producer_ids = producer_ids,
                       .worker = worker,
@@ -107,6 +110,7 @@ struct Broker::Impl {
   Metrics& metrics;
   RateLimit notes;
   Purgatory purgatory;
+  FetchSessions fetch_sessions;
   std::unique_ptr<log::Store> store;
   std::optional<Topics> topics;
   std::optional<GroupService> groups;

@@ -52,6 +52,11 @@ constexpr std::array kRows = {
            "Bytes of log between two entries of the offset index."),
     number("fetch.max.bytes", &Settings::fetch_bytes_max, 1024, kIntMax,
            "The most bytes of records that one fetch gets, whatever the client allows."),
+    number("max.incremental.fetch.session.cache.slots", &Settings::fetch_sessions_max, 0, 1'000'000,
+           "Fetch sessions (KIP-227) kept at once; a client that gets none names all its partitions in each fetch."),
+    number("parked.fetch.max.bytes", &Settings::parked_fetch_bytes_max, 0, 1ll << 40,
+           "Memory that waiting fetches may hold together; one that would need more is answered with what there is "
+           "(Millrace's own)."),
     number("wal.checkpoint.bytes", &Settings::wal_checkpoint_bytes, 1'048'576, 1ll << 40,
            "After so many bytes of write-ahead log the segments are synced and the log begins anew (Millrace's own)."),
     number("wal.checkpoint.ms", &Settings::wal_checkpoint_ms, 100, kIntMax,

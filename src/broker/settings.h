@@ -24,6 +24,8 @@ struct Settings {
   int64_t segment_bytes = 1'073'741'824;
   int64_t index_interval_bytes = 4096;
   int64_t fetch_bytes_max = 57'671'680;
+  int64_t fetch_sessions_max = 1'000;
+  int64_t parked_fetch_bytes_max = 67'108'864;
   int64_t wal_checkpoint_bytes = 268'435'456;
   int64_t wal_checkpoint_ms = 60'000;
 

@@ -5,6 +5,7 @@
 
 #include "base/metrics.h"
 #include "broker/broker.h"
+#include "broker/internal/fetch_sessions.h"
 #include "broker/internal/group_service.h"
 #include "broker/internal/producer_ids.h"
 #include "broker/internal/purgatory.h"
@@ -26,6 +27,7 @@ struct Core {
   log::Store& store;
   Topics& topics;
   Purgatory& purgatory;
+  FetchSessions& fetch_sessions;
   GroupService& groups;
   ProducerIds& producer_ids;
   Worker& worker;

@@ -7,7 +7,9 @@
 
 #include "base/logging.h"
 #include "broker/internal/error_codes.h"
+#include "broker/internal/fetch_sessions.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/isolation.h"
 #include "broker/internal/leader_epochs.h"
 #include "record/batch.h"
 
@@ -22,7 +24,7 @@ constexpr int16_t kTopicIdsFrom = 13;
 
 // One partition of a fetch: what was asked, and what has been read for it so far.
 struct Part {
-  const wire::FetchRequest::FetchPartition* asked;
+  const FetchWish* asked;
   std::shared_ptr<const TopicState> topic;
   std::shared_ptr<log::Partition> log;  // null where the fetch of it failed
   ErrorCode error = ErrorCode::kNone;
@@ -31,34 +33,51 @@ struct Part {
   double record_count = 0;
   Offset log_start{-1};
   Offset high_watermark{-1};
+  Offset last_stable{-1};
+};
+
+// How long a fetch waits, and for how much.
+struct FetchLimits {
+  log::Isolation isolation;
+  milliseconds wait_max;
+  int64_t bytes_min;
+  int64_t bytes_max;
 };
 
 // A fetch from its start to its answer. It reads what there is, and where that is less than min_bytes it parks at its
 // partitions until they have grown enough or max_wait_ms is over; what it has read by then it keeps.
 class FetchTask final : public Parked, public std::enable_shared_from_this<FetchTask> {
  public:
-  FetchTask(Core& core, Request request, wire::FetchRequest message)
+  FetchTask(Core& core, Request request, FetchLimits limits, FetchPlan plan)
       : Parked(request.reply.home()),
         core_(core),
         request_(std::move(request)),
-        message_(std::move(message)),
-        bytes_max_(std::clamp<int64_t>(message_.max_bytes, 0, core.settings.fetch_bytes_max)) {}
+        limits_(limits),
+        plan_(std::move(plan)) {}
 
   void start() {
-    resolve();
+    const auto topics = core_.topics.snapshot();
+    resolve(*topics);
     read_all();
-    if (is_enough() || message_.max_wait_ms <= 0) return answer();
-    until_ = core_.clock.mono_now() + milliseconds(message_.max_wait_ms);
+    if (is_enough() || limits_.wait_max <= milliseconds(0) || !hold_memory()) return answer();
+    until_ = core_.clock.mono_now() + limits_.wait_max;
     for (const Part& part : parts_)
       if (part.log) waited_for_.push_back(part.log);
     core_.purgatory.enter(shared_from_this(), waited_for_);
     parked_ = true;
-    on_advance();  // for what came between reading and entering
+    // For what came between reading and entering.
+    on_advance();
+    if (parked_ && core_.topics.snapshot() != topics) on_removal();
     if (parked_) wait();
   }
 
   void on_advance() override {
-    if (!parked_ || !anything_new()) return;
+    if (!parked_) return;
+    if (read_news() && (is_enough() || !hold_memory())) answer();
+  }
+
+  void on_removal() override {
+    if (!parked_) return;
     read_all();
     if (is_enough()) answer();
   }
@@ -67,25 +86,27 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
   // A client that is gone is noticed at least so often.
   static constexpr milliseconds kLookAgain{30'000};
 
-  void resolve() {
-    const auto topics = core_.topics.snapshot();
-    const bool by_id = request_.header.api_version >= kTopicIdsFrom;
-    for (const auto& topic : message_.topics) {
-      const auto state = by_id ? topics->find(topic.topic_id) : topics->find(topic.topic);
-      for (const auto& asked : topic.partitions) {
-        Part& part = parts_.emplace_back();
-        part.asked = &asked;
-        part.next = Offset{asked.fetch_offset};
-        const auto* log = state ? state->partition(asked.partition) : nullptr;
-        if (log == nullptr) {
-          fail(part, !state && by_id ? ErrorCode::kUnknownTopicId : ErrorCode::kUnknownTopicOrPartition);
-          continue;
-        }
-        part.topic = state;
-        part.log = *log;
-        if (const auto error = check_leader_epoch(**log, asked.current_leader_epoch); error != ErrorCode::kNone)
-          fail(part, error);
+  void resolve(const TopicTable& topics) {
+    parts_.reserve(plan_.wishes.size());
+    std::shared_ptr<const TopicState> topic;
+    const FetchKey* before = nullptr;
+    for (const FetchWish& wish : plan_.wishes) {
+      if (before == nullptr || before->topic != wish.key.topic || before->topic_id != wish.key.topic_id)
+        topic = plan_.by_topic_id ? topics.find(wish.key.topic_id) : topics.find(wish.key.topic);
+      before = &wish.key;
+      Part& part = parts_.emplace_back();
+      part.asked = &wish;
+      part.next = Offset{wish.fetch_offset};
+      const auto* log = topic ? topic->partition(wish.key.partition) : nullptr;
+      // Unlike other errors this one, which may stay for long, does not end the wait for the other partitions.
+      if (log == nullptr) {
+        part.error = !topic && plan_.by_topic_id ? ErrorCode::kUnknownTopicId : ErrorCode::kUnknownTopicOrPartition;
+        continue;
       }
+      part.topic = topic;
+      part.log = *log;
+      if (const auto error = check_leader_epoch(**log, wish.current_leader_epoch); error != ErrorCode::kNone)
+        fail(part, error);
     }
   }
 
@@ -95,30 +116,37 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
     failed_ = true;
   }
 
-  bool anything_new() const {
-    return std::ranges::any_of(
-        parts_, [](const Part& part) { return part.log && part.log->high_watermark() > part.high_watermark; });
-  }
-
   void read_all() {
     for (Part& part : parts_)
       if (part.log) read(part);
   }
 
+  // False where no partition has grown.
+  bool read_news() {
+    bool news = false;
+    for (Part& part : parts_) {
+      if (!part.log || part.log->high_watermark() == part.high_watermark) continue;
+      read(part);
+      news = true;
+    }
+    return news;
+  }
+
   // A read ends with its segment at the latest, so that more may follow.
   void read(Part& part) {
     while (true) {
-      const int64_t part_left = part.asked->partition_max_bytes - static_cast<int64_t>(part.records.size());
-      const int64_t left = std::min(part_left, bytes_max_ - bytes_);
+      const int64_t part_left = part.asked->bytes_max - static_cast<int64_t>(part.records.size());
+      const int64_t left = std::min(part_left, limits_.bytes_max - bytes_);
       // The first batch of an answer comes whatever its size, so that a consumer never gets stuck.
       const bool at_least_one = bytes_ == 0;
       if (left <= 0 && !at_least_one && part.high_watermark.value() >= 0) return;
       const size_t before = part.records.size();
-      const auto got =
-          part.log->read(part.next, static_cast<size_t>(std::max<int64_t>(left, 0)), at_least_one, part.records);
+      const auto got = part.log->read(part.next, static_cast<size_t>(std::max<int64_t>(left, 0)), at_least_one,
+                                      part.records, limits_.isolation);
       if (!got) return read_failed(part, got.error());
       part.log_start = got->log_start_offset;
       part.high_watermark = got->high_watermark;
+      part.last_stable = got->last_stable_offset;
       if (got->bytes == 0) return;
       bytes_ += static_cast<int64_t>(got->bytes);
       advance(part, ByteView(part.records).subspan(before));
@@ -141,13 +169,26 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
       part.high_watermark = part.log->high_watermark();
       return fail(part, ErrorCode::kOffsetOutOfRange);
     }
+    if (error.code == Errc::kNotFound && plan_.by_topic_id) return fail(part, ErrorCode::kUnknownTopicId);
     if (error.code != Errc::kNotFound && core_.notes.pass())
-      log_warning("broker", "reading {}-{} at {} failed: {}", part.topic->name(), part.asked->partition,
+      log_warning("broker", "reading {}-{} at {} failed: {}", part.topic->name(), part.asked->key.partition,
                   part.next.value(), error.message);
     fail(part, to_wire(error.code));
   }
 
-  bool is_enough() const { return failed_ || parts_.empty() || bytes_ >= message_.min_bytes || bytes_ >= bytes_max_; }
+  bool is_enough() const {
+    if (failed_ || bytes_ >= limits_.bytes_min || bytes_ >= limits_.bytes_max) return true;
+    return std::ranges::none_of(parts_, [](const Part& part) { return part.log != nullptr; });
+  }
+
+  // Have all that is held by now counted. False where it is too much: then there is no waiting for more.
+  bool hold_memory() {
+    const auto held =
+        static_cast<int64_t>(sizeof(FetchTask) + parts_.size() * (sizeof(Part) + sizeof(FetchWish))) + bytes_;
+    if (!core_.purgatory.take_memory(held - held_bytes_)) return false;
+    held_bytes_ = held;
+    return true;
+  }
 
   void wait() {
     const MonoTime look = std::min(until_, core_.clock.mono_now() + kLookAgain);
@@ -158,85 +199,126 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
     timer_.reset();
     if (request_.reply.abandoned()) return leave();
     if (core_.clock.mono_now() < until_) return wait();
-    read_all();
+    read_news();
     answer();
   }
 
   void leave() {
     if (timer_) request_.reply.home().cancel(*timer_);
     timer_.reset();
+    core_.purgatory.give_back_memory(std::exchange(held_bytes_, 0));
     if (std::exchange(parked_, false)) core_.purgatory.leave(*this, waited_for_);
   }
 
   void answer() {
     const auto self = shared_from_this();  // leaving may drop the last reference
     leave();
+    std::vector<FetchFinding> findings;
+    findings.reserve(parts_.size());
+    for (const Part& part : parts_)
+      findings.push_back({.error = part.error,
+                          .has_records = part.error == ErrorCode::kNone && !part.records.empty(),
+                          .high_watermark = part.high_watermark.value(),
+                          .log_start_offset = part.log_start.value()});
+    const FetchVerdict verdict = core_.fetch_sessions.finish(plan_, findings, core_.clock.mono_now());
     wire::FetchResponse response;
+    response.error_code = verdict.error;
+    response.session_id = verdict.session_id;
     std::vector<Bytes> held;
     held.reserve(parts_.size());
-    auto part = parts_.begin();
-    for (const auto& topic : message_.topics) {
-      auto& answered = response.responses.emplace_back();
-      answered.topic = topic.topic;
-      answered.topic_id = topic.topic_id;
-      answered.partitions.reserve(topic.partitions.size());
-      for (size_t i = 0; i < topic.partitions.size(); ++i, ++part)
-        answered.partitions.push_back(answer_part(*part, held));
-    }
+    for (size_t i = 0; i < verdict.shown.size(); ++i)
+      if (verdict.shown[i]) topic_of(response, parts_[i].asked->key).partitions.push_back(answer_part(parts_[i], held));
     respond(request_, response, std::move(held));
+  }
+
+  // Where the answer for `key` goes: beside the one before, if it is of the same topic.
+  static wire::FetchResponse::FetchableTopicResponse& topic_of(wire::FetchResponse& response, const FetchKey& key) {
+    auto& topics = response.responses;
+    if (topics.empty() || topics.back().topic != key.topic || topics.back().topic_id != key.topic_id) {
+      auto& topic = topics.emplace_back();
+      topic.topic = key.topic;
+      topic.topic_id = key.topic_id;
+    }
+    return topics.back();
   }
 
   wire::FetchResponse::PartitionData answer_part(Part& part, std::vector<Bytes>& held) const {
     wire::FetchResponse::PartitionData data;
-    data.partition_index = part.asked->partition;
+    data.partition_index = part.asked->key.partition;
     data.error_code = part.error;
     data.high_watermark = part.high_watermark.value();
-    data.last_stable_offset = part.high_watermark.value();
+    data.last_stable_offset = part.last_stable.value();
     data.log_start_offset = part.log_start.value();
-    constexpr int8_t kReadCommitted = 1;
-    if (message_.isolation_level == kReadCommitted)
-      data.aborted_transactions.emplace();
-    else
-      data.aborted_transactions.reset();
+    data.aborted_transactions.reset();
+    if (limits_.isolation == log::Isolation::kReadCommitted) data.aborted_transactions.emplace();
     data.records = ByteView{};
     if (part.error == ErrorCode::kNone && !part.records.empty()) {
       part.topic->records_out.add(part.record_count);
       part.topic->bytes_out.add(static_cast<double>(part.records.size()));
+      if (data.aborted_transactions) list_aborted(part, *data.aborted_transactions);
       held.push_back(std::move(part.records));
       data.records = held.back();
     }
     return data;
   }
 
+  static void list_aborted(const Part& part, std::vector<wire::FetchResponse::AbortedTransaction>& list) {
+    for (const auto& aborted : part.log->aborted_transactions(Offset{part.asked->fetch_offset}, part.next))
+      list.push_back({.producer_id = aborted.producer_id.value(), .first_offset = aborted.first_offset.value()});
+  }
+
   Core& core_;
   Request request_;
-  const wire::FetchRequest message_;
-  const int64_t bytes_max_;
-  std::vector<Part> parts_;  // in the request's order
+  const FetchLimits limits_;
+  const FetchPlan plan_;
+  std::vector<Part> parts_;  // of plan_.wishes, in their order
   int64_t bytes_ = 0;
   bool failed_ = false;
 
   MonoTime until_;
   Purgatory::Partitions waited_for_;
   bool parked_ = false;
+  int64_t held_bytes_ = 0;
   std::optional<TimerId> timer_;
 };
 
+FetchOpening opening_of(wire::FetchRequest& message, int16_t version) {
+  FetchOpening opening{.session_id = message.session_id,
+                       .epoch = message.session_epoch,
+                       .by_topic_id = version >= kTopicIdsFrom,
+                       .wishes = {},
+                       .forgotten = {}};
+  for (const auto& topic : message.topics)
+    for (const auto& asked : topic.partitions)
+      opening.wishes.push_back({.key = {.topic = topic.topic, .topic_id = topic.topic_id, .partition = asked.partition},
+                                .current_leader_epoch = asked.current_leader_epoch,
+                                .fetch_offset = asked.fetch_offset,
+                                .bytes_max = asked.partition_max_bytes});
+  for (const auto& topic : message.forgotten_topics_data)
+    for (const int32_t partition : topic.partitions)
+      opening.forgotten.push_back({.topic = topic.topic, .topic_id = topic.topic_id, .partition = partition});
+  return opening;
+}
+
 }  // namespace
 
+// A follower's fields (replica id and state, its log's start, the epoch it fetched last) say nothing here: the only
+// broker has no followers.
 void handle_fetch(Core& core, Request request, wire::FetchRequest message) {
-  // There are no fetch sessions: a client that wants one gets id 0, that is, none. Whoever refers to one is told so.
-  constexpr int32_t kInitialEpoch = 0;
-  constexpr int32_t kFinalEpoch = -1;
-  if (message.session_epoch != kInitialEpoch && message.session_epoch != kFinalEpoch) {
+  auto plan = core.fetch_sessions.begin(opening_of(message, request.header.api_version), core.clock.mono_now());
+  if (!plan) {
     wire::FetchResponse response;
-    response.error_code = ErrorCode::kFetchSessionIdNotFound;
+    response.error_code = plan.error();
     return respond(request, response);
   }
-  // The fetch may wait long; its message has copies of all it needs.
+  const FetchLimits limits{.isolation = isolation_of(message.isolation_level),
+                           .wait_max = milliseconds(message.max_wait_ms),
+                           .bytes_min = message.min_bytes,
+                           .bytes_max = std::clamp<int64_t>(message.max_bytes, 0, core.settings.fetch_bytes_max)};
+  // The fetch may wait long; its plan has copies of all it needs.
   request.frame.reset();
   request.body = ByteReader({});
-  std::make_shared<FetchTask>(core, std::move(request), std::move(message))->start();
+  std::make_shared<FetchTask>(core, std::move(request), limits, std::move(*plan))->start();
 }
 
 }  // namespace millrace::broker

@@ -2,6 +2,7 @@
 
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/isolation.h"
 #include "broker/internal/leader_epochs.h"
 
 namespace millrace::broker {
@@ -28,21 +29,28 @@ int16_t version_of(int64_t timestamp) {
 
 bool needs_lookup(int64_t timestamp) { return timestamp >= 0 || timestamp == kMaxTimestamp; }
 
-void look_up(const log::Partition& partition, int64_t timestamp, PartitionResponse& response) {
+// The end of what the reader may see.
+Offset end_of(const log::Partition& partition, log::Isolation isolation) {
+  return isolation == log::Isolation::kReadCommitted ? partition.last_stable_offset() : partition.high_watermark();
+}
+
+void look_up(const log::Partition& partition, int64_t timestamp, log::Isolation isolation,
+             PartitionResponse& response) {
   const auto found =
       timestamp == kMaxTimestamp ? partition.offset_of_max_timestamp() : partition.offset_for_time(timestamp);
   if (!found) {
     response.error_code = to_wire(found.error().code);
     return;
   }
-  if (!*found) return;  // -1, -1: there is none
+  // -1, -1: there is none, or none that the reader may see.
+  if (!*found || (*found)->offset >= end_of(partition, isolation)) return;
   response.offset = (*found)->offset.value();
   response.timestamp = (*found)->timestamp_ms;
   response.leader_epoch = (*found)->leader_epoch.value();
 }
 
 PartitionResponse find_offset(const TopicState* topic, const wire::ListOffsetsRequest::ListOffsetsPartition& asked,
-                              int16_t version) {
+                              log::Isolation isolation, int16_t version) {
   PartitionResponse response;
   response.partition_index = asked.partition_index;
   const auto* found = topic == nullptr ? nullptr : topic->partition(asked.partition_index);
@@ -58,11 +66,12 @@ PartitionResponse find_offset(const TopicState* topic, const wire::ListOffsetsRe
     return response;
   }
   if (needs_lookup(asked.timestamp)) {
-    look_up(partition, asked.timestamp, response);
+    look_up(partition, asked.timestamp, isolation, response);
   } else if (asked.timestamp != kLatestTiered) {  // there is no other tier: -1
     const bool latest = asked.timestamp == kLatest;
-    response.offset = (latest ? partition.high_watermark() : partition.log_start_offset()).value();
-    response.leader_epoch = partition.leader_epoch().value();
+    const Offset offset = latest ? end_of(partition, isolation) : partition.log_start_offset();
+    response.offset = offset.value();
+    response.leader_epoch = (latest ? partition.leader_epoch() : partition.epoch_at(offset)).value();
   }
   return response;
 }
@@ -70,13 +79,14 @@ PartitionResponse find_offset(const TopicState* topic, const wire::ListOffsetsRe
 void answer(Core& core, Request& request, const wire::ListOffsetsRequest& message) {
   const auto topics = core.topics.snapshot();
   const int16_t version = request.header.api_version;
+  const auto isolation = isolation_of(message.isolation_level);
   wire::ListOffsetsResponse response;
   for (const auto& topic : message.topics) {
     auto& answered = response.topics.emplace_back();
     answered.name = topic.name;
     const auto state = topics->find(topic.name);
     for (const auto& asked : topic.partitions) {
-      auto partition = find_offset(state.get(), asked, version);
+      auto partition = find_offset(state.get(), asked, isolation, version);
       if (version < 4) partition.leader_epoch = -1;
       answered.partitions.push_back(partition);
     }

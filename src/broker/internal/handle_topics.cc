@@ -19,8 +19,6 @@ using wire::ErrorCode;
 using Creatable = wire::CreateTopicsRequest::CreatableTopic;
 using Created = wire::CreateTopicsResponse::CreatableTopicResult;
 
-constexpr int32_t kPartitionsMax = 10'000;
-
 struct Refusal {
   ErrorCode error;
   std::string message;
@@ -55,8 +53,9 @@ tl::expected<int32_t, Refusal> partitions_of(const Core& core, const Creatable& 
   if (!asked.assignments.empty()) return partitions_of_assignments(asked);
   const auto count =
       asked.num_partitions == -1 ? static_cast<int32_t>(core.settings.num_partitions) : asked.num_partitions;
-  if (count < 1 || count > kPartitionsMax)
-    return refuse(ErrorCode::kInvalidPartitions, fmt::format("{} partitions; 1 to {} can be", count, kPartitionsMax));
+  if (count < 1 || count > log::kPartitionsMax)
+    return refuse(ErrorCode::kInvalidPartitions,
+                  fmt::format("{} partitions; 1 to {} can be", count, log::kPartitionsMax));
   if (asked.replication_factor == 0 || asked.replication_factor < -1)
     return refuse(ErrorCode::kInvalidReplicationFactor, fmt::format("replication factor {}", asked.replication_factor));
   if (asked.replication_factor > 1)
@@ -155,6 +154,7 @@ Deleted delete_one(Core& core, const Deletable& asked, int16_t version) {
   if (const auto removed = core.topics.remove(state->name()); !removed)
     return not_deleted(std::move(result), to_wire(removed.error().code), removed.error().message, version);
   log_info("broker", "topic '{}' deleted", state->name());
+  core.purgatory.removed(state->topic->partitions);
   core.groups.post([&core, name = state->name()] { core.groups.topic_deleted(name); });
   return result;
 }

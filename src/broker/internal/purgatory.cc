@@ -20,8 +20,13 @@ void Purgatory::leave(const Parked& parked, const Partitions& partitions) {
   }
 }
 
+bool Purgatory::take_memory(int64_t bytes) {
+  if (memory_left_.fetch_sub(bytes, std::memory_order_relaxed) >= bytes) return true;
+  give_back_memory(bytes);
+  return false;
+}
+
 void Purgatory::advanced(std::span<const std::shared_ptr<log::Partition>> partitions) {
-  using Woken = std::vector<std::shared_ptr<Parked>>;
   std::vector<std::pair<Executor*, Woken>> by_home;
   {
     MutexLock lock(mutex_);
@@ -44,6 +49,20 @@ void Purgatory::advanced(std::span<const std::shared_ptr<log::Partition>> partit
         parked->on_advance();
       }
     });
+  }
+}
+
+void Purgatory::removed(std::span<const std::shared_ptr<log::Partition>> partitions) {
+  Woken concerned;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& partition : partitions)
+      if (const auto found = waiting_.find(partition.get()); found != waiting_.end())
+        concerned.insert(concerned.end(), found->second.begin(), found->second.end());
+  }
+  for (auto& parked : concerned) {
+    Executor& home = parked->home_;
+    home.post([parked = std::move(parked)] { parked->on_removal(); });
   }
 }
 

@@ -22,6 +22,8 @@ class Parked {
 
   // One or more of its partitions have grown. On its home's thread; may come once more after leave().
   virtual void on_advance() = 0;
+  // One or more of its partitions are no more. As on_advance().
+  virtual void on_removal() = 0;
 
  private:
   friend class Purgatory;
@@ -32,6 +34,8 @@ class Parked {
 // Where requests wait for high watermarks to move, without a thread or a timer. Thread-safe.
 class Purgatory {
  public:
+  explicit Purgatory(int64_t memory_bytes_max) : memory_left_(memory_bytes_max) {}
+
   using Partitions = std::vector<std::shared_ptr<log::Partition>>;
 
   // From now on `parked` is told of every advance of the partitions, until it leaves. An advance just before is not
@@ -41,8 +45,18 @@ class Purgatory {
 
   // Tell those who wait: one post for each executor that is concerned. For the store's advance observer.
   void advanced(std::span<const std::shared_ptr<log::Partition>> partitions) EXCLUDES(mutex_);
+  // The same where partitions were deleted.
+  void removed(std::span<const std::shared_ptr<log::Partition>> partitions) EXCLUDES(mutex_);
+
+  // What the parked hold in memory is bounded, all of them together: take `bytes` more, if there is room; a request
+  // that gets none must not wait. To be given back on leaving.
+  bool take_memory(int64_t bytes);
+  void give_back_memory(int64_t bytes) { memory_left_.fetch_add(bytes, std::memory_order_relaxed); }
 
  private:
+  using Woken = std::vector<std::shared_ptr<Parked>>;
+
+  std::atomic<int64_t> memory_left_;
   Mutex mutex_;
   std::unordered_map<const log::Partition*, std::vector<std::shared_ptr<Parked>>> waiting_ GUARDED_BY(mutex_);
 };
