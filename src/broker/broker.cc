@@ -72,6 +72,8 @@ struct Broker::Impl {
     topics.emplace(*store, options.settings, metrics, random.fork());
     groups.emplace(*store, *topics, options.settings, clock, random.fork(), metrics);
     MILLRACE_RETURN_IF_ERROR(groups->load(server.thread(0)));
+    transactions.emplace(*store, *topics, *groups, producer_ids, options.settings, clock, metrics);
+    MILLRACE_RETURN_IF_ERROR(transactions->load(server.thread(0)));
     store->set_advance_observer(
         [this](std::span<const std::shared_ptr<log::Partition>> partitions) { purgatory.advanced(partitions); });
     return {};
@@ -86,6 +88,7 @@ struct Broker::Impl {
                       .purgatory = purgatory,
                       .fetch_sessions = fetch_sessions,
                       .groups = *groups,
+                      .transactions = *transactions,
                       .producer_ids = producer_ids,
                       .worker = worker,
                       .notes = notes});
@@ -114,6 +117,7 @@ struct Broker::Impl {
   std::unique_ptr<log::Store> store;
   std::optional<Topics> topics;
   std::optional<GroupService> groups;
+  std::optional<TransactionService> transactions;
   Server server;
   ProducerIds producer_ids;
   Worker worker;

@@ -111,10 +111,10 @@ TEST_F(Groups, TheCoordinatorIsFoundInEveryVersion) {
       EXPECT_EQ(answer.coordinators.at(1).error_code, ErrorCode::kInvalidGroupId);
     }
   }
-  wire::FindCoordinatorRequest transaction;
-  transaction.key_type = 1;
-  transaction.coordinator_keys = {"tx"};
-  EXPECT_EQ(client->call(transaction).coordinators.at(0).error_code, ErrorCode::kInvalidRequest);
+  wire::FindCoordinatorRequest share_group;
+  share_group.key_type = 2;
+  share_group.coordinator_keys = {"s"};
+  EXPECT_EQ(client->call(share_group).coordinators.at(0).error_code, ErrorCode::kInvalidRequest);
 }
 
 TEST_F(Groups, AMemberJoinsSyncsBeatsCommitsAndLeaves) {

@@ -73,9 +73,6 @@ TEST_F(ProduceFetch, RefusalsAreNamed) {
   const Bytes batch = make_batch({"x"});
   auto request = produce_request("t", 0, batch, 2);
   EXPECT_EQ(client->call(request).responses[0].partition_responses[0].error_code, ErrorCode::kInvalidRequiredAcks);
-  request.acks = -1;
-  request.transactional_id = "tx";
-  EXPECT_EQ(client->call(request).responses[0].partition_responses[0].error_code, ErrorCode::kInvalidRequest);
   EXPECT_THAT(fetch_values(*client, "t", 0), ElementsAre());
 }
 
@@ -220,12 +217,6 @@ TEST_F(ProduceFetch, ProducerIdsAreNeverGivenTwiceAlsoAfterACrash) {
   EXPECT_GT(client->call(idempotent_producer()).producer_id, first);
   broker.crash_and_restart();
   EXPECT_GT(broker.connect()->call(idempotent_producer()).producer_id, first + 1);
-}
-
-TEST_F(ProduceFetch, TransactionalIdsAreRefusedByName) {
-  wire::InitProducerIdRequest request;
-  request.transactional_id = "tx";
-  EXPECT_EQ(client->call(request).error_code, ErrorCode::kInvalidRequest);
 }
 
 TEST_F(ProduceFetch, AcknowledgedRecordsSurviveACrash) {

@@ -81,6 +81,16 @@ constexpr std::array kRows = {
            "How long committed offsets are kept after their group became empty."),
     number("offsets.retention.check.interval.ms", &Settings::offsets_retention_check_interval_ms, 1, kIntMax,
            "How often expired offsets are looked for."),
+    // Transactions.
+    number("transaction.max.timeout.ms", &Settings::transaction_timeout_max_ms, 1, kIntMax,
+           "The longest timeout that a transactional producer may ask for."),
+    number("transactional.id.expiration.ms", &Settings::transactional_id_expiration_ms, 1, kIntMax,
+           "A transactional id that was not used for so long is forgotten."),
+    number("transaction.remove.expired.transaction.cleanup.interval.ms",
+           &Settings::transaction_remove_expired_interval_ms, 1, kIntMax,
+           "How often transactional ids that are to be forgotten are looked for."),
+    number("transaction.state.log.num.partitions", &Settings::transactions_topic_partitions, 1, 10'000,
+           "Partitions of __transaction_state; fixed when the first transactional id is made."),
 };
 
 const Row* find_row(std::string_view name) {

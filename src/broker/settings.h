@@ -36,6 +36,10 @@ struct Settings {
   int64_t group_size_max = 10'000;
   int64_t offsets_topic_partitions = 50;
   int64_t offset_metadata_bytes_max = 4096;
+  int64_t transaction_timeout_max_ms = 900'000;
+  int64_t transactional_id_expiration_ms = 604'800'000;
+  int64_t transaction_remove_expired_interval_ms = 3'600'000;
+  int64_t transactions_topic_partitions = 50;
   int64_t offsets_retention_minutes = 10'080;
   int64_t offsets_retention_check_interval_ms = 600'000;
 };

@@ -22,7 +22,7 @@ class Transaction;
 //
 //   start:    apply() every record of the log, oldest first, then start() once
 //   running:  handle() for each event; on_time() when next_deadline() is reached; queries at any time
-//   end:      resign(); or just drop it: everything that was acknowledged is in the records
+//   end:      just drop it: everything that was acknowledged is in the records
 //
 // Every request gets exactly one reply, in the effects of its own call. What Kafka does in two phases, a decision and
 // then a marker in every partition, is one atomic write of the caller's (see TransactionEffects): an end is final as
@@ -52,6 +52,9 @@ class TransactionCoordinator {
   TransactionEffects on_time(Instant now);
   // When on_time() is next of use; nothing where nothing is pending. May change with each call above.
   std::optional<MonoTime> next_deadline() const;
+
+  // Nothing waits for an answer: every reply is in the effects of its own call.
+  TransactionEffects resign() { return {}; }
 
   // --- Queries. What they return may be shown only as rule 3 of TransactionEffects says.
 

@@ -11,6 +11,7 @@
 #include "broker/internal/purgatory.h"
 #include "broker/internal/rate_limit.h"
 #include "broker/internal/topics.h"
+#include "broker/internal/transaction_service.h"
 #include "broker/internal/worker.h"
 #include "log/store.h"
 
@@ -19,7 +20,8 @@ namespace millrace::broker {
 // The one node's id: Kafka's default for a single one.
 inline constexpr int32_t kNodeId = 1;
 
-// What handlers work with. Everything in it is thread-safe, except that `groups` is used on its own executor.
+// What handlers work with. Everything in it is thread-safe, except that `groups` and `transactions` are used on their
+// executor.
 struct Core {
   const Settings& settings;
   const std::vector<ListenerAddress>& advertised;  // by listener
@@ -29,6 +31,7 @@ struct Core {
   Purgatory& purgatory;
   FetchSessions& fetch_sessions;
   GroupService& groups;
+  TransactionService& transactions;
   ProducerIds& producer_ids;
   Worker& worker;
   RateLimit& notes;  // for log lines that clients can cause

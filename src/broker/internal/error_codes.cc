@@ -74,6 +74,29 @@ ErrorCode to_wire(coord::GroupError error) {
   }
 }
 
+ErrorCode to_wire(coord::TransactionError error) {
+  switch (error) {
+    case coord::TransactionError::kNone:
+      return ErrorCode::kNone;
+    case coord::TransactionError::kInvalidRequest:
+      return ErrorCode::kInvalidRequest;
+    case coord::TransactionError::kInvalidTransactionTimeout:
+      return ErrorCode::kInvalidTransactionTimeout;
+    case coord::TransactionError::kInvalidProducerIdMapping:
+      return ErrorCode::kInvalidProducerIdMapping;
+    case coord::TransactionError::kProducerFenced:
+      return ErrorCode::kProducerFenced;
+    case coord::TransactionError::kInvalidTxnState:
+      return ErrorCode::kInvalidTxnState;
+    case coord::TransactionError::kTransactionalIdNotFound:
+      return ErrorCode::kTransactionalIdNotFound;
+    case coord::TransactionError::kCoordinatorNotAvailable:
+      return ErrorCode::kCoordinatorNotAvailable;
+    case coord::TransactionError::kNotCoordinator:
+      return ErrorCode::kNotCoordinator;
+  }
+}
+
 ErrorCode to_wire(record::BatchDefect defect) {
   switch (defect) {
     case record::BatchDefect::kTruncated:

@@ -6,17 +6,13 @@
 
 #include "base/byte_writer.h"
 #include "base/result.h"
+#include "broker/internal/coordinator_log.h"
 #include "coord/effects.h"
 
 namespace millrace::broker {
 
 // A coordinator's record as Kafka writes it to __consumer_offsets: the key, and a value of version 3, or none for a
 // tombstone.
-struct EncodedRecord {
-  Bytes key;
-  std::optional<Bytes> value;
-};
-
 Result<EncodedRecord> encode_group_record(const coord::Record& record);
 
 // Back again. Nothing for a record of a type that this version does not know; kCorruption for bytes that are none.

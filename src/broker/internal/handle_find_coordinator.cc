@@ -10,19 +10,26 @@ namespace {
 using wire::ErrorCode;
 
 constexpr int8_t kGroup = 0;
+constexpr int8_t kTransaction = 1;
 constexpr int16_t kBatchedFrom = 4;
 
-// Groups are found here; transactions and share groups are not served.
+// The topic that the coordinator for keys of a type writes to; empty: there is none.
+std::string_view log_of(int8_t key_type) {
+  if (key_type == kGroup) return kOffsetsTopic;
+  if (key_type == kTransaction) return kTransactionsTopic;
+  return {};
+}
+
 ErrorCode judge(int8_t key_type, const std::string& key, bool ready) {
-  if (key_type != kGroup) return ErrorCode::kInvalidRequest;
-  if (key.empty()) return ErrorCode::kInvalidGroupId;
+  if (log_of(key_type).empty()) return ErrorCode::kInvalidRequest;
+  if (key.empty()) return key_type == kGroup ? ErrorCode::kInvalidGroupId : ErrorCode::kInvalidRequest;
   return ready ? ErrorCode::kNone : ErrorCode::kCoordinatorNotAvailable;
 }
 
 const char* explain(ErrorCode error) {
   switch (error) {
     case ErrorCode::kInvalidRequest:
-      return "only groups have a coordinator: transactions and share groups are not built yet";
+      return "a group, or a transactional id that is not empty, has a coordinator: share groups are not built yet";
     case ErrorCode::kInvalidGroupId:
       return "the group id is empty";
     default:
@@ -57,14 +64,15 @@ void answer(Core& core, Request& request, const wire::FindCoordinatorRequest& me
 
 }  // namespace
 
-// The first who looks for a group's coordinator has __consumer_offsets made.
+// The first who looks for a coordinator has the topic of its log made.
 void handle_find_coordinator(Core& core, Request request, wire::FindCoordinatorRequest message) {
-  const bool ready = core.topics.snapshot()->find(kOffsetsTopic) != nullptr;
-  if (ready || message.key_type != kGroup) return answer(core, request, message, ready);
-  core.worker.post([&core, request = std::move(request), message = std::move(message)]() mutable {
-    const auto made = core.topics.create_internal(kOffsetsTopic);
+  const std::string_view log = log_of(message.key_type);
+  const bool ready = !log.empty() && core.topics.snapshot()->find(log) != nullptr;
+  if (ready || log.empty()) return answer(core, request, message, ready);
+  core.worker.post([&core, log, request = std::move(request), message = std::move(message)]() mutable {
+    const auto made = core.topics.create_internal(log);
     const bool exists = made || made.error().code == Errc::kAlreadyExists;
-    if (!exists) log_error("broker", "topic '{}' could not be made: {}", kOffsetsTopic, made.error().message);
+    if (!exists) log_error("broker", "topic '{}' could not be made: {}", log, made.error().message);
     answer(core, request, message, exists);
   });
 }

@@ -5,14 +5,8 @@
 namespace millrace::broker {
 
 void handle_init_producer_id(Core& core, Request request, wire::InitProducerIdRequest message) {
+  if (message.transactional_id) return init_transactional_producer(core, std::move(request), message);
   wire::InitProducerIdResponse response;
-  response.producer_epoch = -1;
-  if (message.transactional_id) {
-    if (core.notes.pass())
-      log_warning("broker", "transactional id '{}' refused: transactions are not built yet", *message.transactional_id);
-    response.error_code = wire::ErrorCode::kInvalidRequest;
-    return respond(request, response);
-  }
   // A producer that is only idempotent gets a new id each time, also where it comes with one that it has.
   response.producer_epoch = 0;
   if (const auto id = core.producer_ids.take()) {

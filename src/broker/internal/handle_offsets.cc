@@ -102,7 +102,16 @@ void add_offset(wire::OffsetFetchResponse::OffsetFetchResponseTopics& topic, int
   out.metadata = committed == nullptr ? std::string() : committed->metadata;
 }
 
-FetchedGroup fetch_group(const GroupService& groups, const AskedGroup& asked) {
+void mark_unstable(const GroupService& groups, const std::string& group, const std::string& topic,
+                   wire::OffsetFetchResponse::OffsetFetchResponsePartitions& partition) {
+  if (!groups.coordinator().has_pending_offset(group, topic, PartitionId{partition.partition_index})) return;
+  partition.committed_offset = -1;
+  partition.committed_leader_epoch = -1;
+  partition.metadata = "";
+  partition.error_code = ErrorCode::kUnstableOffsetCommit;
+}
+
+FetchedGroup fetch_group(const GroupService& groups, const AskedGroup& asked, bool require_stable) {
   FetchedGroup fetched;
   fetched.group_id = asked.group_id;
   const auto state = groups.state();
@@ -115,10 +124,12 @@ FetchedGroup fetch_group(const GroupService& groups, const AskedGroup& asked) {
     for (const auto& topic : *asked.topics) {
       auto& out = fetched.topics.emplace_back();
       out.name = topic.name;
-      for (const int32_t partition : topic.partition_indexes)
+      for (const int32_t partition : topic.partition_indexes) {
+        const PartitionId id{partition};
         add_offset(out, partition,
-                   serving ? groups.coordinator().committed_offset(asked.group_id, topic.name, PartitionId{partition})
-                           : nullptr);
+                   serving ? groups.coordinator().committed_offset(asked.group_id, topic.name, id) : nullptr);
+        if (require_stable && serving) mark_unstable(groups, asked.group_id, topic.name, out.partitions.back());
+      }
     }
     return fetched;
   }
@@ -127,6 +138,7 @@ FetchedGroup fetch_group(const GroupService& groups, const AskedGroup& asked) {
     if (fetched.topics.empty() || fetched.topics.back().name != committed.topic)
       fetched.topics.emplace_back().name = committed.topic;
     add_offset(fetched.topics.back(), committed.partition.value(), &committed.committed);
+    if (require_stable) mark_unstable(groups, asked.group_id, committed.topic, fetched.topics.back().partitions.back());
   }
   return fetched;
 }
@@ -171,16 +183,17 @@ wire::OffsetFetchResponse fetch_all(const GroupService& groups, wire::OffsetFetc
   wire::OffsetFetchResponse response;
   if (version < kGroupsFrom) {
     const AskedGroup asked = only_group(message);
-    put_only_group(response, fetch_group(groups, asked), asked, version);
+    put_only_group(response, fetch_group(groups, asked, message.require_stable), asked, version);
   } else {
-    for (const AskedGroup& asked : message.groups) response.groups.push_back(fetch_group(groups, asked));
+    for (const AskedGroup& asked : message.groups)
+      response.groups.push_back(fetch_group(groups, asked, message.require_stable));
   }
   return response;
 }
 
 }  // namespace
 
-// Without transactions every committed offset is stable, so require_stable asks for nothing.
+// With require_stable an offset that an open transaction holds is not told, for the consumer to ask again (KIP-447).
 void handle_offset_fetch(Core& core, Request request, wire::OffsetFetchRequest message) {
   core.groups.post([&core, request = std::move(request), message = std::move(message)]() mutable {
     auto response = fetch_all(core.groups, message, request.header.api_version);

@@ -46,7 +46,6 @@ class Appender {
                                 arrived->largest_batch_bytes, topic->config.message_bytes_max));
     if (arrived->uses_zstd && version_ < kZstdFrom)
       return refuse(index, ErrorCode::kUnsupportedCompressionType, "zstd needs Produce version 7");
-    if (arrived->is_transactional) return refuse(index, ErrorCode::kInvalidRequest, "transactions are not built yet");
 
     log::AppendOptions options;
     if (topic->config.log_append_time) options.timestamp_type = record::TimestampType::kLogAppendTime;
@@ -154,12 +153,7 @@ void finish_durable(Waiting& waiting, const Status& durable) {
 
 void handle_produce(Core& core, Request request, wire::ProduceRequest message) {
   wire::ProduceResponse refused;
-  if (message.transactional_id) {
-    if (core.notes.pass())
-      log_warning("broker", "produce with transactional id '{}' refused: transactions are not built yet",
-                  *message.transactional_id);
-    refuse_all(refused, message, ErrorCode::kInvalidRequest, "transactions are not built yet");
-  } else if (message.acks < -1 || message.acks > 1) {
+  if (message.acks < -1 || message.acks > 1) {
     refuse_all(refused, message, ErrorCode::kInvalidRequiredAcks, fmt::format("acks={}", message.acks));
   }
   if (!refused.responses.empty()) {

@@ -1,10 +1,15 @@
 #pragma once
 
 #include "broker/internal/handler.h"
+#include "wire/add_offsets_to_txn.h"
+#include "wire/add_partitions_to_txn.h"
 #include "wire/create_topics.h"
 #include "wire/delete_topics.h"
 #include "wire/describe_configs.h"
 #include "wire/describe_groups.h"
+#include "wire/describe_producers.h"
+#include "wire/describe_transactions.h"
+#include "wire/end_txn.h"
 #include "wire/fetch.h"
 #include "wire/find_coordinator.h"
 #include "wire/heartbeat.h"
@@ -13,12 +18,15 @@
 #include "wire/leave_group.h"
 #include "wire/list_groups.h"
 #include "wire/list_offsets.h"
+#include "wire/list_transactions.h"
 #include "wire/metadata.h"
 #include "wire/offset_commit.h"
 #include "wire/offset_fetch.h"
 #include "wire/offset_for_leader_epoch.h"
 #include "wire/produce.h"
 #include "wire/sync_group.h"
+#include "wire/txn_offset_commit.h"
+#include "wire/write_txn_markers.h"
 
 // Each served API's handler, in handle_<family>.cc. They answer, now or later, and never throw.
 namespace millrace::broker {
@@ -40,7 +48,18 @@ void handle_describe_groups(Core& core, Request request, wire::DescribeGroupsReq
 void handle_create_topics(Core& core, Request request, wire::CreateTopicsRequest message);
 void handle_delete_topics(Core& core, Request request, wire::DeleteTopicsRequest message);
 void handle_describe_configs(Core& core, Request request, wire::DescribeConfigsRequest message);
+void handle_add_partitions_to_txn(Core& core, Request request, wire::AddPartitionsToTxnRequest message);
+void handle_add_offsets_to_txn(Core& core, Request request, wire::AddOffsetsToTxnRequest message);
+void handle_end_txn(Core& core, Request request, wire::EndTxnRequest message);
+void handle_txn_offset_commit(Core& core, Request request, wire::TxnOffsetCommitRequest message);
+void handle_write_txn_markers(Core& core, Request request, wire::WriteTxnMarkersRequest message);
+void handle_describe_producers(Core& core, Request request, wire::DescribeProducersRequest message);
+void handle_describe_transactions(Core& core, Request request, wire::DescribeTransactionsRequest message);
+void handle_list_transactions(Core& core, Request request, wire::ListTransactionsRequest message);
 void handle_init_producer_id(Core& core, Request request, wire::InitProducerIdRequest message);
+
+// The part of InitProducerId for those with a transactional id.
+void init_transactional_producer(Core& core, Request request, const wire::InitProducerIdRequest& message);
 
 // ApiVersions is the only API that is answered whatever its version and content; `supported` says whether the version
 // is.

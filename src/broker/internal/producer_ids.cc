@@ -15,6 +15,17 @@ std::optional<ProducerId> ProducerIds::take() {
   return ProducerId{next_++};
 }
 
+bool ProducerIds::is_empty() const {
+  MutexLock lock(mutex_);
+  return next_ == end_;
+}
+
+Status ProducerIds::refill_if_empty() {
+  MutexLock lock(refill_mutex_);
+  if (!is_empty()) return {};
+  return refill();
+}
+
 Result<ProducerId> ProducerIds::take_waiting() {
   MutexLock lock(refill_mutex_);
   while (true) {

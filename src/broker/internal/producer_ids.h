@@ -16,6 +16,10 @@ class ProducerIds {
  public:
   ProducerIds(env::FileSystem& files, const std::string& data_dir);
 
+  // Whether the block in memory is used up.
+  bool is_empty() const EXCLUDES(mutex_);
+  // Take a new block where it is: writes to disk and waits for it.
+  Status refill_if_empty() EXCLUDES(refill_mutex_, mutex_);
   // From the block in memory; nothing when that is used up.
   std::optional<ProducerId> take() EXCLUDES(mutex_);
   // The same, after taking a new block where that is needed: writes to disk and waits for it.
@@ -29,7 +33,7 @@ class ProducerIds {
   env::FileSystem& files_;
   const std::string path_;
   Mutex refill_mutex_;  // held while the file is read and written, so that blocks follow each other
-  Mutex mutex_;
+  mutable Mutex mutex_;
   int64_t next_ GUARDED_BY(mutex_) = 0;
   int64_t end_ GUARDED_BY(mutex_) = 0;
 };

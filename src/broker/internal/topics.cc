@@ -4,7 +4,7 @@
 
 namespace millrace::broker {
 
-bool is_internal_topic(std::string_view name) { return name == kOffsetsTopic || name == "__transaction_state"; }
+bool is_internal_topic(std::string_view name) { return name == kOffsetsTopic || name == kTransactionsTopic; }
 
 std::shared_ptr<const TopicState> TopicTable::find(std::string_view name) const {
   const auto found = by_name_.find(name);
@@ -66,7 +66,8 @@ Result<std::shared_ptr<const TopicState>> Topics::create(const std::string& name
 }
 
 Result<std::shared_ptr<const TopicState>> Topics::create_internal(std::string_view name) {
-  const int64_t partitions = name == kOffsetsTopic ? settings_.offsets_topic_partitions : settings_.num_partitions;
+  const int64_t partitions =
+      name == kOffsetsTopic ? settings_.offsets_topic_partitions : settings_.transactions_topic_partitions;
   return create(std::string(name), static_cast<int32_t>(partitions), {{"cleanup.policy", "compact"}});
 }
 

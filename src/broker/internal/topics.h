@@ -17,6 +17,7 @@
 namespace millrace::broker {
 
 inline constexpr std::string_view kOffsetsTopic = "__consumer_offsets";
+inline constexpr std::string_view kTransactionsTopic = "__transaction_state";
 
 // Topics that Kafka itself writes: shown as internal, and closed to producers.
 bool is_internal_topic(std::string_view name);

@@ -1,0 +1,316 @@
+#include <chrono>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "broker/internal/error_codes.h"
+#include "broker/internal/group_records.h"
+#include "broker/internal/handlers.h"
+
+// The life of a transaction: wire messages to coordinator events, and replies back.
+namespace millrace::broker {
+namespace {
+
+using coord::TransactionError;
+using std::chrono::milliseconds;
+using wire::ErrorCode;
+
+coord::Producer producer_of(int64_t id, int16_t epoch) { return {ProducerId{id}, ProducerEpoch{epoch}}; }
+
+// Older clients do not know PRODUCER_FENCED, which came with KIP-588.
+ErrorCode to_wire(TransactionError error, int16_t version, int16_t fenced_from) {
+  if (error == TransactionError::kProducerFenced && version < fenced_from) return ErrorCode::kInvalidProducerEpoch;
+  return broker::to_wire(error);
+}
+
+// Hand `event` to the coordinator, on its thread, and its reply to `done`, on the same; a refusal where transactions
+// are not served now.
+template <typename Reply, typename Event>
+void ask(Core& core, Event event, OnceFunction<Reply> done) {
+  core.transactions.post([&core, event = std::move(event), done = std::move(done)]() mutable {
+    if (!core.transactions.is_alive() || !core.transactions.is_ready()) {
+      Reply refused;
+      refused.error = TransactionError::kNotCoordinator;
+      return done(std::move(refused));
+    }
+    core.transactions.call<Reply>(std::move(event), std::move(done));
+  });
+}
+
+// Ask, and answer with what `to_response` makes of the reply for the request's version.
+template <typename Reply, typename Event, typename ToResponse>
+void ask_and_respond(Core& core, Request request, Event event, ToResponse to_response) {
+  request.frame.reset();
+  ask<Reply>(core, std::move(event), [request = std::move(request), to_response](Reply reply) mutable {
+    respond(request, to_response(reply, request.header.api_version));
+  });
+}
+
+coord::TopicPartition offsets_partition(const Core& core, const std::string& group) {
+  const auto topic = core.topics.snapshot()->find(kOffsetsTopic);
+  const int32_t partitions = topic ? topic->partitions() : static_cast<int32_t>(core.settings.offsets_topic_partitions);
+  return {std::string(kOffsetsTopic), PartitionId{group_partition(group, partitions)}};
+}
+
+}  // namespace
+
+void init_transactional_producer(Core& core, Request request, const wire::InitProducerIdRequest& message) {
+  constexpr int16_t kFencedFrom = 4;
+  coord::InitProducerRequest event;
+  event.transactional_id = *message.transactional_id;
+  event.timeout_ms = milliseconds(message.transaction_timeout_ms);
+  const bool names_id = message.producer_id != kNoProducerId.value();
+  const bool names_epoch = message.producer_epoch != kNoProducerEpoch.value();
+  if (names_id != names_epoch) {
+    wire::InitProducerIdResponse response;
+    response.error_code = ErrorCode::kInvalidRequest;
+    response.producer_epoch = kNoProducerEpoch.value();
+    return respond(request, response);
+  }
+  if (names_id) event.expected = producer_of(message.producer_id, message.producer_epoch);
+  auto go = [&core, request = std::move(request), event = std::move(event)]() mutable {
+    ask_and_respond<coord::InitProducerReply>(core, std::move(request), std::move(event),
+                                              [](const coord::InitProducerReply& reply, int16_t version) {
+                                                wire::InitProducerIdResponse response;
+                                                response.error_code = to_wire(reply.error, version, kFencedFrom);
+                                                response.producer_id = reply.producer.id.value();
+                                                response.producer_epoch = reply.producer.epoch.value();
+                                                return response;
+                                              });
+  };
+  if (!core.producer_ids.is_empty()) return go();
+  core.worker.post([&core, go = std::move(go)]() mutable {
+    // Where none can be had the coordinator says so.
+    static_cast<void>(core.producer_ids.refill_if_empty());
+    go();
+  });
+}
+
+namespace {
+
+// One transaction of the request, and its part of the answer.
+struct Adding {
+  coord::AddPartitionsRequest event;
+  std::vector<wire::AddPartitionsToTxnRequest::AddPartitionsToTxnTopic> topics;
+};
+
+using TopicResult = wire::AddPartitionsToTxnResponse::AddPartitionsToTxnTopicResult;
+
+// All of a transaction's partitions are added, or none: those that are not at fault say that.
+std::vector<TopicResult> results_of(const Adding& adding, const TopicTable& topics, ErrorCode outcome, bool attempted) {
+  std::vector<TopicResult> results;
+  for (const auto& topic : adding.topics) {
+    TopicResult& result = results.emplace_back();
+    result.name = topic.name;
+    const auto state = topics.find(topic.name);
+    for (const int32_t partition : topic.partitions) {
+      const bool exists = state && state->partition(partition) != nullptr;
+      const ErrorCode error = attempted ? outcome
+                              : exists  ? ErrorCode::kOperationNotAttempted
+                                        : ErrorCode::kUnknownTopicOrPartition;
+      result.results_by_partition.push_back({partition, error});
+    }
+  }
+  return results;
+}
+
+bool all_exist(const Adding& adding, const TopicTable& topics) {
+  for (const auto& [topic, partition] : adding.event.partitions) {
+    const auto state = topics.find(topic);
+    if (!state || state->partition(partition.value()) == nullptr) return false;
+  }
+  return true;
+}
+
+std::vector<Adding> addings_of(wire::AddPartitionsToTxnRequest& message, int16_t version) {
+  constexpr int16_t kBatchedFrom = 4;
+  std::vector<Adding> addings;
+  const auto add = [&](std::string id, coord::Producer producer, bool verify_only, auto topics) {
+    Adding& adding = addings.emplace_back();
+    adding.event = {{}, std::move(id), producer, {}, verify_only};
+    for (const auto& topic : topics)
+      for (const int32_t partition : topic.partitions)
+        adding.event.partitions.push_back({topic.name, PartitionId{partition}});
+    adding.topics = std::move(topics);
+  };
+  if (version < kBatchedFrom) {
+    add(std::move(message.v3_and_below_transactional_id),
+        producer_of(message.v3_and_below_producer_id, message.v3_and_below_producer_epoch), false,
+        std::move(message.v3_and_below_topics));
+  } else {
+    for (auto& one : message.transactions)
+      add(std::move(one.transactional_id), producer_of(one.producer_id, one.producer_epoch), one.verify_only,
+          std::move(one.topics));
+  }
+  return addings;
+}
+
+// The transactions of one request, one after another.
+class AddPartitionsTask : public std::enable_shared_from_this<AddPartitionsTask> {
+ public:
+  AddPartitionsTask(Core& core, Request request, wire::AddPartitionsToTxnRequest message)
+      : core_(core), request_(std::move(request)), addings_(addings_of(message, request_.header.api_version)) {
+    request_.frame.reset();
+  }
+
+  void next() {
+    if (at_ == addings_.size()) return respond(request_, response_);
+    const Adding& adding = addings_[at_];
+    const auto topics = core_.topics.snapshot();
+    if (!all_exist(adding, *topics)) return take(results_of(adding, *topics, ErrorCode::kNone, false));
+    ask<coord::AddPartitionsReply>(core_, adding.event, [self = shared_from_this()](coord::AddPartitionsReply reply) {
+      const Adding& asked = self->addings_[self->at_];
+      constexpr int16_t kFencedFrom = 2;
+      const ErrorCode error = to_wire(reply.error, self->request_.header.api_version, kFencedFrom);
+      self->take(results_of(asked, *self->core_.topics.snapshot(), error, true));
+    });
+  }
+
+ private:
+  void take(std::vector<TopicResult> results) {
+    constexpr int16_t kBatchedFrom = 4;
+    if (request_.header.api_version < kBatchedFrom) {
+      response_.results_by_topic_v3_and_below = std::move(results);
+    } else {
+      response_.results_by_transaction.push_back({addings_[at_].event.transactional_id, std::move(results)});
+    }
+    ++at_;
+    next();
+  }
+
+  Core& core_;
+  Request request_;
+  const std::vector<Adding> addings_;
+  size_t at_ = 0;
+  wire::AddPartitionsToTxnResponse response_;
+};
+
+}  // namespace
+
+void handle_add_partitions_to_txn(Core& core, Request request, wire::AddPartitionsToTxnRequest message) {
+  std::make_shared<AddPartitionsTask>(core, std::move(request), std::move(message))->next();
+}
+
+void handle_add_offsets_to_txn(Core& core, Request request, wire::AddOffsetsToTxnRequest message) {
+  constexpr int16_t kFencedFrom = 2;
+  const coord::AddPartitionsRequest event{{},
+                                          std::move(message.transactional_id),
+                                          producer_of(message.producer_id, message.producer_epoch),
+                                          {offsets_partition(core, message.group_id)},
+                                          false};
+  ask_and_respond<coord::AddPartitionsReply>(core, std::move(request), event,
+                                             [](const coord::AddPartitionsReply& reply, int16_t version) {
+                                               wire::AddOffsetsToTxnResponse response;
+                                               response.error_code = to_wire(reply.error, version, kFencedFrom);
+                                               return response;
+                                             });
+}
+
+void handle_end_txn(Core& core, Request request, wire::EndTxnRequest message) {
+  constexpr int16_t kFencedFrom = 2;
+  constexpr int16_t kRaisesEpochFrom = 5;
+  const coord::EndTransactionRequest event{{},
+                                           std::move(message.transactional_id),
+                                           producer_of(message.producer_id, message.producer_epoch),
+                                           message.committed,
+                                           request.header.api_version >= kRaisesEpochFrom};
+  ask_and_respond<coord::EndTransactionReply>(core, std::move(request), event,
+                                              [](const coord::EndTransactionReply& reply, int16_t version) {
+                                                wire::EndTxnResponse response;
+                                                response.error_code = to_wire(reply.error, version, kFencedFrom);
+                                                response.producer_id = reply.producer.id.value();
+                                                response.producer_epoch = reply.producer.epoch.value();
+                                                return response;
+                                              });
+}
+
+namespace {
+
+// A TxnOffsetCommit: first the coordinator of transactions is asked whether the producer's transaction holds the
+// group's offsets, or is made to (version 5), then the groups take them.
+class TxnOffsetCommitTask : public std::enable_shared_from_this<TxnOffsetCommitTask> {
+ public:
+  TxnOffsetCommitTask(Core& core, Request request, wire::TxnOffsetCommitRequest message)
+      : core_(core), request_(std::move(request)) {
+    request_.frame.reset();
+    const auto topics = core.topics.snapshot();
+    commit_.group = std::move(message.group_id);
+    commit_.member_id = std::move(message.member_id);
+    commit_.instance_id = std::move(message.group_instance_id);
+    commit_.generation = message.generation_id;
+    commit_.transaction = producer_of(message.producer_id, message.producer_epoch);
+    transactional_id_ = std::move(message.transactional_id);
+    for (auto& topic : message.topics) {
+      auto& answered = response_.topics.emplace_back();
+      answered.name = topic.name;
+      const auto state = topics->find(topic.name);
+      for (auto& asked : topic.partitions) {
+        const bool exists = state && state->partition(asked.partition_index) != nullptr;
+        answered.partitions.push_back(
+            {asked.partition_index, exists ? ErrorCode::kNone : ErrorCode::kUnknownTopicOrPartition});
+        if (!exists) continue;
+        commit_.offsets.push_back({.topic = topic.name,
+                                   .partition = PartitionId{asked.partition_index},
+                                   .offset = Offset{asked.committed_offset},
+                                   .leader_epoch = asked.committed_leader_epoch,
+                                   .metadata = std::move(asked.committed_metadata).value_or("")});
+      }
+    }
+  }
+
+  void start() {
+    constexpr int16_t kAddsFrom = 5;
+    const bool adds = request_.header.api_version >= kAddsFrom;
+    ask<coord::AddPartitionsReply>(
+        core_,
+        coord::AddPartitionsRequest{
+            {}, transactional_id_, *commit_.transaction, {offsets_partition(core_, commit_.group)}, !adds},
+        [self = shared_from_this()](coord::AddPartitionsReply reply) {
+          // Which transaction is fenced, a commit tells by the epoch alone.
+          constexpr int16_t kNeverFenced = INT16_MAX;
+          if (reply.error != TransactionError::kNone)
+            return self->refuse(to_wire(reply.error, self->request_.header.api_version, kNeverFenced));
+          self->commit();
+        });
+  }
+
+ private:
+  // On the coordinators' thread, which is one for both.
+  void commit() {
+    if (core_.groups.state() != GroupService::State::kServing) return refuse(ErrorCode::kNotCoordinator);
+    core_.groups.call<coord::CommitReply>(std::move(commit_), [self = shared_from_this()](coord::CommitReply reply) {
+      auto error = reply.errors.begin();
+      self->for_each_known([&](ErrorCode& code) {
+        if (error != reply.errors.end()) code = broker::to_wire(*error++);
+      });
+      respond(self->request_, self->response_);
+    });
+  }
+
+  void refuse(ErrorCode with) {
+    for_each_known([&](ErrorCode& code) { code = with; });
+    respond(request_, response_);
+  }
+
+  template <typename Change>
+  void for_each_known(Change change) {
+    for (auto& topic : response_.topics)
+      for (auto& partition : topic.partitions)
+        if (partition.error_code == ErrorCode::kNone) change(partition.error_code);
+  }
+
+  Core& core_;
+  Request request_;
+  std::string transactional_id_;
+  coord::CommitRequest commit_;
+  wire::TxnOffsetCommitResponse response_;
+};
+
+}  // namespace
+
+void handle_txn_offset_commit(Core& core, Request request, wire::TxnOffsetCommitRequest message) {
+  std::make_shared<TxnOffsetCommitTask>(core, std::move(request), std::move(message))->start();
+}
+
+}  // namespace millrace::broker

@@ -1,0 +1,216 @@
+#include <gmock/gmock.h>
+
+#include "base/fake_clock.h"
+#include "broker/internal/test_broker.h"
+#include "record/records.h"
+#include "wire/add_offsets_to_txn.h"
+#include "wire/add_partitions_to_txn.h"
+#include "wire/describe_producers.h"
+#include "wire/describe_transactions.h"
+#include "wire/end_txn.h"
+#include "wire/find_coordinator.h"
+#include "wire/init_producer_id.h"
+#include "wire/list_transactions.h"
+#include "wire/offset_fetch.h"
+#include "wire/txn_offset_commit.h"
+#include "wire/write_txn_markers.h"
+
+namespace millrace::broker {
+namespace {
+
+using testing::ElementsAre;
+using testing::SizeIs;
+using wire::ErrorCode;
+
+struct ProducerIdAndEpoch {
+  int64_t id = -1;
+  int16_t epoch = -1;
+};
+
+// A topic of two partitions, and a transactional producer that speaks the protocol itself.
+class Transactions : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(create_topic(*client, "t", 2), ErrorCode::kNone);
+    find(0, "g");
+    find(1, "tx");
+    who = init();
+  }
+  void find(int8_t type, const std::string& key) {
+    wire::FindCoordinatorRequest request;
+    request.key_type = type;
+    request.coordinator_keys = {key};
+    ASSERT_EQ(client->call(request).coordinators.at(0).error_code, ErrorCode::kNone);
+  }
+  ProducerIdAndEpoch init() {
+    wire::InitProducerIdRequest request;
+    request.transactional_id = "tx";
+    request.transaction_timeout_ms = 60'000;
+    const auto answer = client->call(request);
+    EXPECT_EQ(answer.error_code, ErrorCode::kNone);
+    return {answer.producer_id, answer.producer_epoch};
+  }
+  std::vector<ErrorCode> add(const std::vector<int32_t>& partitions, const std::string& topic = "t") {
+    wire::AddPartitionsToTxnRequest request;
+    request.v3_and_below_transactional_id = "tx";
+    request.v3_and_below_producer_id = who.id;
+    request.v3_and_below_producer_epoch = who.epoch;
+    request.v3_and_below_topics.push_back({topic, partitions});
+    const auto answer = client->call(request, 3);
+    std::vector<ErrorCode> errors;
+    for (const auto& one : answer.results_by_topic_v3_and_below.at(0).results_by_partition)
+      errors.push_back(one.partition_error_code);
+    return errors;
+  }
+  ErrorCode write(int32_t partition, const std::string& value) {
+    record::BatchBuilder builder({.producer_id = ProducerId{who.id},
+                                  .producer_epoch = ProducerEpoch{who.epoch},
+                                  .base_sequence = next_sequence[partition],
+                                  .transactional = true});
+    builder.add(1000, std::nullopt, as_byte_view(value));
+    const Bytes batch = builder.finish().value();
+    auto request = produce_request("t", partition, batch);
+    request.transactional_id = "tx";
+    const auto error = client->call(request).responses.at(0).partition_responses.at(0).error_code;
+    if (error == ErrorCode::kNone) ++next_sequence[partition];
+    return error;
+  }
+  wire::EndTxnResponse end(bool commit, int16_t version = 4) {
+    wire::EndTxnRequest request;
+    request.transactional_id = "tx";
+    request.producer_id = who.id;
+    request.producer_epoch = who.epoch;
+    request.committed = commit;
+    return client->call(request, version);
+  }
+  ErrorCode commit_offset(int64_t offset, int16_t version = 4) {
+    wire::TxnOffsetCommitRequest request;
+    request.transactional_id = "tx";
+    request.group_id = "g";
+    request.producer_id = who.id;
+    request.producer_epoch = who.epoch;
+    auto& topic = request.topics.emplace_back();
+    topic.name = "t";
+    auto& partition = topic.partitions.emplace_back();
+    partition.committed_offset = offset;
+    return client->call(request, version).topics.at(0).partitions.at(0).error_code;
+  }
+  ErrorCode add_offsets() {
+    wire::AddOffsetsToTxnRequest request;
+    request.transactional_id = "tx";
+    request.producer_id = who.id;
+    request.producer_epoch = who.epoch;
+    request.group_id = "g";
+    return client->call(request).error_code;
+  }
+  wire::OffsetFetchResponse::OffsetFetchResponsePartitions committed(bool require_stable) {
+    wire::OffsetFetchRequest request;
+    request.require_stable = require_stable;
+    auto& group = request.groups.emplace_back();
+    group.group_id = "g";
+    group.topics.emplace().push_back({"t", {0}});
+    return client->call(request, 8).groups.at(0).topics.at(0).partitions.at(0);
+  }
+  std::string state() {
+    wire::DescribeTransactionsRequest request;
+    request.transactional_ids = {"tx"};
+    return client->call(request).transaction_states.at(0).transaction_state;
+  }
+
+  TestBroker broker;
+  std::unique_ptr<TestClient> client = broker.connect();
+  ProducerIdAndEpoch who;
+  std::map<int32_t, int32_t> next_sequence;
+};
+
+TEST_F(Transactions, RecordsNeedAPartitionThatWasAddedAndAnOpenTransaction) {
+  EXPECT_EQ(write(0, "early"), ErrorCode::kInvalidTxnState);
+  EXPECT_THAT(add({0}), ElementsAre(ErrorCode::kNone));
+  EXPECT_EQ(write(0, "in"), ErrorCode::kNone);
+  EXPECT_EQ(write(1, "not added"), ErrorCode::kInvalidTxnState);
+  EXPECT_EQ(end(true).error_code, ErrorCode::kNone);
+  EXPECT_EQ(write(0, "late"), ErrorCode::kInvalidTxnState);
+}
+
+TEST_F(Transactions, AnUnknownPartitionLeavesTheOthersOut) {
+  EXPECT_THAT(add({0, 7}), ElementsAre(ErrorCode::kOperationNotAttempted, ErrorCode::kUnknownTopicOrPartition));
+  EXPECT_EQ(state(), "Empty");
+}
+
+TEST_F(Transactions, AFencedProducerIsToldInItsVersionsWords) {
+  ASSERT_THAT(add({0}), ElementsAre(ErrorCode::kNone));
+  const ProducerIdAndEpoch next = init();
+  EXPECT_EQ(next.id, who.id);
+  EXPECT_EQ(next.epoch, who.epoch + 2);
+  EXPECT_EQ(end(true, 1).error_code, ErrorCode::kInvalidProducerEpoch);
+  EXPECT_EQ(end(true, 2).error_code, ErrorCode::kProducerFenced);
+  EXPECT_EQ(write(0, "fenced"), ErrorCode::kInvalidProducerEpoch);
+}
+
+TEST_F(Transactions, OffsetsCountWithTheirTransaction) {
+  EXPECT_EQ(commit_offset(5), ErrorCode::kInvalidTxnState);
+  ASSERT_EQ(add_offsets(), ErrorCode::kNone);
+  ASSERT_EQ(commit_offset(5), ErrorCode::kNone);
+  EXPECT_EQ(committed(false).committed_offset, -1);
+  EXPECT_EQ(committed(true).error_code, ErrorCode::kUnstableOffsetCommit);
+  EXPECT_EQ(end(true).error_code, ErrorCode::kNone);
+  EXPECT_EQ(committed(true).committed_offset, 5);
+  ASSERT_EQ(add_offsets(), ErrorCode::kNone);
+  ASSERT_EQ(commit_offset(9), ErrorCode::kNone);
+  EXPECT_EQ(end(false).error_code, ErrorCode::kNone);
+  EXPECT_EQ(committed(true).committed_offset, 5);
+}
+
+TEST_F(Transactions, FromVersion5OnAnEndRaisesTheEpochAndOffsetsAddThemselves) {
+  ASSERT_EQ(commit_offset(5, 5), ErrorCode::kNone);
+  const auto ended = end(true, 5);
+  EXPECT_EQ(ended.error_code, ErrorCode::kNone);
+  EXPECT_EQ(ended.producer_epoch, who.epoch + 1);
+  EXPECT_EQ(end(true, 5).producer_epoch, who.epoch + 1);
+  EXPECT_EQ(committed(true).committed_offset, 5);
+}
+
+TEST_F(Transactions, AdministratorsSeeThemAndEndOneThatHangs) {
+  ASSERT_THAT(add({0}), ElementsAre(ErrorCode::kNone));
+  ASSERT_EQ(write(0, "open"), ErrorCode::kNone);
+  EXPECT_EQ(state(), "Ongoing");
+  wire::ListTransactionsRequest list;
+  list.state_filters = {"Ongoing", "Nowhere"};
+  const auto listed = client->call(list);
+  EXPECT_THAT(listed.transaction_states, SizeIs(1));
+  EXPECT_THAT(listed.unknown_state_filters, ElementsAre("Nowhere"));
+  wire::DescribeProducersRequest describe;
+  describe.topics.push_back({"t", {0, 9}});
+  const auto producers = client->call(describe).topics.at(0).partitions;
+  EXPECT_EQ(producers.at(0).active_producers.at(0).current_txn_start_offset, 0);
+  EXPECT_EQ(producers.at(1).error_code, ErrorCode::kUnknownTopicOrPartition);
+  wire::WriteTxnMarkersRequest abort;
+  auto& marker = abort.markers.emplace_back();
+  marker.producer_id = who.id;
+  marker.producer_epoch = who.epoch;
+  marker.topics.push_back({"t", {0}});
+  EXPECT_EQ(client->call(abort).markers.at(0).topics.at(0).partitions.at(0).error_code, ErrorCode::kNone);
+  EXPECT_EQ(client->call(describe).topics.at(0).partitions.at(0).active_producers.at(0).current_txn_start_offset, -1);
+}
+
+TEST_F(Transactions, ACrashKeepsWhatWasDecidedAndWhatIsOpen) {
+  ASSERT_THAT(add({0, 1}), ElementsAre(ErrorCode::kNone, ErrorCode::kNone));
+  ASSERT_EQ(add_offsets(), ErrorCode::kNone);
+  ASSERT_EQ(commit_offset(5), ErrorCode::kNone);
+  ASSERT_EQ(write(0, "a"), ErrorCode::kNone);
+  ASSERT_EQ(end(true).error_code, ErrorCode::kNone);
+  ASSERT_THAT(add({1}), ElementsAre(ErrorCode::kNone));
+  ASSERT_EQ(write(1, "b"), ErrorCode::kNone);
+  broker.crash_and_restart();
+  client = broker.connect();
+  EXPECT_EQ(committed(true).committed_offset, 5);
+  EXPECT_EQ(state(), "Ongoing");
+  // The partition takes the producer's records as before.
+  EXPECT_EQ(write(1, "c"), ErrorCode::kNone);
+  EXPECT_EQ(write(0, "not in this one"), ErrorCode::kInvalidTxnState);
+  EXPECT_EQ(end(true).error_code, ErrorCode::kNone);
+  EXPECT_EQ(state(), "CompleteCommit");
+}
+
+}  // namespace
+}  // namespace millrace::broker
