@@ -47,6 +47,21 @@ constexpr std::array kHandlers = {
     Row{ApiKey::kInitProducerId, decoded<wire::InitProducerIdRequest, handle_init_producer_id>},
     Row{ApiKey::kOffsetForLeaderEpoch, decoded<wire::OffsetForLeaderEpochRequest, handle_offset_for_leader_epoch>},
     Row{ApiKey::kDescribeConfigs, decoded<wire::DescribeConfigsRequest, handle_describe_configs>},
+    Row{ApiKey::kCreatePartitions, decoded<wire::CreatePartitionsRequest, handle_create_partitions>},
+    Row{ApiKey::kDeleteRecords, decoded<wire::DeleteRecordsRequest, handle_delete_records>},
+    Row{ApiKey::kDeleteGroups, decoded<wire::DeleteGroupsRequest, handle_delete_groups>},
+    Row{ApiKey::kOffsetDelete, decoded<wire::OffsetDeleteRequest, handle_offset_delete>},
+    Row{ApiKey::kElectLeaders, decoded<wire::ElectLeadersRequest, handle_elect_leaders>},
+    Row{ApiKey::kAlterPartitionReassignments, decoded<wire::AlterPartitionReassignmentsRequest, handle_alter_partition_reassignments>},
+    Row{ApiKey::kListPartitionReassignments, decoded<wire::ListPartitionReassignmentsRequest, handle_list_partition_reassignments>},
+    Row{ApiKey::kDescribeLogDirs, decoded<wire::DescribeLogDirsRequest, handle_describe_log_dirs>},
+    Row{ApiKey::kAlterReplicaLogDirs, decoded<wire::AlterReplicaLogDirsRequest, handle_alter_replica_log_dirs>},
+    Row{ApiKey::kDescribeCluster, decoded<wire::DescribeClusterRequest, handle_describe_cluster>},
+    Row{ApiKey::kDescribeTopicPartitions, decoded<wire::DescribeTopicPartitionsRequest, handle_describe_topic_partitions>},
+    Row{ApiKey::kDescribeQuorum, decoded<wire::DescribeQuorumRequest, handle_describe_quorum>},
+    Row{ApiKey::kUpdateFeatures, decoded<wire::UpdateFeaturesRequest, handle_update_features>},
+    Row{ApiKey::kDescribeClientQuotas, decoded<wire::DescribeClientQuotasRequest, handle_describe_client_quotas>},
+    Row{ApiKey::kAlterClientQuotas, decoded<wire::AlterClientQuotasRequest, handle_alter_client_quotas>},
 };
 
 bool is_decodable(const wire::ApiRange& api, int16_t version) {

@@ -4,6 +4,7 @@
 
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/on_groups.h"
 
 // The life of a group's members: wire messages to coordinator events, and replies back.
 namespace millrace::broker {
@@ -13,25 +14,6 @@ using std::chrono::milliseconds;
 using wire::ErrorCode;
 
 Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
-
-// Run `act` on the groups' thread, or answer with `refuse` where groups are not served.
-template <typename Act, typename Refuse>
-void on_groups(Core& core, Request request, Act act, Refuse refuse) {
-  core.groups.post([&core, request = std::move(request), act = std::move(act), refuse = std::move(refuse)]() mutable {
-    if (const auto state = core.groups.state(); state != GroupService::State::kServing) return refuse(request, state);
-    act(std::move(request));
-  });
-}
-
-// For responses that consist of an error.
-template <typename Response>
-struct RefuseWith {
-  void operator()(Request& request, GroupService::State) const {
-    Response response;
-    response.error_code = ErrorCode::kNotCoordinator;
-    respond(request, response);
-  }
-};
 
 // Hand `event`, which has copies of all it needs, to the coordinator, and answer with what `to_response` makes of its
 // reply for the request's version.

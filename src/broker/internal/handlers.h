@@ -3,12 +3,24 @@
 #include "broker/internal/handler.h"
 #include "wire/add_offsets_to_txn.h"
 #include "wire/add_partitions_to_txn.h"
+#include "wire/alter_client_quotas.h"
+#include "wire/alter_partition_reassignments.h"
+#include "wire/alter_replica_log_dirs.h"
+#include "wire/create_partitions.h"
 #include "wire/create_topics.h"
+#include "wire/delete_groups.h"
+#include "wire/delete_records.h"
 #include "wire/delete_topics.h"
+#include "wire/describe_client_quotas.h"
+#include "wire/describe_cluster.h"
 #include "wire/describe_configs.h"
 #include "wire/describe_groups.h"
+#include "wire/describe_log_dirs.h"
 #include "wire/describe_producers.h"
+#include "wire/describe_quorum.h"
+#include "wire/describe_topic_partitions.h"
 #include "wire/describe_transactions.h"
+#include "wire/elect_leaders.h"
 #include "wire/end_txn.h"
 #include "wire/fetch.h"
 #include "wire/find_coordinator.h"
@@ -18,14 +30,17 @@
 #include "wire/leave_group.h"
 #include "wire/list_groups.h"
 #include "wire/list_offsets.h"
+#include "wire/list_partition_reassignments.h"
 #include "wire/list_transactions.h"
 #include "wire/metadata.h"
 #include "wire/offset_commit.h"
+#include "wire/offset_delete.h"
 #include "wire/offset_fetch.h"
 #include "wire/offset_for_leader_epoch.h"
 #include "wire/produce.h"
 #include "wire/sync_group.h"
 #include "wire/txn_offset_commit.h"
+#include "wire/update_features.h"
 #include "wire/write_txn_markers.h"
 
 // Each served API's handler, in handle_<family>.cc. They answer, now or later, and never throw.
@@ -60,6 +75,21 @@ void handle_init_producer_id(Core& core, Request request, wire::InitProducerIdRe
 
 // The part of InitProducerId for those with a transactional id.
 void init_transactional_producer(Core& core, Request request, const wire::InitProducerIdRequest& message);
+void handle_create_partitions(Core& core, Request request, wire::CreatePartitionsRequest message);
+void handle_delete_records(Core& core, Request request, wire::DeleteRecordsRequest message);
+void handle_delete_groups(Core& core, Request request, wire::DeleteGroupsRequest message);
+void handle_offset_delete(Core& core, Request request, wire::OffsetDeleteRequest message);
+void handle_elect_leaders(Core& core, Request request, wire::ElectLeadersRequest message);
+void handle_alter_partition_reassignments(Core& core, Request request, wire::AlterPartitionReassignmentsRequest message);
+void handle_list_partition_reassignments(Core& core, Request request, wire::ListPartitionReassignmentsRequest message);
+void handle_describe_log_dirs(Core& core, Request request, wire::DescribeLogDirsRequest message);
+void handle_alter_replica_log_dirs(Core& core, Request request, wire::AlterReplicaLogDirsRequest message);
+void handle_describe_cluster(Core& core, Request request, wire::DescribeClusterRequest message);
+void handle_describe_topic_partitions(Core& core, Request request, wire::DescribeTopicPartitionsRequest message);
+void handle_describe_quorum(Core& core, Request request, wire::DescribeQuorumRequest message);
+void handle_update_features(Core& core, Request request, wire::UpdateFeaturesRequest message);
+void handle_describe_client_quotas(Core& core, Request request, wire::DescribeClientQuotasRequest message);
+void handle_alter_client_quotas(Core& core, Request request, wire::AlterClientQuotasRequest message);
 
 // ApiVersions is the only API that is answered whatever its version and content; `supported` says whether the version
 // is.

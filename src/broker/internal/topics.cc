@@ -71,6 +71,19 @@ Result<std::shared_ptr<const TopicState>> Topics::create_internal(std::string_vi
   return create(std::string(name), static_cast<int32_t>(partitions), {{"cleanup.policy", "compact"}});
 }
 
+Status Topics::add_partitions(const std::string& name, int32_t count) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto topic, store_.add_partitions(name, count));
+  MutexLock lock(mutex_);
+  // By now it may be gone, and another of that name made.
+  if (table_->find(topic->info.id) == nullptr) return fail(Errc::kNotFound, "topic '" + name + "' does not exist");
+  auto state = make_state(topic);
+  auto changed = std::make_shared<TopicTable>(*table_);
+  changed->by_name_.insert_or_assign(name, state);
+  changed->by_id_.insert_or_assign(state->id(), std::move(state));
+  table_ = std::move(changed);
+  return {};
+}
+
 Status Topics::remove(const std::string& name) {
   const auto state = snapshot()->find(name);
   if (!state) return fail(Errc::kNotFound, "topic '" + name + "' does not exist");

@@ -70,6 +70,8 @@ class Topics {
                                                    std::map<std::string, std::string> config) EXCLUDES(mutex_);
   // An internal topic as its coordinator needs it, whoever asks for it first.
   Result<std::shared_ptr<const TopicState>> create_internal(std::string_view name) EXCLUDES(mutex_);
+  // Give a topic more partitions, `count` in all.
+  Status add_partitions(const std::string& name, int32_t count) EXCLUDES(mutex_);
   Status remove(const std::string& name) EXCLUDES(mutex_);
 
   std::vector<TopicStats> stats() const;

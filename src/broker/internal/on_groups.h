@@ -1,0 +1,30 @@
+#pragma once
+
+#include <utility>
+
+#include "broker/internal/core.h"
+#include "broker/internal/handler.h"
+
+// How handlers get to the groups' thread.
+namespace millrace::broker {
+
+// Run `act` on the groups' thread, or answer with `refuse` where groups are not served.
+template <typename Act, typename Refuse>
+void on_groups(Core& core, Request request, Act act, Refuse refuse) {
+  core.groups.post([&core, request = std::move(request), act = std::move(act), refuse = std::move(refuse)]() mutable {
+    if (const auto state = core.groups.state(); state != GroupService::State::kServing) return refuse(request, state);
+    act(std::move(request));
+  });
+}
+
+// For responses that consist of an error.
+template <typename Response>
+struct RefuseWith {
+  void operator()(Request& request, GroupService::State) const {
+    Response response;
+    response.error_code = wire::ErrorCode::kNotCoordinator;
+    respond(request, response);
+  }
+};
+
+}  // namespace millrace::broker
