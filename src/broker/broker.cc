@@ -9,6 +9,7 @@
 #include "base/logging.h"
 #include "broker/internal/core.h"
 #include "broker/internal/dispatch.h"
+#include "broker/internal/rebalance_history.h"
 #include "broker/internal/server.h"
 
 namespace millrace::broker {
@@ -71,6 +72,8 @@ struct Broker::Impl {
     });
     topics.emplace(*store, options.settings, metrics, random.fork());
     groups.emplace(*store, *topics, options.settings, clock, random.fork(), metrics);
+    history.emplace(*topics, clock, worker, notes);
+    groups->set_rebalance_observer([this](std::vector<coord::Rebalance> ended) { history->add(std::move(ended)); });
     MILLRACE_RETURN_IF_ERROR(groups->load(server.thread(0)));
     transactions.emplace(*store, *topics, *groups, producer_ids, options.settings, clock, metrics);
     MILLRACE_RETURN_IF_ERROR(transactions->load(server.thread(0)));
@@ -116,6 +119,7 @@ struct Broker::Impl {
   FetchSessions fetch_sessions;
   std::unique_ptr<log::Store> store;
   std::optional<Topics> topics;
+  std::optional<RebalanceHistory> history;
   std::optional<GroupService> groups;
   std::optional<TransactionService> transactions;
   Server server;
@@ -161,6 +165,13 @@ BrokerStats Broker::stats() const {
           .queued_request_bytes = impl_->server.queued_request_bytes(),
           .groups = impl_->groups->group_count(),
           .topics = impl_->topics->stats()};
+}
+
+void Broker::rebalances(std::string group, size_t count_max,
+                        std::function<void(Result<std::vector<std::string>>)> done) {
+  impl_->worker.post([history = &*impl_->history, group = std::move(group), count_max, done = std::move(done)] {
+    done(history->last_of(group, count_max));
+  });
 }
 
 void Broker::clock_moved() { impl_->server.clock_moved(); }

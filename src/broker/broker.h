@@ -85,6 +85,10 @@ class Broker {
   // Cheap (no I/O, one short lock per topic); thread-safe.
   BrokerStats stats() const;
 
+  // The last `count_max` rebalances of a group, newest first, as JSON objects, handed to `done` on a thread that may
+  // block. Not after stop().
+  void rebalances(std::string group, size_t count_max, std::function<void(Result<std::vector<std::string>>)> done);
+
   // For tests with a clock of their own: look at the timers again, because the clock moved.
   void clock_moved();
 

@@ -1,7 +1,11 @@
 #include <gmock/gmock.h>
 
+#include <future>
+
+#include "base/fake_clock.h"
 #include "broker/internal/group_records.h"
 #include "broker/internal/test_broker.h"
+#include "wire/consumer_protocol.h"
 #include "wire/delete_topics.h"
 #include "wire/describe_groups.h"
 #include "wire/find_coordinator.h"
@@ -16,6 +20,7 @@
 namespace millrace::broker {
 namespace {
 
+using std::chrono::milliseconds;
 using testing::ElementsAre;
 using testing::SizeIs;
 using wire::ErrorCode;
@@ -115,6 +120,113 @@ TEST_F(Groups, TheCoordinatorIsFoundInEveryVersion) {
   share_group.key_type = 2;
   share_group.coordinator_keys = {"s"};
   EXPECT_EQ(client->call(share_group).coordinators.at(0).error_code, ErrorCode::kInvalidRequest);
+}
+
+// --- Members whose connection closes
+
+class Disconnect : public testing::Test {
+ protected:
+  static BrokerOptions options(int64_t grace_ms) {
+    BrokerOptions options = test_options();
+    options.settings.group_disconnect_grace_ms = grace_ms;
+    return options;
+  }
+  void start(int64_t grace_ms) {
+    broker.emplace(options(grace_ms), &clock);
+    client = broker->connect();
+    ASSERT_EQ(create_topic(*client, "t", 4), ErrorCode::kNone);
+    wire::FindCoordinatorRequest request;
+    request.coordinator_keys = {"g"};
+    ASSERT_EQ(client->call(request).coordinators.at(0).error_code, ErrorCode::kNone);
+  }
+  // The only member of the group, with all its partitions.
+  std::string join(TestClient& member) {
+    wire::JoinGroupRequest request;
+    request.group_id = "g";
+    request.session_timeout_ms = 30'000;
+    request.rebalance_timeout_ms = 30'000;
+    request.protocol_type = "consumer";
+    auto& protocol = request.protocols.emplace_back();
+    protocol.name = "range";
+    protocol.metadata = as_byte_view("metadata");
+    request.member_id = member.call(request).member_id;
+    const auto joined = member.call(request);
+    EXPECT_EQ(joined.error_code, ErrorCode::kNone);
+    wire::ConsumerProtocolAssignment assignment;
+    assignment.assigned_partitions.push_back({"t", {0, 1}});
+    Bytes bytes;
+    ByteWriter out(bytes);
+    out.fixed<int16_t>(0);
+    EXPECT_TRUE(assignment.encode(out, 0));
+    wire::SyncGroupRequest sync;
+    sync.group_id = "g";
+    sync.member_id = joined.member_id;
+    sync.generation_id = joined.generation_id;
+    sync.protocol_type = "consumer";
+    sync.protocol_name = "range";
+    sync.assignments.push_back({joined.member_id, bytes});
+    EXPECT_EQ(member.call(sync).error_code, ErrorCode::kNone);
+    return joined.member_id;
+  }
+  std::string state() {
+    wire::DescribeGroupsRequest request;
+    request.groups = {"g"};
+    return client->call(request).groups.at(0).group_state;
+  }
+  // Lets time pass until the group is in that state; how much that took, at most `limit`.
+  milliseconds until(const std::string& wanted, milliseconds limit) {
+    milliseconds passed{0};
+    while (state() != wanted && passed < limit) {
+      clock.advance(milliseconds{100});
+      passed += milliseconds{100};
+      broker->broker->clock_moved();
+    }
+    return passed;
+  }
+  std::vector<std::string> history() {
+    std::promise<Result<std::vector<std::string>>> told;
+    broker->broker->rebalances("g", 10, [&](auto rebalances) { told.set_value(std::move(rebalances)); });
+    return told.get_future().get().value();
+  }
+
+  FakeClock clock;
+  std::optional<TestBroker> broker;
+  std::unique_ptr<TestClient> client;
+};
+
+TEST_F(Disconnect, ADeadMemberIsOutAfterTheGrace) {
+  start(1'000);
+  auto member = broker->connect();
+  join(*member);
+  ASSERT_EQ(state(), "Stable");
+  member->close();
+  const auto passed = until("Empty", milliseconds{20'000});
+  EXPECT_GE(passed, milliseconds{1'000});
+  EXPECT_LT(passed, milliseconds{20'000});
+}
+
+TEST_F(Disconnect, WithoutAGraceTheSessionCounts) {
+  start(0);
+  auto member = broker->connect();
+  join(*member);
+  member->close();
+  EXPECT_GE(until("Empty", milliseconds{60'000}), milliseconds{30'000});
+}
+
+TEST_F(Disconnect, EveryRebalanceIsInTheHistory) {
+  start(1'000);
+  EXPECT_THAT(history(), SizeIs(0));
+  auto member = broker->connect();
+  const std::string id = join(*member);
+  member->close();
+  until("Empty", milliseconds{20'000});
+  const auto told = history();
+  ASSERT_THAT(told, SizeIs(2));
+  EXPECT_THAT(told[0], testing::HasSubstr("connection closed"));
+  EXPECT_THAT(told[0], testing::HasSubstr("\"left\":[\"" + id + "\"]"));
+  EXPECT_THAT(told[0], testing::HasSubstr("\"moved_count\":2"));
+  EXPECT_THAT(told[1], testing::HasSubstr("\"joined\":[\"" + id + "\"]"));
+  EXPECT_THAT(told[1], testing::HasSubstr("{\"topic\":\"t\",\"partition\":1,\"from\":null,\"to\":\"" + id + "\"}"));
 }
 
 TEST_F(Groups, AMemberJoinsSyncsBeatsCommitsAndLeaves) {

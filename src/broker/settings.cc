@@ -72,6 +72,9 @@ constexpr std::array kRows = {
     number("group.rebalance.debounce.ms", &Settings::group_rebalance_debounce_ms, 0, kIntMax,
            "A rebalance that has everyone ends this long after the last newcomer, so that members that start together "
            "share one (Millrace's own)."),
+    number("group.disconnect.grace.ms", &Settings::group_disconnect_grace_ms, 0, kIntMax,
+           "A dynamic member whose connection has closed is out when it is not heard from for so long, without waiting "
+           "for its session timeout; 0: it is not, as in Kafka (Millrace's own)."),
     number("group.max.size", &Settings::group_size_max, 1, kIntMax, "Members that a group may have."),
     number("offsets.topic.num.partitions", &Settings::offsets_topic_partitions, 1, 10'000,
            "Partitions of __consumer_offsets; fixed when the first group is made."),

@@ -33,6 +33,7 @@ struct Settings {
   int64_t group_session_timeout_max_ms = 1'800'000;
   int64_t group_initial_rebalance_delay_ms = 0;
   int64_t group_rebalance_debounce_ms = 50;
+  int64_t group_disconnect_grace_ms = 1'000;
   int64_t group_size_max = 10'000;
   int64_t offsets_topic_partitions = 50;
   int64_t offset_metadata_bytes_max = 4096;

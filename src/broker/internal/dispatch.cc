@@ -52,12 +52,15 @@ constexpr std::array kHandlers = {
     Row{ApiKey::kDeleteGroups, decoded<wire::DeleteGroupsRequest, handle_delete_groups>},
     Row{ApiKey::kOffsetDelete, decoded<wire::OffsetDeleteRequest, handle_offset_delete>},
     Row{ApiKey::kElectLeaders, decoded<wire::ElectLeadersRequest, handle_elect_leaders>},
-    Row{ApiKey::kAlterPartitionReassignments, decoded<wire::AlterPartitionReassignmentsRequest, handle_alter_partition_reassignments>},
-    Row{ApiKey::kListPartitionReassignments, decoded<wire::ListPartitionReassignmentsRequest, handle_list_partition_reassignments>},
+    Row{ApiKey::kAlterPartitionReassignments,
+        decoded<wire::AlterPartitionReassignmentsRequest, handle_alter_partition_reassignments>},
+    Row{ApiKey::kListPartitionReassignments,
+        decoded<wire::ListPartitionReassignmentsRequest, handle_list_partition_reassignments>},
     Row{ApiKey::kDescribeLogDirs, decoded<wire::DescribeLogDirsRequest, handle_describe_log_dirs>},
     Row{ApiKey::kAlterReplicaLogDirs, decoded<wire::AlterReplicaLogDirsRequest, handle_alter_replica_log_dirs>},
     Row{ApiKey::kDescribeCluster, decoded<wire::DescribeClusterRequest, handle_describe_cluster>},
-    Row{ApiKey::kDescribeTopicPartitions, decoded<wire::DescribeTopicPartitionsRequest, handle_describe_topic_partitions>},
+    Row{ApiKey::kDescribeTopicPartitions,
+        decoded<wire::DescribeTopicPartitionsRequest, handle_describe_topic_partitions>},
     Row{ApiKey::kDescribeQuorum, decoded<wire::DescribeQuorumRequest, handle_describe_quorum>},
     Row{ApiKey::kUpdateFeatures, decoded<wire::UpdateFeaturesRequest, handle_update_features>},
     Row{ApiKey::kDescribeClientQuotas, decoded<wire::DescribeClientQuotasRequest, handle_describe_client_quotas>},
@@ -99,6 +102,10 @@ Dispatcher::Dispatcher(Core& core, Metrics& metrics) : core_(core) {
   }
 }
 
+void Dispatcher::closed(uint64_t connection) {
+  core_.groups.post([&core = core_, connection] { core.groups.connection_closed(connection); });
+}
+
 void Dispatcher::handle(Incoming incoming) {
   ByteReader in(incoming.frame->view());
   auto header = read_header(in);
@@ -108,6 +115,7 @@ void Dispatcher::handle(Incoming incoming) {
                   .body = in,
                   .client_host = std::move(incoming.client_host),
                   .listener = incoming.listener,
+                  .connection = incoming.connection,
                   .reply = std::move(incoming.reply)};
   const ApiKey key = request.header.api_key;
   const int16_t version = request.header.api_version;

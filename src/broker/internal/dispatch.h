@@ -12,6 +12,7 @@ class Dispatcher final : public FrameHandler {
  public:
   Dispatcher(Core& core, Metrics& metrics);
   void handle(Incoming incoming) override;
+  void closed(uint64_t connection) override;
 
  private:
   Core& core_;

@@ -22,6 +22,7 @@ coord::GroupSettings group_settings(const Settings& settings) {
   group.group_max_size = static_cast<int32_t>(settings.group_size_max);
   group.group_initial_rebalance_delay_ms = milliseconds(settings.group_initial_rebalance_delay_ms);
   group.group_rebalance_debounce_ms = milliseconds(settings.group_rebalance_debounce_ms);
+  group.group_disconnect_grace_ms = milliseconds(settings.group_disconnect_grace_ms);
   group.offsets_retention_minutes = std::chrono::minutes(settings.offsets_retention_minutes);
   group.offsets_retention_check_interval_ms = milliseconds(settings.offsets_retention_check_interval_ms);
   group.offset_metadata_max_bytes = static_cast<int32_t>(settings.offset_metadata_bytes_max);
@@ -122,6 +123,7 @@ Status GroupService::append(const coord::Effects& effects) {
 }
 
 void GroupService::appended(const coord::Effects& effects) {
+  if (on_rebalances_ && !effects.rebalances.empty()) on_rebalances_(effects.rebalances);
   const auto is_group = [](const coord::Record& record) { return std::holds_alternative<coord::GroupRecord>(record); };
   if (!effects.records.empty() && std::ranges::none_of(effects.records, is_group)) return;
   group_count_.store(coordinator().list({}).size(), std::memory_order_relaxed);

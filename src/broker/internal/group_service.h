@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -31,6 +32,11 @@ class GroupService final : public CoordinatorHost<coord::GroupCoordinator, coord
   State state() const;
 
   void topic_deleted(const std::string& topic) { handle(coord::TopicDeleted{topic}); }
+  void connection_closed(uint64_t connection) { handle(coord::ConnectionClosed{coord::ConnectionId{connection}}); }
+  // Told of each rebalance that has ended; for before load().
+  void set_rebalance_observer(std::function<void(std::vector<coord::Rebalance>)> observer) {
+    on_rebalances_ = std::move(observer);
+  }
   // The producer's marker stands in partition `partition` of __consumer_offsets, durable at `position`.
   void transaction_ended(ProducerId producer, bool committed, int32_t partition, log::WalPosition position);
 
@@ -49,6 +55,7 @@ class GroupService final : public CoordinatorHost<coord::GroupCoordinator, coord
   const Topics& topics_;
   const Settings& settings_;
   Random random_;
+  std::function<void(std::vector<coord::Rebalance>)> on_rebalances_;
   std::atomic<uint64_t> group_count_{0};
   Gauge group_gauge_;
 };

@@ -69,6 +69,7 @@ coord::JoinRequest join_event(const Request& request, wire::JoinGroupRequest mes
   join.requires_known_member_id = version >= 4;
   join.supports_skip_assignment = version >= 9;
   join.reason = message.reason.value_or("");
+  join.connection = coord::ConnectionId{request.connection};
   return join;
 }
 
@@ -120,6 +121,7 @@ void handle_sync_group(Core& core, Request request, wire::SyncGroupRequest messa
   sync.protocol_name = std::move(message.protocol_name);
   for (auto& assigned : message.assignments)
     sync.assignments.push_back({.member_id = std::move(assigned.member_id), .assignment = copy(assigned.assignment)});
+  sync.connection = coord::ConnectionId{request.connection};
   ask_coordinator<coord::SyncReply>(core, std::move(request), std::move(sync), sync_response);
 }
 
@@ -129,6 +131,7 @@ void handle_heartbeat(Core& core, Request request, wire::HeartbeatRequest messag
   beat.member_id = std::move(message.member_id);
   beat.instance_id = std::move(message.group_instance_id);
   beat.generation = message.generation_id;
+  beat.connection = coord::ConnectionId{request.connection};
   ask_coordinator<coord::HeartbeatReply>(core, std::move(request), std::move(beat), heartbeat_response);
 }
 

@@ -69,7 +69,8 @@ void Listener::accept(Acceptor& acceptor) {
       return accept(acceptor);
     }
     // Out of file descriptors, most likely: whatever waits in the queue would fail again at once.
-    log_warning("broker", "listener {}: cannot accept: {}", options_.name, error.message());
+    if (callbacks_.notes->pass())
+      log_warning("broker", "listener {}: cannot accept: {}", options_.name, error.message());
     constexpr std::chrono::milliseconds kPause{100};
     auto pause = std::make_shared<asio::steady_timer>(thread_.context(), kPause);
     pause->async_wait([this, &acceptor, pause](const error_code& stopped) {

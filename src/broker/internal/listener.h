@@ -7,6 +7,7 @@
 
 #include "broker/broker.h"
 #include "broker/internal/io_thread.h"
+#include "broker/internal/rate_limit.h"
 
 namespace millrace::broker {
 
@@ -18,6 +19,7 @@ class Listener {
   struct Callbacks {
     std::function<IoThread&()> next_thread;                // where the next connection shall live
     std::function<void(Socket, IoThread&)> on_connection;  // on the listener's thread
+    RateLimit* notes;  // for log lines that clients can cause; outlives the listener
   };
 
   // kConflict: the port is in use; kInvalidArgument: the host is not one of this machine's.

@@ -60,7 +60,8 @@ struct Request {
   FramePtr frame;
   ByteReader body;  // behind the header
   std::string client_host;
-  size_t listener = 0;  // index of the listener it came in by
+  size_t listener = 0;      // index of the listener it came in by
+  uint64_t connection = 0;  // number of the connection it came by
   Reply reply;
 };
 

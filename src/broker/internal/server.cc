@@ -73,7 +73,8 @@ void Server::start(FrameHandler& handler) {
                  connections_gauge_.add(1);
                  auto session = std::make_shared<Session>(std::move(socket), home, *shared_, index);
                  home.post([session = std::move(session)] { session->start(); });
-               }});
+               },
+           .notes = rejects_.get()});
     }
   });
 }

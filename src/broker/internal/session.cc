@@ -27,7 +27,11 @@ constexpr int32_t kFrameBytesMin = 8;
 }  // namespace
 
 Session::Session(asio::ip::tcp::socket socket, IoThread& thread, SessionShared& shared, size_t listener)
-    : socket_(std::move(socket)), thread_(thread), shared_(shared), listener_(listener) {}
+    : socket_(std::move(socket)),
+      thread_(thread),
+      shared_(shared),
+      listener_(listener),
+      connection_(shared.connections_made.fetch_add(1, std::memory_order_relaxed) + 1) {}
 
 Session::~Session() { shared_.on_closed(); }
 
@@ -188,7 +192,8 @@ void Session::start_next() {
   pending_.pop_front();
   const uint64_t slot = first_slot_ + slots_.size();
   slots_.push_back({shared_.clock.mono_now(), is_produce(*frame), false, std::nullopt});
-  shared_.handler->handle({std::move(frame), client_host_, listener_, Reply(weak_from_this(), thread_, slot)});
+  shared_.handler->handle(
+      {std::move(frame), client_host_, listener_, connection_, Reply(weak_from_this(), thread_, slot)});
 }
 
 void Session::answer(uint64_t slot, std::optional<Response> response) {
@@ -293,6 +298,7 @@ void Session::close() {
   socket_.close(ignored);
   pending_.clear();
   frame_.reset();
+  shared_.handler->closed(connection_);
   thread_.release(shared_from_this());
 }
 

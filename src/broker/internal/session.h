@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <boost/asio/ip/tcp.hpp>
 #include <deque>
 #include <functional>
@@ -24,9 +25,12 @@ class FrameHandler {
     FramePtr frame;
     std::string client_host;
     size_t listener;
+    uint64_t connection;  // its number: never given twice, never 0
     Reply reply;
   };
   virtual void handle(Incoming incoming) = 0;
+  // Nothing more comes from the connection. On its session's thread; not for those that are open when the server stops.
+  virtual void closed(uint64_t connection) = 0;
 };
 
 struct SessionLimits {
@@ -45,6 +49,7 @@ struct SessionShared {
   Counter bytes_out;
   Histogram latency_s;
   std::function<void()> on_closed;  // from the session's thread, once
+  std::atomic<uint64_t> connections_made{0};
 };
 
 // One connection: cuts its bytes into frames, has them handled one at a time, and sends the answers in their order.
@@ -114,6 +119,7 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   IoThread& thread_;
   SessionShared& shared_;
   const size_t listener_;
+  const uint64_t connection_;
   std::string client_host_;
   bool closed_ = false;
 

@@ -17,9 +17,10 @@
 namespace millrace::broker {
 
 inline constexpr std::string_view kOffsetsTopic = "__consumer_offsets";
+inline constexpr std::string_view kRebalancesTopic = "__millrace_rebalances";
 inline constexpr std::string_view kTransactionsTopic = "__transaction_state";
 
-// Topics that Kafka itself writes: shown as internal, and closed to producers.
+// Topics that the broker itself writes: shown as internal, and closed to producers.
 bool is_internal_topic(std::string_view name);
 
 // An existing topic as requests see it. Immutable but for the counters; usable after deletion (its log then refuses).
