@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <ranges>
 
 namespace millrace {
 namespace {
@@ -72,7 +73,8 @@ Result<std::chrono::microseconds> parse_duration(std::string_view text) {
     for (const Unit& unit : kDurationUnits) {
       if (number->second != unit.name) continue;
       const double us = number->first * static_cast<double>(unit.us);
-      if (us > static_cast<double>(std::numeric_limits<int64_t>::max() / 2)) break;
+      constexpr int64_t kUsMax = std::numeric_limits<int64_t>::max() / 2;
+      if (us > static_cast<double>(kUsMax)) break;
       return std::chrono::microseconds{std::llround(us)};
     }
   }
@@ -82,8 +84,8 @@ Result<std::chrono::microseconds> parse_duration(std::string_view text) {
 std::string format_duration(std::chrono::microseconds duration) {
   const int64_t us = duration.count();
   if (us == 0) return "0s";
-  for (auto unit = kDurationUnits.rbegin(); unit != kDurationUnits.rend(); ++unit)
-    if (us % unit->us == 0) return fmt::format("{}{}", us / unit->us, unit->name);
+  for (const Unit& unit : std::views::reverse(kDurationUnits))
+    if (us % unit.us == 0) return fmt::format("{}{}", us / unit.us, unit.name);
   return fmt::format("{}us", us);
 }
 

@@ -49,7 +49,7 @@ struct TransactionSettings {
   using Millis = std::chrono::milliseconds;
 
   Millis transaction_max_timeout_ms{900'000};
-  Millis transactional_id_expiration_ms{7 * 24 * 3'600'000LL};
+  Millis transactional_id_expiration_ms{7LL * 24 * 3'600'000};
   Millis transaction_remove_expired_transaction_cleanup_interval_ms{3'600'000};
 };
 

@@ -48,7 +48,7 @@ class IoThread final : public Executor {
   void arm();
   void run_inbox() EXCLUDES(mutex_);
 
-  static constexpr size_t kScratchBytes = 64 * 1024;
+  static constexpr size_t kScratchBytes = size_t{64} * 1024;
 
   Clock& clock_;
   boost::asio::io_context context_{1};

@@ -27,8 +27,7 @@ class OnceFunction {
   };
   template <typename F>
   struct Body final : Base {
-    template <typename G>
-    explicit Body(G&& g) : function(std::forward<G>(g)) {}
+    explicit Body(F f) : function(std::move(f)) {}
     void run(Args... args) override { function(std::forward<Args>(args)...); }
     F function;
   };

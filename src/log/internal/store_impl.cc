@@ -125,7 +125,7 @@ Result<std::shared_ptr<const Topic>> Store::Impl::create_topic(const TopicInfo& 
   encode_topic(info, encoded);
   const WalEntry entry{.type = WalEntryType::kCreateTopic, .topic = next_topic_number_, .body = encoded};
   MILLRACE_RETURN_IF_ERROR(wal_.admit(encoded_size(entry), false));
-  const auto topic = std::make_shared<Topic>(Topic{.info = info, .partitions = {}});
+  auto topic = std::make_shared<Topic>(Topic{.info = info, .partitions = {}});
   make_partitions(next_topic_number_++, *topic);
   apply_policy(*topic);
   MILLRACE_RETURN_IF_ERROR(wal_.wait_durable(wal_.append(entry, nullptr, Offset{0})));
@@ -135,7 +135,7 @@ Result<std::shared_ptr<const Topic>> Store::Impl::create_topic(const TopicInfo& 
 
 Result<std::shared_ptr<const Topic>> Store::Impl::add_partitions(const std::string& name, int32_t count) {
   MutexLock changes(changes_mutex_);
-  const auto topic = find_topic(name);
+  auto topic = find_topic(name);
   if (topic == nullptr) return fail(Errc::kNotFound, fmt::format("there is no topic {}", name));
   if (count <= topic->info.partitions || count > kPartitionsMax) {
     return fail(Errc::kInvalidArgument,
@@ -145,7 +145,7 @@ Result<std::shared_ptr<const Topic>> Store::Impl::add_partitions(const std::stri
   const uint32_t number = topic->partitions.front()->impl().identity().topic_number;
   const WalEntry entry{.type = WalEntryType::kAddPartitions, .topic = number, .partitions = count};
   MILLRACE_RETURN_IF_ERROR(wal_.admit(encoded_size(entry), false));
-  const auto grown = std::make_shared<Topic>(*topic);
+  auto grown = std::make_shared<Topic>(*topic);
   grown->info.partitions = count;
   make_partitions(number, *grown);
   apply_policy(*grown);
@@ -157,7 +157,7 @@ Result<std::shared_ptr<const Topic>> Store::Impl::add_partitions(const std::stri
 Result<std::shared_ptr<const Topic>> Store::Impl::set_topic_config(const std::string& name,
                                                                    std::map<std::string, std::string> config) {
   MutexLock changes(changes_mutex_);
-  const auto topic = find_topic(name);
+  auto topic = find_topic(name);
   if (topic == nullptr) return fail(Errc::kNotFound, fmt::format("there is no topic {}", name));
   Bytes encoded;
   encode_config(config, encoded);
@@ -165,7 +165,7 @@ Result<std::shared_ptr<const Topic>> Store::Impl::set_topic_config(const std::st
   const WalEntry entry{.type = WalEntryType::kTopicConfig, .topic = number, .body = encoded};
   // From the reserve, too: a shorter retention is what helps when the disk is full.
   MILLRACE_RETURN_IF_ERROR(wal_.admit(encoded_size(entry), true));
-  const auto changed = std::make_shared<Topic>(*topic);
+  auto changed = std::make_shared<Topic>(*topic);
   changed->info.config = std::move(config);
   MILLRACE_RETURN_IF_ERROR(wal_.wait_durable(wal_.append(entry, nullptr, Offset{0})));
   apply_policy(*changed);
@@ -175,7 +175,7 @@ Result<std::shared_ptr<const Topic>> Store::Impl::set_topic_config(const std::st
 
 Status Store::Impl::delete_topic(const std::string& name) {
   MutexLock changes(changes_mutex_);
-  const auto topic = find_topic(name);
+  auto topic = find_topic(name);
   if (topic == nullptr) return fail(Errc::kNotFound, fmt::format("there is no topic {}", name));
   const uint32_t number = topic->partitions.front()->impl().identity().topic_number;
   const WalEntry entry{.type = WalEntryType::kDeleteTopic, .topic = number, .body = {}};

@@ -44,7 +44,7 @@ Status Wal::start(uint64_t position, bool older_is_done) {
   }
   MILLRACE_RETURN_IF_ERROR(remove_old_spares());
   if (older_is_done) MILLRACE_RETURN_IF_ERROR(reuse_newest());
-  const Status opened = switch_file(0);
+  Status opened = switch_file(0);
   if (!opened && opened.error().code != Errc::kOutOfSpace) return opened;
   thread_ = std::thread([this] { run(); });
   return {};
