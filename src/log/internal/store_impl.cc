@@ -135,7 +135,7 @@ Result<std::shared_ptr<const Topic>> Store::Impl::create_topic(const TopicInfo& 
 
 Result<std::shared_ptr<const Topic>> Store::Impl::add_partitions(const std::string& name, int32_t count) {
   MutexLock changes(changes_mutex_);
-  auto topic = find_topic(name);
+  const auto topic = find_topic(name);
   if (topic == nullptr) return fail(Errc::kNotFound, fmt::format("there is no topic {}", name));
   if (count <= topic->info.partitions || count > kPartitionsMax) {
     return fail(Errc::kInvalidArgument,
@@ -157,7 +157,7 @@ Result<std::shared_ptr<const Topic>> Store::Impl::add_partitions(const std::stri
 Result<std::shared_ptr<const Topic>> Store::Impl::set_topic_config(const std::string& name,
                                                                    std::map<std::string, std::string> config) {
   MutexLock changes(changes_mutex_);
-  auto topic = find_topic(name);
+  const auto topic = find_topic(name);
   if (topic == nullptr) return fail(Errc::kNotFound, fmt::format("there is no topic {}", name));
   Bytes encoded;
   encode_config(config, encoded);
@@ -175,7 +175,7 @@ Result<std::shared_ptr<const Topic>> Store::Impl::set_topic_config(const std::st
 
 Status Store::Impl::delete_topic(const std::string& name) {
   MutexLock changes(changes_mutex_);
-  auto topic = find_topic(name);
+  const auto topic = find_topic(name);
   if (topic == nullptr) return fail(Errc::kNotFound, fmt::format("there is no topic {}", name));
   const uint32_t number = topic->partitions.front()->impl().identity().topic_number;
   const WalEntry entry{.type = WalEntryType::kDeleteTopic, .topic = number, .body = {}};
