@@ -23,6 +23,11 @@ log::StoreOptions store_options(const BrokerOptions& options) {
   store.index_interval_bytes = static_cast<uint32_t>(settings.index_interval_bytes);
   store.checkpoint_bytes = static_cast<uint64_t>(settings.wal_checkpoint_bytes);
   store.checkpoint_interval = std::chrono::milliseconds(settings.wal_checkpoint_ms);
+  store.retention_check_interval = std::chrono::milliseconds(settings.retention_check_interval_ms);
+  store.cleaner_enabled = settings.cleaner_enabled;
+  store.cleaner_backoff = std::chrono::milliseconds(settings.cleaner_backoff_ms);
+  store.cleaner_map_bytes = static_cast<uint64_t>(settings.cleaner_map_bytes);
+  store.cleaner_bytes_per_s = static_cast<uint64_t>(settings.cleaner_bytes_per_s);
   return store;
 }
 
@@ -49,7 +54,8 @@ struct Broker::Impl {
         purgatory(options.settings.parked_fetch_bytes_max),
         fetch_sessions({.sessions_max = static_cast<size_t>(options.settings.fetch_sessions_max)}, random.fork()),
         server(options.settings, the_clock, the_metrics),
-        producer_ids(files, options.data_dir) {}
+        producer_ids(files, options.data_dir),
+        dynamic_configs(files, options.data_dir) {}
 
   ~Impl() { stop(); }
 
@@ -70,7 +76,8 @@ struct Broker::Impl {
       log_error("broker", "the log has failed, nothing more can be acknowledged: {}", error.message);
       if (options.on_fatal) options.on_fatal(error);
     });
-    topics.emplace(*store, options.settings, metrics, random.fork());
+    MILLRACE_ASSIGN_OR_RETURN(ConfigTexts dynamic, dynamic_configs.read());
+    topics.emplace(*store, options.settings, std::move(dynamic), metrics, random.fork());
     groups.emplace(*store, *topics, options.settings, clock, random.fork(), metrics);
     history.emplace(*topics, clock, worker, notes);
     groups->set_rebalance_observer([this](std::vector<coord::Rebalance> ended) { history->add(std::move(ended)); });
@@ -93,6 +100,7 @@ struct Broker::Impl {
                       .groups = *groups,
                       .transactions = *transactions,
                       .producer_ids = producer_ids,
+                      .dynamic_configs = dynamic_configs,
                       .worker = worker,
                       .notes = notes});
     dispatcher.emplace(*core, metrics);
@@ -124,6 +132,7 @@ struct Broker::Impl {
   std::optional<TransactionService> transactions;
   Server server;
   ProducerIds producer_ids;
+  DynamicConfigs dynamic_configs;
   Worker worker;
   std::vector<ListenerAddress> advertised;
   std::vector<uint16_t> ports;

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "broker/internal/topic_config.h"
 
 namespace millrace::broker {
 namespace {
@@ -29,6 +30,7 @@ constexpr Row flag(std::string_view name, bool Settings::* member, std::string_v
 }
 
 constexpr std::array kRows = {
+    number("node.id", &Settings::node_id, 0, kIntMax, "The broker's id, as clients see it."),
     // Network.
     number("num.network.threads", &Settings::num_network_threads, 0, 64,
            "Threads that serve connections; 0 means one per core, at most 4."),
@@ -67,8 +69,8 @@ constexpr std::array kRows = {
     number("group.max.session.timeout.ms", &Settings::group_session_timeout_max_ms, 1, kIntMax,
            "The longest session timeout that a member may ask for."),
     number("group.initial.rebalance.delay.ms", &Settings::group_initial_rebalance_delay_ms, 0, kIntMax,
-           "How long the first member of an empty group waits for others. Kafka's default is 3 s; here a lone consumer "
-           "starts at once."),
+           "How long the first member of an empty group waits for others: the consumers of one program come within "
+           "this. Kafka's default is 3 s."),
     number("group.rebalance.debounce.ms", &Settings::group_rebalance_debounce_ms, 0, kIntMax,
            "A rebalance that has everyone ends this long after the last newcomer, so that members that start together "
            "share one (Millrace's own)."),
@@ -84,6 +86,16 @@ constexpr std::array kRows = {
            "How long committed offsets are kept after their group became empty."),
     number("offsets.retention.check.interval.ms", &Settings::offsets_retention_check_interval_ms, 1, kIntMax,
            "How often expired offsets are looked for."),
+    // Retention and compaction.
+    number("log.retention.check.interval.ms", &Settings::retention_check_interval_ms, 1, kIntMax,
+           "How often it is looked whether records are to be deleted and segments to be closed."),
+    flag("log.cleaner.enable", &Settings::cleaner_enabled, "Compact topics with cleanup.policy=compact."),
+    number("log.cleaner.backoff.ms", &Settings::cleaner_backoff_ms, 0, kIntMax,
+           "How often it is looked whether there is something to compact, while records arrive."),
+    number("log.cleaner.dedupe.buffer.size", &Settings::cleaner_map_bytes, 1'048'576, 1ll << 40,
+           "The most memory that compaction uses for keys; with more keys it needs several passes."),
+    number("log.cleaner.io.max.bytes.per.second", &Settings::cleaner_bytes_per_s, 1'048'576, 1ll << 40,
+           "Compaction reads and writes no faster than this. Kafka has no bound by default."),
     // Transactions.
     number("transaction.max.timeout.ms", &Settings::transaction_timeout_max_ms, 1, kIntMax,
            "The longest timeout that a transactional producer may ask for."),
@@ -102,15 +114,23 @@ const Row* find_row(std::string_view name) {
   return nullptr;
 }
 
-constexpr auto kInfos = [] {
-  std::array<SettingInfo, kRows.size()> infos{};
-  for (size_t i = 0; i < kRows.size(); ++i) infos[i] = kRows[i].info;
-  return infos;
-}();
+// The rows above, and what topics have by default.
+const std::vector<SettingInfo>& all_infos() {
+  static const std::vector<SettingInfo> kAll = [] {
+    std::vector<SettingInfo> infos;
+    for (const Row& row : kRows) infos.push_back(row.info);
+    for (const TopicConfigInfo& topic : topic_config_infos()) {
+      if (topic.broker_setting.empty() || find_row(topic.broker_setting) != nullptr) continue;
+      infos.push_back({topic.broker_setting, SettingType::kTopicDefault, topic.documentation, 0, 0});
+    }
+    return infos;
+  }();
+  return kAll;
+}
 
 tl::unexpected<Error> unknown_setting(std::string_view name) {
   std::vector<std::string> known;
-  for (const SettingInfo& info : kInfos) known.emplace_back(info.name);
+  for (const SettingInfo& info : all_infos()) known.emplace_back(info.name);
   const auto nearest = nearest_name(name, known);
   return fail(Errc::kInvalidArgument, fmt::format("the broker has no setting '{}'", name),
               nearest ? fmt::format("did you mean '{}'?", *nearest) : "the settings are listed in the broker's manual");
@@ -118,11 +138,17 @@ tl::unexpected<Error> unknown_setting(std::string_view name) {
 
 }  // namespace
 
-std::span<const SettingInfo> setting_infos() { return kInfos; }
+std::span<const SettingInfo> setting_infos() { return all_infos(); }
 
 Status set_setting(Settings& settings, std::string_view name, std::string_view value) {
   const Row* row = find_row(name);
-  if (row == nullptr) return unknown_setting(name);
+  if (row == nullptr) {
+    const TopicConfigInfo* topic = find_topic_config_of_setting(name);
+    if (topic == nullptr) return unknown_setting(name);
+    MILLRACE_RETURN_IF_ERROR(check_config_value(*topic, name, value));
+    settings.topic_defaults.insert_or_assign(std::string(name), std::string(value));
+    return {};
+  }
   if (row->flag != nullptr) {
     if (value != "true" && value != "false")
       return fail(Errc::kInvalidArgument, fmt::format("{} is true or false, not '{}'", name, value));
@@ -144,7 +170,12 @@ Status set_setting(Settings& settings, std::string_view name, std::string_view v
 
 std::string setting_value(const Settings& settings, std::string_view name) {
   const Row* row = find_row(name);
-  MILLRACE_CHECK(row != nullptr, "setting_value() of a name that is not in the table");
+  if (row == nullptr) {
+    const TopicConfigInfo* topic = find_topic_config_of_setting(name);
+    MILLRACE_CHECK(topic != nullptr, "setting_value() of a name that is not in the table");
+    const auto given = settings.topic_defaults.find(name);
+    return given == settings.topic_defaults.end() ? std::string(topic->default_value) : given->second;
+  }
   if (row->flag != nullptr) return settings.*row->flag ? "true" : "false";
   return fmt::format("{}", settings.*row->number);
 }
@@ -152,7 +183,7 @@ std::string setting_value(const Settings& settings, std::string_view name) {
 std::string settings_reference() {
   const Settings defaults;
   std::string table = "| setting | default | meaning |\n|---|---|---|\n";
-  for (const SettingInfo& info : kInfos)
+  for (const SettingInfo& info : all_infos())
     table += fmt::format("| `{}` | {} | {} |\n", info.name, setting_value(defaults, info.name), info.documentation);
   return table;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@ namespace millrace::broker {
 // The broker's settings, under Kafka's names (the table in settings.cc says which member has which, what it means and
 // what it may be). The defaults are Kafka's except where the table says why not.
 struct Settings {
+  int64_t node_id = 1;
   int64_t num_network_threads = 0;
   int64_t max_connections = 1000;
   int64_t connections_max_idle_ms = 600'000;
@@ -31,7 +33,7 @@ struct Settings {
 
   int64_t group_session_timeout_min_ms = 6'000;
   int64_t group_session_timeout_max_ms = 1'800'000;
-  int64_t group_initial_rebalance_delay_ms = 0;
+  int64_t group_initial_rebalance_delay_ms = 60;
   int64_t group_rebalance_debounce_ms = 50;
   int64_t group_disconnect_grace_ms = 1'000;
   int64_t group_size_max = 10'000;
@@ -43,16 +45,26 @@ struct Settings {
   int64_t transactions_topic_partitions = 50;
   int64_t offsets_retention_minutes = 10'080;
   int64_t offsets_retention_check_interval_ms = 600'000;
+
+  int64_t retention_check_interval_ms = 300'000;
+  bool cleaner_enabled = true;
+  int64_t cleaner_backoff_ms = 15'000;
+  int64_t cleaner_map_bytes = 134'217'728;
+  int64_t cleaner_bytes_per_s = 67'108'864;
+
+  // What topics have that set nothing of their own, as texts under the broker's names (log.retention.ms, …): those that
+  // differ from the defaults. Their table is that of the topic configurations.
+  std::map<std::string, std::string, std::less<>> topic_defaults;
 };
 
-enum class SettingType { kInt, kBool };
+enum class SettingType { kInt, kBool, kTopicDefault };
 
 // One row of the reference in docs/manual/broker.md, which is made from these.
 struct SettingInfo {
   std::string_view name;
   SettingType type;
   std::string_view documentation;
-  int64_t min;
+  int64_t min;  // of kInt, and so is max
   int64_t max;
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/metrics.h"
 #include "broker/broker.h"
+#include "broker/internal/dynamic_configs.h"
 #include "broker/internal/fetch_sessions.h"
 #include "broker/internal/group_service.h"
 #include "broker/internal/producer_ids.h"
@@ -33,6 +34,7 @@ struct Core {
   GroupService& groups;
   TransactionService& transactions;
   ProducerIds& producer_ids;
+  const DynamicConfigs& dynamic_configs;
   Worker& worker;
   RateLimit& notes;  // for log lines that clients can cause
 };

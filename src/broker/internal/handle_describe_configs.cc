@@ -19,22 +19,34 @@ using Line = wire::DescribeConfigsResponse::DescribeConfigsResourceResult;
 constexpr int8_t kTopic = 2;
 constexpr int8_t kBroker = 4;
 
-Line to_line(const ShownConfig& config, bool read_only, const wire::DescribeConfigsRequest& message) {
+Line to_line(const ShownConfig& config, const wire::DescribeConfigsRequest& message) {
   Line line;
   line.name = config.name;
-  line.value = config.value;
-  line.read_only = read_only;
-  line.config_source = static_cast<int8_t>(config.source);
+  line.value = config.value();
+  line.read_only = config.read_only;
+  line.config_source = static_cast<int8_t>(config.source());
   line.config_type = static_cast<int8_t>(config.kind);
   line.documentation.reset();
   if (message.include_documentation) line.documentation = config.documentation;
   if (!message.include_synonyms) return line;
-  // From the most to the least specific.
-  if (config.source != ConfigSource::kDefault)
-    line.synonyms.push_back({config.name, config.value, static_cast<int8_t>(config.source)});
-  const std::string& name = config.broker_setting.empty() ? config.name : config.broker_setting;
-  line.synonyms.push_back({name, config.default_value, static_cast<int8_t>(ConfigSource::kDefault)});
+  for (const ConfigSynonym& synonym : config.synonyms)
+    line.synonyms.push_back({synonym.name, synonym.value, static_cast<int8_t>(synonym.source)});
   return line;
+}
+
+// What clients are told to connect to: part of the server's configuration, not of the broker's settings.
+ShownConfig advertised_listeners(const Core& core) {
+  std::string value;
+  for (const ListenerAddress& address : core.advertised) {
+    const bool ipv6 = address.host.find(':') != std::string::npos;
+    value += fmt::format("{}PLAINTEXT://{}{}{}:{}", value.empty() ? "" : ",", ipv6 ? "[" : "", address.host,
+                         ipv6 ? "]" : "", address.port);
+  }
+  return {.name = "advertised.listeners",
+          .kind = ConfigKind::kString,
+          .read_only = true,
+          .documentation = "The addresses that clients are told to use.",
+          .synonyms = {{"advertised.listeners", std::move(value), ConfigSource::kBrokerFile}}};
 }
 
 Described describe(const Core& core, const Asked& asked, const wire::DescribeConfigsRequest& message) {
@@ -53,17 +65,18 @@ Described describe(const Core& core, const Asked& asked, const wire::DescribeCon
       return refuse(ErrorCode::kInvalidTopicException, valid.error().message);
     const auto topic = core.topics.snapshot()->find(asked.resource_name);
     if (!topic) return refuse(ErrorCode::kUnknownTopicOrPartition, "there is no such topic");
-    shown = shown_topic_configs(topic->topic->info.config, core.settings);
+    shown = shown_topic_configs(topic->topic->info.config, core.topics.snapshot()->defaults());
   } else if (asked.resource_type == kBroker) {
-    if (!asked.resource_name.empty() && asked.resource_name != fmt::format("{}", kNodeId))
-      return refuse(ErrorCode::kInvalidRequest, fmt::format("the only broker has id {}", kNodeId));
-    shown = shown_broker_configs(core.settings);
+    if (!asked.resource_name.empty() && asked.resource_name != fmt::format("{}", core.node_id()))
+      return refuse(ErrorCode::kInvalidRequest, fmt::format("the only broker has id {}", core.node_id()));
+    shown = shown_broker_configs(core.topics.snapshot()->defaults());
+    shown.push_back(advertised_listeners(core));
   } else {
     return refuse(ErrorCode::kInvalidRequest, "only topics (2) and brokers (4) can be described");
   }
   for (const ShownConfig& config : shown) {
     if (asked.configuration_keys && std::ranges::count(*asked.configuration_keys, config.name) == 0) continue;
-    result.configs.push_back(to_line(config, asked.resource_type == kBroker, message));
+    result.configs.push_back(to_line(config, message));
   }
   return result;
 }

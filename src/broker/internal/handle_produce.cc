@@ -6,7 +6,9 @@
 #include "base/logging.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/record_checks.h"
 #include "record/batch.h"
+#include "record/rewrite.h"
 
 namespace millrace::broker {
 namespace {
@@ -23,6 +25,13 @@ PartitionResponse refuse(int32_t index, ErrorCode error, std::string message) {
   response.error_code = error;
   response.base_offset = -1;
   response.error_message = std::move(message);
+  return response;
+}
+
+PartitionResponse refuse(int32_t index, RecordDefect defect) {
+  PartitionResponse response = refuse(index, defect.error, std::move(defect.message));
+  for (RefusedRecord& record : defect.records)
+    response.record_errors.push_back({record.index, std::move(record.message)});
   return response;
 }
 
@@ -46,10 +55,28 @@ class Appender {
                                 arrived->largest_batch_bytes, topic->config.message_bytes_max));
     if (arrived->uses_zstd && version_ < kZstdFrom)
       return refuse(index, ErrorCode::kUnsupportedCompressionType, "zstd needs Produce version 7");
+    if (arrived->batches != 1)
+      return refuse(index, ErrorCode::kInvalidRecord, "a request may have one record batch for each partition");
+    const auto batch = record::BatchView::first_of(records);
+    if (auto defect = check_records(*batch, topic->config, to_unix_ms(core_.clock.wall_now())))
+      return refuse(index, std::move(*defect));
+
+    std::span<std::byte> stored = writable(records);
+    Bytes recompressed;
+    if (topic->config.codec && *topic->config.codec != batch->codec()) {
+      if (const Status made = record::recompress(*batch, *topic->config.codec, kPlainBatchBytesMax, recompressed);
+          !made)
+        return refuse(index, ErrorCode::kInvalidRecord, made.error().message);
+      if (recompressed.size() > static_cast<size_t>(topic->config.message_bytes_max))
+        return refuse(index, ErrorCode::kMessageTooLarge,
+                      fmt::format("a batch of {} bytes as compression.type has it; the topic's max.message.bytes is {}",
+                                  recompressed.size(), topic->config.message_bytes_max));
+      stored = recompressed;
+    }
 
     log::AppendOptions options;
     if (topic->config.log_append_time) options.timestamp_type = record::TimestampType::kLogAppendTime;
-    const auto appended = (*partition)->append(writable(records), options);
+    const auto appended = (*partition)->append(stored, options);
     if (!appended) {
       if (appended.error().code != Errc::kNotFound && core_.notes.pass())
         log_warning("broker", "produce to {}-{} failed: {}", topic->name(), index, appended.error().message);
@@ -61,7 +88,7 @@ class Appender {
     appended_any_ = true;
     if (appended->outcome == log::AppendOutcome::kAppended) {
       topic->records_in.add(static_cast<double>(arrived->records));
-      topic->bytes_in.add(static_cast<double>(records.size()));
+      topic->bytes_in.add(static_cast<double>(stored.size()));
     }
     PartitionResponse response;
     response.index = index;
@@ -119,7 +146,10 @@ void refuse_all(wire::ProduceResponse& response, const wire::ProduceRequest& mes
 // Fields that the version lacks must be at their defaults.
 void fit_to_version(wire::ProduceResponse& response, int16_t version) {
   if (version >= 8) return;
-  for_each_partition(response, [](PartitionResponse& partition) { partition.error_message.reset(); });
+  for_each_partition(response, [](PartitionResponse& partition) {
+    partition.error_message.reset();
+    partition.record_errors.clear();
+  });
 }
 
 // Without acknowledgements there is no answer that could say what went wrong: the connection is closed instead.

@@ -77,6 +77,8 @@ tl::expected<Plan, Refusal> plan(const Core& core, const Creatable& asked) {
       return refuse(ErrorCode::kInvalidConfig, valid.error().message);
     planned.config.insert_or_assign(config.name, *config.value);
   }
+  if (const auto valid = check_topic_configs_together(planned.config, core.topics.snapshot()->defaults()); !valid)
+    return refuse(ErrorCode::kInvalidConfig, valid.error().message);
   return planned;
 }
 
@@ -98,11 +100,11 @@ Created create_one(Core& core, const Creatable& asked, bool validate_only) {
   result.num_partitions = planned->partitions;
   result.replication_factor = 1;
   result.configs.emplace();
-  for (const ShownConfig& config : shown_topic_configs(planned->config, core.settings)) {
+  for (const ShownConfig& config : shown_topic_configs(planned->config, core.topics.snapshot()->defaults())) {
     auto& out = result.configs->emplace_back();
     out.name = config.name;
-    out.value = config.value;
-    out.config_source = static_cast<int8_t>(config.source);
+    out.value = config.value();
+    out.config_source = static_cast<int8_t>(config.source());
   }
   if (validate_only) return result;
   const auto made = core.topics.create(asked.name, planned->partitions, std::move(planned->config));

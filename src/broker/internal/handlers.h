@@ -4,6 +4,7 @@
 #include "wire/add_offsets_to_txn.h"
 #include "wire/add_partitions_to_txn.h"
 #include "wire/alter_client_quotas.h"
+#include "wire/alter_configs.h"
 #include "wire/alter_partition_reassignments.h"
 #include "wire/alter_replica_log_dirs.h"
 #include "wire/create_partitions.h"
@@ -25,9 +26,11 @@
 #include "wire/fetch.h"
 #include "wire/find_coordinator.h"
 #include "wire/heartbeat.h"
+#include "wire/incremental_alter_configs.h"
 #include "wire/init_producer_id.h"
 #include "wire/join_group.h"
 #include "wire/leave_group.h"
+#include "wire/list_config_resources.h"
 #include "wire/list_groups.h"
 #include "wire/list_offsets.h"
 #include "wire/list_partition_reassignments.h"
@@ -63,6 +66,9 @@ void handle_describe_groups(Core& core, Request request, wire::DescribeGroupsReq
 void handle_create_topics(Core& core, Request request, wire::CreateTopicsRequest message);
 void handle_delete_topics(Core& core, Request request, wire::DeleteTopicsRequest message);
 void handle_describe_configs(Core& core, Request request, wire::DescribeConfigsRequest message);
+void handle_alter_configs(Core& core, Request request, wire::AlterConfigsRequest message);
+void handle_incremental_alter_configs(Core& core, Request request, wire::IncrementalAlterConfigsRequest message);
+void handle_list_config_resources(Core& core, Request request, wire::ListConfigResourcesRequest message);
 void handle_add_partitions_to_txn(Core& core, Request request, wire::AddPartitionsToTxnRequest message);
 void handle_add_offsets_to_txn(Core& core, Request request, wire::AddOffsetsToTxnRequest message);
 void handle_end_txn(Core& core, Request request, wire::EndTxnRequest message);

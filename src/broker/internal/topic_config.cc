@@ -2,9 +2,12 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
+#include <limits>
 #include <vector>
 
+#include "base/check.h"
 #include "base/text.h"
 
 namespace millrace::broker {
@@ -13,100 +16,176 @@ namespace {
 using enum TopicConfigType;
 
 constexpr std::string_view kForever = "9223372036854775807";
+constexpr double kIntMax = 2'147'483'647;
+constexpr double kLongMax = 9.3e18;  // the type has the exact bound
+constexpr std::string_view kCodecs = "producer,uncompressed,gzip,snappy,lz4,zstd";
 
+constexpr TopicConfigBounds at_least(double min) { return {.min = min, .max = kLongMax}; }
+constexpr TopicConfigBounds int_at_least(double min) { return {.min = min, .max = kIntMax}; }
+constexpr TopicConfigBounds one_of(std::string_view words) { return {.words = words}; }
+constexpr TopicConfigBounds kAny = {};
+
+// The rows: name, type, default, the broker's setting, whether it does something here, bounds, what it means.
 constexpr std::array kInfos = {
-    TopicConfigInfo{"cleanup.policy", kList, "delete", "", false, "delete or compact"},
-    TopicConfigInfo{"compression.type", kString, "producer", "", true, "producer: batches stay as they were sent"},
-    TopicConfigInfo{"delete.retention.ms", kLong, "86400000", "", false, "How long tombstones are kept"},
-    TopicConfigInfo{"file.delete.delay.ms", kLong, "60000", "", false, "When files of deleted data go"},
-    TopicConfigInfo{"flush.messages", kLong, kForever, "", false, "Every answer waits for a sync in any case"},
-    TopicConfigInfo{"flush.ms", kLong, kForever, "", false, "Every answer waits for a sync in any case"},
-    TopicConfigInfo{"follower.replication.throttled.replicas", kList, "", "", false, "There are no followers"},
-    TopicConfigInfo{"index.interval.bytes", kInt, "4096", "log.index.interval.bytes", false,
-                    "Bytes of log between two entries of the offset index"},
-    TopicConfigInfo{"leader.replication.throttled.replicas", kList, "", "", false, "There are no followers"},
-    TopicConfigInfo{"max.compaction.lag.ms", kLong, kForever, "", false, "When a record is compacted at the latest"},
-    TopicConfigInfo{"max.message.bytes", kInt, "1048588", "message.max.bytes", true, "The largest record batch taken"},
-    TopicConfigInfo{"message.downconversion.enable", kBool, "false", "", false, "Old formats are never served"},
-    TopicConfigInfo{"message.timestamp.after.max.ms", kLong, "3600000", "", false,
-                    "How far in the future a timestamp may be"},
-    TopicConfigInfo{"message.timestamp.before.max.ms", kLong, kForever, "", false,
-                    "How far in the past a timestamp may be"},
-    TopicConfigInfo{"message.timestamp.type", kString, "CreateTime", "", true,
-                    "CreateTime, the producer's, or LogAppendTime, the broker's"},
-    TopicConfigInfo{"min.cleanable.dirty.ratio", kDouble, "0.5", "", false, "How much must be new before compaction"},
-    TopicConfigInfo{"min.compaction.lag.ms", kLong, "0", "", false, "When a record is compacted at the earliest"},
-    TopicConfigInfo{"min.insync.replicas", kInt, "1", "", false, "There is one replica"},
-    TopicConfigInfo{"preallocate", kBool, "false", "", false, "Whether segment files are made at full size"},
-    TopicConfigInfo{"retention.bytes", kLong, "-1", "", false, "Bytes of a partition that are kept; -1: all"},
-    TopicConfigInfo{"retention.ms", kLong, "604800000", "", false, "How long records are kept; -1: for ever"},
-    TopicConfigInfo{"segment.bytes", kInt, "1073741824", "log.segment.bytes", false, "The size of a segment file"},
-    TopicConfigInfo{"segment.index.bytes", kInt, "10485760", "", false, "The size of an index file"},
-    TopicConfigInfo{"segment.jitter.ms", kLong, "0", "", false, "Spreads the beginnings of segments"},
-    TopicConfigInfo{"segment.ms", kLong, "604800000", "", false, "When a segment is closed at the latest"},
-    TopicConfigInfo{"unclean.leader.election.enable", kBool, "false", "", false, "There is one replica"},
+    TopicConfigInfo{"cleanup.policy", kList, "delete", "log.cleanup.policy", true, one_of("delete,compact"),
+                    "What happens to old records: delete (after retention.ms or beyond retention.bytes), compact (the "
+                    "last record of each key stays), or both."},
+    TopicConfigInfo{"compression.gzip.level",
+                    kInt,
+                    "-1",
+                    "compression.gzip.level",
+                    false,
+                    {-1, 9},
+                    "Compression has one level here for each codec."},
+    TopicConfigInfo{"compression.lz4.level",
+                    kInt,
+                    "9",
+                    "compression.lz4.level",
+                    false,
+                    {1, 17},
+                    "Compression has one level here for each codec."},
+    TopicConfigInfo{"compression.type", kString, "producer", "compression.type", true, one_of(kCodecs),
+                    "How batches are stored: as the producer sent them, or compressed anew."},
+    TopicConfigInfo{"compression.zstd.level",
+                    kInt,
+                    "3",
+                    "compression.zstd.level",
+                    false,
+                    {-131'072, 22},
+                    "Compression has one level here for each codec."},
+    TopicConfigInfo{"delete.retention.ms", kLong, "86400000", "log.cleaner.delete.retention.ms", true, at_least(0),
+                    "How long compaction keeps tombstones, and the markers of transactions that are gone."},
+    TopicConfigInfo{"file.delete.delay.ms", kLong, "60000", "log.segment.delete.delay.ms", false, at_least(0),
+                    "Files go as soon as no reader and no recovery needs them."},
+    TopicConfigInfo{"flush.messages", kLong, kForever, "log.flush.interval.messages", false, at_least(1),
+                    "Every answer waits for a sync in any case."},
+    TopicConfigInfo{"flush.ms", kLong, kForever, "log.flush.interval.ms", false, at_least(0),
+                    "Every answer waits for a sync in any case."},
+    TopicConfigInfo{"follower.replication.throttled.replicas", kList, "", "", false, kAny, "There are no followers."},
+    TopicConfigInfo{"index.interval.bytes", kInt, "4096", "log.index.interval.bytes", true, int_at_least(0),
+                    "Bytes of log between two entries of the offset index."},
+    TopicConfigInfo{"leader.replication.throttled.replicas", kList, "", "", false, kAny, "There are no followers."},
+    TopicConfigInfo{"max.compaction.lag.ms", kLong, kForever, "log.cleaner.max.compaction.lag.ms", true, at_least(1),
+                    "How long a record may stay out of reach of compaction."},
+    TopicConfigInfo{"max.message.bytes", kInt, "1048588", "message.max.bytes", true, int_at_least(0),
+                    "The largest record batch taken."},
+    TopicConfigInfo{"message.timestamp.after.max.ms", kLong, "3600000", "log.message.timestamp.after.max.ms", true,
+                    at_least(0), "How far ahead of the broker's clock a record's timestamp may be."},
+    TopicConfigInfo{"message.timestamp.before.max.ms", kLong, kForever, "log.message.timestamp.before.max.ms", true,
+                    at_least(0), "How far behind the broker's clock a record's timestamp may be."},
+    TopicConfigInfo{"message.timestamp.type", kString, "CreateTime", "log.message.timestamp.type", true,
+                    one_of("CreateTime,LogAppendTime"), "CreateTime, the producer's, or LogAppendTime, the broker's."},
+    TopicConfigInfo{"min.cleanable.dirty.ratio",
+                    kDouble,
+                    "0.5",
+                    "log.cleaner.min.cleanable.ratio",
+                    true,
+                    {0, 1},
+                    "How much of a compacted log must be new before it is compacted again."},
+    TopicConfigInfo{"min.compaction.lag.ms", kLong, "0", "log.cleaner.min.compaction.lag.ms", true, at_least(0),
+                    "How long compaction leaves a record alone."},
+    TopicConfigInfo{"min.insync.replicas", kInt, "1", "min.insync.replicas", false, int_at_least(1),
+                    "There is one replica, and it is in sync."},
+    TopicConfigInfo{"preallocate", kBool, "false", "log.preallocate", false, kAny,
+                    "Segment files grow as they are written."},
+    TopicConfigInfo{"retention.bytes", kLong, "-1", "log.retention.bytes", true, at_least(-1),
+                    "Bytes of a partition that are kept; -1 keeps all."},
+    TopicConfigInfo{"retention.ms", kLong, "604800000", "log.retention.ms", true, at_least(-1),
+                    "How long records are kept, by their timestamps; -1 keeps them for ever."},
+    TopicConfigInfo{"segment.bytes", kInt, "1073741824", "log.segment.bytes", true, int_at_least(1'048'576),
+                    "A segment file of this size is closed and a new one begun."},
+    TopicConfigInfo{"segment.index.bytes", kInt, "10485760", "log.index.size.max.bytes", false, int_at_least(4),
+                    "Index files grow as they are written."},
+    TopicConfigInfo{"segment.jitter.ms", kLong, "0", "log.roll.jitter.ms", false, at_least(0),
+                    "Segments of several partitions may be closed at the same time."},
+    TopicConfigInfo{"segment.ms", kLong, "604800000", "log.roll.ms", true, at_least(1),
+                    "A segment file is closed so long after its first record at the latest."},
+    TopicConfigInfo{"unclean.leader.election.enable", kBool, "false", "unclean.leader.election.enable", false, kAny,
+                    "There is one replica."},
 };
 
-Status check_value(const TopicConfigInfo& info, const std::string& value) {
-  const auto refuse = [&](std::string_view wanted) {
-    return fail(Errc::kInvalidArgument, fmt::format("{} is {}, not '{}'", info.name, wanted, value));
-  };
-  switch (info.type) {
-    case kBool:
-      if (value != "true" && value != "false") return refuse("true or false");
-      return {};
-    case kInt: {
-      const auto number = parse_int64(value);
-      if (!number || *number < 0 || *number > INT32_MAX) return refuse("a whole number from 0 to 2147483647");
-      return {};
-    }
-    case kLong: {
-      const auto number = parse_int64(value);
-      if (!number || *number < -1) return refuse("a whole number, at least -1");
-      return {};
-    }
-    case kDouble: {
-      const auto number = parse_double(value);
-      if (!number || *number < 0 || *number > 1) return refuse("a number from 0 to 1");
-      return {};
-    }
-    case kString:
-    case kList:
-      return {};
-  }
+bool is_one_of(std::string_view word, std::string_view words) {
+  for (const std::string_view known : split(words, ','))
+    if (word == known) return true;
+  return false;
 }
 
-Status check_words(const TopicConfigInfo& info, const std::string& value) {
-  if (info.name == "compression.type" && value != "producer") {
-    for (const std::string_view codec : {"uncompressed", "gzip", "snappy", "lz4", "zstd"})
-      if (value == codec)
-        return fail(Errc::kNotBuiltYet, fmt::format("compression.type={} is not built yet: batches stay as the "
-                                                    "producer sent them",
-                                                    value));
-    return fail(Errc::kInvalidArgument, fmt::format("compression.type is a codec or producer, not '{}'", value));
-  }
-  if (info.name == "message.timestamp.type" && value != "CreateTime" && value != "LogAppendTime")
-    return fail(Errc::kInvalidArgument,
-                fmt::format("message.timestamp.type is CreateTime or LogAppendTime, not '{}'", value));
-  if (info.name == "cleanup.policy") {
-    for (const std::string_view word : split(value, ','))
-      if (trim(word) != "delete" && trim(word) != "compact")
-        return fail(Errc::kInvalidArgument, fmt::format("cleanup.policy is delete or compact, not '{}'", value));
-  }
-  return {};
+std::string number_bounds(const TopicConfigInfo& info) {
+  if (info.bounds.max >= kLongMax) return fmt::format("a whole number, at least {:.0f}", info.bounds.min);
+  if (info.type == kDouble) return fmt::format("a number from {:g} to {:g}", info.bounds.min, info.bounds.max);
+  return fmt::format("a whole number from {:.0f} to {:.0f}", info.bounds.min, info.bounds.max);
 }
+
+// The value that holds for a topic.
+class Values {
+ public:
+  Values(const ConfigTexts& config, const ConfigDefaults& defaults) : config_(config), defaults_(defaults) {}
+
+  std::string text(std::string_view name) const {
+    if (const auto own = config_.find(std::string(name)); own != config_.end()) return own->second;
+    const TopicConfigInfo* info = find_topic_config(name);
+    MILLRACE_CHECK(info != nullptr, "a topic configuration that is not in the table");
+    return topic_config_default(*info, defaults_);
+  }
+  int64_t number(std::string_view name) const { return parse_int64(text(name)).value_or(0); }
+  bool has(std::string_view name, std::string_view word) const {
+    const std::string value = text(name);
+    return std::ranges::any_of(split(value, ','), [&](std::string_view one) { return trim(one) == word; });
+  }
+
+ private:
+  const ConfigTexts& config_;
+  const ConfigDefaults& defaults_;
+};
 
 }  // namespace
 
 std::span<const TopicConfigInfo> topic_config_infos() { return kInfos; }
 
-Status check_topic_config(std::string_view name, const std::optional<std::string>& value) {
-  for (const TopicConfigInfo& info : kInfos) {
-    if (info.name != name) continue;
-    if (!value) return fail(Errc::kInvalidArgument, fmt::format("{} has no value", name));
-    MILLRACE_RETURN_IF_ERROR(check_value(info, *value));
-    return check_words(info, *value);
+const TopicConfigInfo* find_topic_config(std::string_view name) {
+  const auto* found = std::ranges::find(kInfos, name, &TopicConfigInfo::name);
+  return found == kInfos.end() ? nullptr : found;
+}
+
+const TopicConfigInfo* find_topic_config_of_setting(std::string_view broker_setting) {
+  if (broker_setting.empty()) return nullptr;
+  const auto* found = std::ranges::find(kInfos, broker_setting, &TopicConfigInfo::broker_setting);
+  return found == kInfos.end() ? nullptr : found;
+}
+
+Status check_config_value(const TopicConfigInfo& info, std::string_view name, std::string_view value) {
+  const auto refuse = [&](std::string_view wanted) {
+    return fail(Errc::kInvalidArgument, fmt::format("{} is {}, not '{}'", name, wanted, value));
+  };
+  switch (info.type) {
+    case kBool:
+      if (value != "true" && value != "false") return refuse("true or false");
+      return {};
+    case kInt:
+    case kLong: {
+      const auto number = parse_int64(value);
+      if (!number || static_cast<double>(*number) < info.bounds.min || static_cast<double>(*number) > info.bounds.max)
+        return refuse(number_bounds(info));
+      return {};
+    }
+    case kDouble: {
+      const auto number = parse_double(value);
+      if (!number || !(*number >= info.bounds.min && *number <= info.bounds.max)) return refuse(number_bounds(info));
+      return {};
+    }
+    case kString:
+      if (!info.bounds.words.empty() && !is_one_of(value, info.bounds.words))
+        return refuse(fmt::format("one of {}", info.bounds.words));
+      return {};
+    case kList:
+      if (info.bounds.words.empty()) return {};
+      for (const std::string_view word : split(value, ','))
+        if (!is_one_of(trim(word), info.bounds.words)) return refuse(fmt::format("a list of {}", info.bounds.words));
+      return {};
   }
+}
+
+tl::unexpected<Error> unknown_topic_config(std::string_view name) {
   std::vector<std::string> known;
   for (const TopicConfigInfo& info : kInfos) known.emplace_back(info.name);
   const auto nearest = nearest_name(name, known);
@@ -115,18 +194,61 @@ Status check_topic_config(std::string_view name, const std::optional<std::string
                       : fmt::format("unknown topic configuration '{}'", name));
 }
 
-std::string topic_config_default(const TopicConfigInfo& info, const Settings& settings) {
-  if (!info.broker_setting.empty()) return setting_value(settings, info.broker_setting);
-  return std::string(info.default_value);
+Status check_topic_config(std::string_view name, const std::optional<std::string>& value) {
+  const TopicConfigInfo* info = find_topic_config(name);
+  if (info == nullptr) return unknown_topic_config(name);
+  if (!value) return fail(Errc::kInvalidArgument, fmt::format("{} has no value", name));
+  return check_config_value(*info, name, *value);
 }
 
-TopicConfig parse_topic_config(const std::map<std::string, std::string>& config, const Settings& settings) {
-  TopicConfig parsed{.message_bytes_max = settings.message_bytes_max, .log_append_time = false};
-  if (const auto found = config.find("max.message.bytes"); found != config.end())
-    parsed.message_bytes_max = parse_int64(found->second).value_or(settings.message_bytes_max);
-  if (const auto found = config.find("message.timestamp.type"); found != config.end())
-    parsed.log_append_time = found->second == "LogAppendTime";
+std::string topic_config_default(const TopicConfigInfo& info, const ConfigDefaults& defaults) {
+  if (info.broker_setting.empty()) return std::string(info.default_value);
+  if (const auto changed = defaults.dynamic.find(std::string(info.broker_setting)); changed != defaults.dynamic.end())
+    return changed->second;
+  return setting_value(defaults.settings, info.broker_setting);
+}
+
+Status check_topic_configs_together(const ConfigTexts& config, const ConfigDefaults& defaults) {
+  const Values values(config, defaults);
+  const int64_t min_lag = values.number("min.compaction.lag.ms");
+  const int64_t max_lag = values.number("max.compaction.lag.ms");
+  if (min_lag > max_lag)
+    return fail(Errc::kInvalidArgument,
+                fmt::format("min.compaction.lag.ms, {}, is greater than max.compaction.lag.ms, {}", min_lag, max_lag));
+  return {};
+}
+
+TopicConfig parse_topic_config(const ConfigTexts& config, const ConfigDefaults& defaults) {
+  const Values values(config, defaults);
+  TopicConfig parsed;
+  parsed.message_bytes_max = values.number("max.message.bytes");
+  parsed.log_append_time = values.has("message.timestamp.type", "LogAppendTime");
+  parsed.timestamp_before_max_ms = values.number("message.timestamp.before.max.ms");
+  parsed.timestamp_after_max_ms = values.number("message.timestamp.after.max.ms");
+  parsed.needs_keys = values.has("cleanup.policy", "compact");
+  const std::string codec = values.text("compression.type");
+  if (codec == "uncompressed")
+    parsed.codec = record::Codec::kNone;
+  else if (const auto named = record::parse_codec(codec); named)
+    parsed.codec = *named;
   return parsed;
+}
+
+log::TopicPolicy parse_topic_policy(const ConfigTexts& config, const ConfigDefaults& defaults) {
+  const Values values(config, defaults);
+  log::TopicPolicy policy;
+  policy.segment_bytes = static_cast<uint64_t>(values.number("segment.bytes"));
+  policy.segment_ms = values.number("segment.ms");
+  policy.index_interval_bytes = static_cast<uint32_t>(values.number("index.interval.bytes"));
+  policy.deletes = values.has("cleanup.policy", "delete");
+  policy.retention_ms = values.number("retention.ms");
+  policy.retention_bytes = values.number("retention.bytes");
+  policy.compacts = values.has("cleanup.policy", "compact");
+  policy.min_compaction_lag_ms = values.number("min.compaction.lag.ms");
+  policy.max_compaction_lag_ms = values.number("max.compaction.lag.ms");
+  policy.min_cleanable_dirty_ratio = parse_double(values.text("min.cleanable.dirty.ratio")).value_or(0.5);
+  policy.delete_retention_ms = values.number("delete.retention.ms");
+  return policy;
 }
 
 }  // namespace millrace::broker

@@ -26,46 +26,58 @@ ConfigKind kind_of(const SettingInfo& info) {
       return ConfigKind::kBool;
     case SettingType::kInt:
       return info.max <= INT32_MAX ? ConfigKind::kInt : ConfigKind::kLong;
+    case SettingType::kTopicDefault:
+      return kind_of(find_topic_config_of_setting(info.name)->type);
   }
+}
+
+// The values of a broker's setting: changed while it runs, given at its start, the default.
+void add_setting(std::string_view name, const ConfigDefaults& defaults, std::vector<ConfigSynonym>& synonyms) {
+  static const Settings kDefaults;
+  if (const auto changed = defaults.dynamic.find(std::string(name)); changed != defaults.dynamic.end())
+    synonyms.push_back({std::string(name), changed->second, ConfigSource::kBroker});
+  const std::string by_default = setting_value(kDefaults, name);
+  if (std::string given = setting_value(defaults.settings, name); given != by_default)
+    synonyms.push_back({std::string(name), std::move(given), ConfigSource::kBrokerFile});
+  synonyms.push_back({std::string(name), by_default, ConfigSource::kDefault});
+}
+
+std::string documentation_of(const TopicConfigInfo& info) {
+  return std::string(info.documentation) + (info.effective ? "" : " (accepted, without an effect)");
 }
 
 }  // namespace
 
-std::vector<ShownConfig> shown_topic_configs(const std::map<std::string, std::string>& config,
-                                             const Settings& settings) {
+std::vector<ShownConfig> shown_topic_configs(const ConfigTexts& config, const ConfigDefaults& defaults) {
   std::vector<ShownConfig> shown;
   for (const TopicConfigInfo& info : topic_config_infos()) {
     ShownConfig line{.name = std::string(info.name),
-                     .value = topic_config_default(info, settings),
-                     .source = ConfigSource::kDefault,
                      .kind = kind_of(info.type),
-                     .documentation = std::string(info.documentation),
-                     .broker_setting = std::string(info.broker_setting),
-                     .default_value = {}};
-    line.default_value = line.value;
-    if (!info.effective) line.documentation += " (kept, but without an effect in this version)";
-    if (line.value != info.default_value) line.source = ConfigSource::kBrokerFile;
-    if (const auto own = config.find(line.name); own != config.end()) {
-      line.value = own->second;
-      line.source = ConfigSource::kTopic;
+                     .documentation = documentation_of(info),
+                     .synonyms = {}};
+    if (const auto own = config.find(line.name); own != config.end())
+      line.synonyms.push_back({line.name, own->second, ConfigSource::kTopic});
+    if (info.broker_setting.empty()) {
+      line.synonyms.push_back({line.name, std::string(info.default_value), ConfigSource::kDefault});
+    } else {
+      add_setting(info.broker_setting, defaults, line.synonyms);
     }
     shown.push_back(std::move(line));
   }
   return shown;
 }
 
-std::vector<ShownConfig> shown_broker_configs(const Settings& settings) {
-  const Settings defaults;
+std::vector<ShownConfig> shown_broker_configs(const ConfigDefaults& defaults) {
   std::vector<ShownConfig> shown;
   for (const SettingInfo& info : setting_infos()) {
+    const TopicConfigInfo* of_topics = find_topic_config_of_setting(info.name);
     ShownConfig line{.name = std::string(info.name),
-                     .value = setting_value(settings, info.name),
-                     .source = ConfigSource::kDefault,
                      .kind = kind_of(info),
-                     .documentation = std::string(info.documentation),
-                     .broker_setting = std::string(info.name),
-                     .default_value = setting_value(defaults, info.name)};
-    if (line.value != line.default_value) line.source = ConfigSource::kBrokerFile;
+                     .read_only = of_topics == nullptr,
+                     .documentation = info.type == SettingType::kTopicDefault ? documentation_of(*of_topics)
+                                                                              : std::string(info.documentation),
+                     .synonyms = {}};
+    add_setting(info.name, defaults, line.synonyms);
     shown.push_back(std::move(line));
   }
   return shown;

@@ -1,8 +1,6 @@
 #pragma once
 
-#include <map>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "broker/internal/topic_config.h"
@@ -10,27 +8,34 @@
 namespace millrace::broker {
 
 // Kafka's numbers for where a value comes from.
-enum class ConfigSource : int8_t { kTopic = 1, kBrokerFile = 4, kDefault = 5 };
+enum class ConfigSource : int8_t { kTopic = 1, kBroker = 2, kBrokerFile = 4, kDefault = 5 };
 
 // Kafka's numbers for what a value is.
 enum class ConfigKind : int8_t { kBool = 1, kString = 2, kInt = 3, kLong = 5, kDouble = 6, kList = 7 };
 
-// One line of DescribeConfigs.
-struct ShownConfig {
+// A value that was given somewhere, and its name there.
+struct ConfigSynonym {
   std::string name;
   std::string value;
   ConfigSource source;
+};
+
+// One line of DescribeConfigs.
+struct ShownConfig {
+  std::string name;
   ConfigKind kind;
+  bool read_only = false;
   std::string documentation;
-  std::string broker_setting;  // where the default comes from; may be empty
-  std::string default_value;
+  std::vector<ConfigSynonym> synonyms;  // from the most to the least specific, at least one: the first holds
+
+  const std::string& value() const { return synonyms.front().value; }
+  ConfigSource source() const { return synonyms.front().source; }
 };
 
 // All configurations of a topic that has set `config`, by name.
-std::vector<ShownConfig> shown_topic_configs(const std::map<std::string, std::string>& config,
-                                             const Settings& settings);
+std::vector<ShownConfig> shown_topic_configs(const ConfigTexts& config, const ConfigDefaults& defaults);
 
 // All settings of the broker.
-std::vector<ShownConfig> shown_broker_configs(const Settings& settings);
+std::vector<ShownConfig> shown_broker_configs(const ConfigDefaults& defaults);
 
 }  // namespace millrace::broker

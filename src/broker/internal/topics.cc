@@ -4,9 +4,7 @@
 
 namespace millrace::broker {
 
-bool is_internal_topic(std::string_view name) {
-  return name == kOffsetsTopic || name == kRebalancesTopic || name == kTransactionsTopic;
-}
+bool is_internal_topic(std::string_view name) { return name == kOffsetsTopic || name == kRebalancesTopic || name == kTransactionsTopic; }
 
 std::shared_ptr<const TopicState> TopicTable::find(std::string_view name) const {
   const auto found = by_name_.find(name);
@@ -18,11 +16,14 @@ std::shared_ptr<const TopicState> TopicTable::find(const Uuid& id) const {
   return found == by_id_.end() ? nullptr : found->second;
 }
 
-Topics::Topics(log::Store& store, const Settings& settings, Metrics& metrics, Random random)
+Topics::Topics(log::Store& store, const Settings& settings, ConfigTexts dynamic, Metrics& metrics, Random random)
     : store_(store), settings_(settings), metrics_(metrics), random_(random) {
   auto table = std::make_shared<TopicTable>();
+  table->settings_ = &settings_;
+  table->dynamic_ = std::move(dynamic);
+  set_policies(table->dynamic_);
   for (const auto& topic : store.topics()) {
-    auto state = make_state(topic);
+    auto state = make_state(topic, table->defaults());
     table->by_id_.emplace(state->id(), state);
     table->by_name_.emplace(state->name(), std::move(state));
   }
@@ -35,11 +36,12 @@ std::shared_ptr<const TopicTable> Topics::snapshot() const {
   return table_;
 }
 
-std::shared_ptr<const TopicState> Topics::make_state(std::shared_ptr<const log::Topic> topic) const {
+std::shared_ptr<const TopicState> Topics::make_state(std::shared_ptr<const log::Topic> topic,
+                                                     const ConfigDefaults& defaults) const {
   const MetricLabels labels = {{"topic", topic->info.name}};
   TopicState state{
       .topic = topic,
-      .config = parse_topic_config(topic->info.config, settings_),
+      .config = parse_topic_config(topic->info.config, defaults),
       .internal = is_internal_topic(topic->info.name),
       .records_in = metrics_.counter("millrace_broker_produced_records_total", "Records appended", labels),
       .bytes_in = metrics_.counter("millrace_broker_produced_bytes_total", "Bytes of record batches appended", labels),
@@ -58,8 +60,8 @@ Result<std::shared_ptr<const TopicState>> Topics::create(const std::string& name
     info.id = Uuid::random(random_);
   }
   MILLRACE_ASSIGN_OR_RETURN(const auto topic, store_.create_topic(info));
-  auto state = make_state(topic);
   MutexLock lock(mutex_);
+  auto state = make_state(topic, table_->defaults());
   auto changed = std::make_shared<TopicTable>(*table_);
   changed->by_name_.insert_or_assign(name, state);
   changed->by_id_.insert_or_assign(state->id(), state);
@@ -70,7 +72,9 @@ Result<std::shared_ptr<const TopicState>> Topics::create(const std::string& name
 Result<std::shared_ptr<const TopicState>> Topics::create_internal(std::string_view name) {
   const int64_t partitions =
       name == kOffsetsTopic ? settings_.offsets_topic_partitions : settings_.transactions_topic_partitions;
-  return create(std::string(name), static_cast<int32_t>(partitions), {{"cleanup.policy", "compact"}});
+  // As Kafka makes them: compacted, in segments of 100 MB, whatever the broker's defaults are.
+  return create(std::string(name), static_cast<int32_t>(partitions),
+                {{"cleanup.policy", "compact"}, {"segment.bytes", "104857600"}, {"compression.type", "producer"}});
 }
 
 Status Topics::add_partitions(const std::string& name, int32_t count) {
@@ -78,7 +82,7 @@ Status Topics::add_partitions(const std::string& name, int32_t count) {
   MutexLock lock(mutex_);
   // By now it may be gone, and another of that name made.
   if (table_->find(topic->info.id) == nullptr) return fail(Errc::kNotFound, "topic '" + name + "' does not exist");
-  auto state = make_state(topic);
+  auto state = make_state(topic, table_->defaults());
   auto changed = std::make_shared<TopicTable>(*table_);
   changed->by_name_.insert_or_assign(name, state);
   changed->by_id_.insert_or_assign(state->id(), std::move(state));
@@ -99,6 +103,38 @@ Status Topics::remove(const std::string& name) {
   changed->by_id_.erase(state->id());
   table_ = std::move(changed);
   return {};
+}
+
+Status Topics::configure(const std::string& name, ConfigTexts config) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto topic, store_.set_topic_config(name, std::move(config)));
+  MutexLock lock(mutex_);
+  // By now it may be gone, and another of that name made.
+  const auto known = table_->find(topic->info.id);
+  if (known == nullptr) return fail(Errc::kNotFound, "topic '" + name + "' does not exist");
+  auto state = make_state(topic, table_->defaults());
+  auto changed = std::make_shared<TopicTable>(*table_);
+  changed->by_name_.insert_or_assign(name, state);
+  changed->by_id_.insert_or_assign(state->id(), std::move(state));
+  table_ = std::move(changed);
+  return {};
+}
+
+void Topics::set_dynamic(ConfigTexts dynamic) {
+  set_policies(dynamic);
+  MutexLock lock(mutex_);
+  auto changed = std::make_shared<TopicTable>(*table_);
+  changed->dynamic_ = std::move(dynamic);
+  for (auto& [name, state] : changed->by_name_) {
+    state = make_state(state->topic, changed->defaults());
+    changed->by_id_.insert_or_assign(state->id(), state);
+  }
+  table_ = std::move(changed);
+}
+
+void Topics::set_policies(const ConfigTexts& dynamic) {
+  store_.set_policies([&settings = settings_, dynamic](const log::TopicInfo& topic) {
+    return parse_topic_policy(topic.config, {settings, dynamic});
+  });
 }
 
 std::vector<TopicStats> Topics::stats() const {

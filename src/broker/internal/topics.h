@@ -11,6 +11,7 @@
 #include "base/mutex.h"
 #include "base/random.h"
 #include "broker/broker.h"
+#include "broker/internal/dynamic_configs.h"
 #include "broker/internal/topic_config.h"
 #include "log/store.h"
 
@@ -51,9 +52,13 @@ class TopicTable {
   const ByName& all() const { return by_name_; }
   std::shared_ptr<const TopicState> find(std::string_view name) const;
   std::shared_ptr<const TopicState> find(const Uuid& id) const;
+  // What topics have that set nothing. Valid as long as the table is.
+  ConfigDefaults defaults() const { return {*settings_, dynamic_}; }
 
  private:
   friend class Topics;
+  const Settings* settings_ = nullptr;
+  ConfigTexts dynamic_;
   ByName by_name_;
   std::unordered_map<Uuid, std::shared_ptr<const TopicState>> by_id_;
 };
@@ -61,8 +66,8 @@ class TopicTable {
 // The broker's view of the store's topics. Reading takes a snapshot, which stays as it is. Thread-safe.
 class Topics {
  public:
-  // Takes up the topics that the store has.
-  Topics(log::Store& store, const Settings& settings, Metrics& metrics, Random random);
+  // Takes up the topics that the store has, with `dynamic` of the settings changed.
+  Topics(log::Store& store, const Settings& settings, ConfigTexts dynamic, Metrics& metrics, Random random);
 
   std::shared_ptr<const TopicTable> snapshot() const EXCLUDES(mutex_);
 
@@ -74,11 +79,18 @@ class Topics {
   // Give a topic more partitions, `count` in all.
   Status add_partitions(const std::string& name, int32_t count) EXCLUDES(mutex_);
   Status remove(const std::string& name) EXCLUDES(mutex_);
+  // Replace a topic's own configurations, which were checked; they hold at once. kNotFound.
+  Status configure(const std::string& name, ConfigTexts config) EXCLUDES(mutex_);
+  // Replace the settings that were changed while the broker runs; they hold at once. Whoever calls has kept them.
+  void set_dynamic(ConfigTexts dynamic) EXCLUDES(mutex_);
 
   std::vector<TopicStats> stats() const;
 
  private:
-  std::shared_ptr<const TopicState> make_state(std::shared_ptr<const log::Topic> topic) const;
+  std::shared_ptr<const TopicState> make_state(std::shared_ptr<const log::Topic> topic,
+                                               const ConfigDefaults& defaults) const;
+  // Tell the store what its topics' configurations mean.
+  void set_policies(const ConfigTexts& dynamic);
 
   log::Store& store_;
   const Settings& settings_;

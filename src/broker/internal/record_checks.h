@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "broker/internal/topic_config.h"
+#include "record/batch.h"
+#include "wire/error_code.h"
+
+namespace millrace::broker {
+
+// The most that the records of one arriving batch may take when they have to be decompressed.
+inline constexpr size_t kPlainBatchBytesMax = 128u << 20;
+
+// The most records of a batch that are named as refused; the look at the batch ends there.
+inline constexpr size_t kRefusedRecordsMax = 1000;
+
+struct RefusedRecord {
+  int32_t index;  // in its batch
+  std::string message;
+};
+
+// Why a batch is not taken.
+struct RecordDefect {
+  wire::ErrorCode error;
+  std::string message;
+  std::vector<RefusedRecord> records = {};  // those to blame, where the records could be read
+};
+
+// What a topic asks of the records of a batch that passed check_batches(): timestamps within its bounds, keys where it
+// is compacted. Looks at the header alone where that can tell; else at each record, decompressing.
+std::optional<RecordDefect> check_records(const record::BatchView& batch, const TopicConfig& topic, int64_t now_ms);
+
+}  // namespace millrace::broker
