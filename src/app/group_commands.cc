@@ -1,12 +1,16 @@
 #include <fmt/core.h>
+#include <simdjson.h>
 
 #include <CLI/CLI.hpp>
+#include <deque>
 #include <map>
 #include <memory>
 #include <ostream>
 
 #include "app/command_line.h"
 #include "app/connection.h"
+#include "client/partition_reader.h"
+#include "columns/column.h"
 
 namespace millrace::app {
 namespace {
@@ -58,10 +62,83 @@ Status describe_group(const CommandLine& line, const std::string& name) {
   return {};
 }
 
+constexpr const char* kRebalancesTopic = "__millrace_rebalances";
+
+// The values of the topic's last `count_max` records with that key, newest first.
+Result<std::deque<std::string>> read_rebalances(const CommandLine& line, const std::string& group, size_t count_max) {
+  constexpr client::Millis kWait{100};
+  constexpr size_t kRecordsAtOnce = 1000;
+  MILLRACE_ASSIGN_OR_RETURN(const auto reader, client::PartitionReader::create(connection(line)));
+  const client::TopicPartition source{kRebalancesTopic, PartitionId{0}};
+  MILLRACE_ASSIGN_OR_RETURN(const auto range, reader->watermarks(source, kAnswerLimit));
+  MILLRACE_RETURN_IF_ERROR(
+      reader->assign(std::vector{client::ReadRange{source, range.begin, range.end}}, kAnswerLimit));
+  std::deque<std::string> newest;
+  while (!reader->done()) {
+    MILLRACE_ASSIGN_OR_RETURN(const auto records, reader->poll(kRecordsAtOnce, kWait));
+    for (const auto& partition : records.partitions())
+      for (const auto& record : partition.records) {
+        if (as_text(record.key()) != group) continue;
+        newest.emplace_front(as_text(record.value()));
+        if (newest.size() > count_max) newest.pop_back();
+      }
+  }
+  return newest;
+}
+
+Cell text_of(simdjson::dom::element object, const char* key) {
+  std::string_view text;
+  if (object[key].get(text) != simdjson::SUCCESS) return {};
+  return std::string(text);
+}
+Cell number_of(simdjson::dom::element object, const char* key) {
+  int64_t number = 0;
+  if (object[key].get(number) != simdjson::SUCCESS) return {};
+  return number;
+}
+
+std::vector<Cell> rebalance_row(simdjson::dom::element rebalance) {
+  int64_t began_ms = 0;
+  const bool has_time = rebalance["began_ms"].get(began_ms) == simdjson::SUCCESS;
+  simdjson::dom::element cause;
+  const bool has_cause = rebalance["causes"].at(0).get(cause) == simdjson::SUCCESS;
+  const auto of_cause = [&](const char* key) { return has_cause ? text_of(cause, key) : Cell(); };
+  return {has_time ? Cell(columns::format_timestamp(began_ms * 1000)) : Cell(),
+          number_of(rebalance, "took_ms"),
+          number_of(rebalance, "generation"),
+          number_of(rebalance, "members"),
+          number_of(rebalance, "joined_count"),
+          number_of(rebalance, "left_count"),
+          number_of(rebalance, "moved_count"),
+          of_cause("member"),
+          of_cause("host"),
+          of_cause("reason")};
+}
+
+// One row a rebalance, newest first, with what began it.
+Status list_rebalances(const CommandLine& line, const std::string& group, size_t count_max) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto admin, connect_admin(line));
+  Listing listing{{"began", "took_ms", "generation", "members", "joined", "left", "moved", "member", "host", "reason"},
+                  {},
+                  fmt::format("no rebalance of '{}' is on record", group)};
+  const auto topic = find_topic(*admin, kRebalancesTopic);
+  if (!topic && topic.error().code != Errc::kNotFound) return tl::unexpected(topic.error());
+  if (topic) {
+    MILLRACE_ASSIGN_OR_RETURN(const auto rebalances, read_rebalances(line, group, count_max));
+    simdjson::dom::parser parser;
+    for (const std::string& text : rebalances) {
+      simdjson::dom::element rebalance;
+      if (parser.parse(text).get(rebalance) == simdjson::SUCCESS) listing.rows.push_back(rebalance_row(rebalance));
+    }
+  }
+  line.show(listing);
+  return {};
+}
+
 }  // namespace
 
 void add_group_commands(CLI::App& root, CommandLine& line) {
-  auto* group = root.add_subcommand("group", "consumer groups: list, describe");
+  auto* group = root.add_subcommand("group", "consumer groups: list, describe, why they rebalanced");
   group->require_subcommand(1);
   group->add_subcommand("list", "every group, its state, members and lag")->callback([&line] {
     line.selected = [&line] { return list_groups(line); };
@@ -71,6 +148,14 @@ void add_group_commands(CLI::App& root, CommandLine& line) {
       group->add_subcommand("describe", "a group's partitions: committed offset, lag, and the member that reads it");
   describe->add_option("group", *name, "the group's name")->required();
   describe->callback([&line, name] { line.selected = [&line, name] { return describe_group(line, *name); }; });
+
+  auto last = std::make_shared<size_t>(20);
+  auto* rebalances = group->add_subcommand(
+      "rebalances", "a group's rebalances, newest first: what began each, how long it took, how many partitions moved");
+  rebalances->add_option("group", *name, "the group's name")->required();
+  rebalances->add_option("-n,--last", *last, "how many [20]")->check(CLI::PositiveNumber);
+  rebalances->callback(
+      [&line, name, last] { line.selected = [&line, name, last] { return list_rebalances(line, *name, *last); }; });
 }
 
 }  // namespace millrace::app

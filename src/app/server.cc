@@ -12,6 +12,7 @@
 #include "app/data_folder.h"
 #include "app/overview_source.h"
 #include "app/pipeline_host.h"
+#include "app/rebalance_route.h"
 #include "base/check.h"
 #include "base/logging.h"
 #include "base/metrics.h"
@@ -127,6 +128,10 @@ Status Server::Impl::start_http() {
   http->route("POST", "/v1/sql", [this](const http::Request& request, http::ResponderPtr responder) {
     if (!ready) return responder->send(http::Response::error(503, "unavailable", "the server is starting or stopping"));
     http::answer_sql(*warehouse, request, std::move(responder));
+  });
+  http->route("GET", "/v1/groups/*", [this](const http::Request& request, http::ResponderPtr responder) {
+    if (!ready) return responder->send(http::Response::error(503, "unavailable", "the server is starting or stopping"));
+    answer_rebalances(broker.get(), request, std::move(responder));
   });
   http->route("GET", "/healthz", [](const http::Request&, http::ResponderPtr responder) {
     responder->send({.content_type = "text/plain", .body = "ok\n"});

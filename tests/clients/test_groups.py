@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import confluent_kafka
 import pytest
@@ -15,9 +16,11 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from both import CLIENTS, produce
-from conftest import make_topic
+from conftest import EXTERNAL, make_topic
 
 SESSION_TIMEOUT_MS = 6000
+# How long a dead process may stay in its group: its connection tells; of Kafka the session timeout.
+NOTICED_S = SESSION_TIMEOUT_MS / 1000 if EXTERNAL else 1
 ALL = set(range(12))
 
 
@@ -93,11 +96,37 @@ def test_three_members_split_twelve_partitions_and_two_take_over_from_a_killed_o
     killed.end(signal.SIGKILL)
     killed_at = time.monotonic()
     wait_until(lambda: shared(others), 30)
-    # The session runs from the last heartbeat; the others hear of it with their next one.
+    # The others hear of it with their next heartbeat.
     heartbeat_s = SESSION_TIMEOUT_MS / 6000
-    assert time.monotonic() - killed_at < SESSION_TIMEOUT_MS / 1000 + heartbeat_s + 1.5
+    assert time.monotonic() - killed_at < NOTICED_S + heartbeat_s + 1.5
     send_one_to_each(bootstrap, topic, "second")
     wait_until(lambda: {r[0] for member in others for r in member.records if r[2] == "second"} == ALL, 10)
+
+
+@pytest.mark.skipif(bool(EXTERNAL), reason="Millrace's own")
+def test_the_history_says_why_a_group_rebalanced_and_what_moved(broker, group, members):
+    topic = make_topic(broker.bootstrap, partitions=12)
+    members += [Member("confluent-kafka", broker.bootstrap, group, topic) for _ in range(2)]
+    wait_until(lambda: shared(members), 30)
+    members.pop().end(signal.SIGKILL)
+    wait_until(lambda: shared(members), 30)
+
+    def history():
+        url = f"http://127.0.0.1:{broker.http_port}/v1/groups/{group}/rebalances?last=1"
+        return json.load(urllib.request.urlopen(url))
+
+    wait_until(lambda: history() and history()[0]["left_count"] == 1, 5)
+    [last] = history()
+    assert "connection closed" in last["causes"][0]["reason"]
+    assert (last["group"], last["members"], last["joined_count"]) == (group, 1, 0)
+    moved = [move for move in last["moved"] if move["from"] == last["left"][0]]
+    assert len(moved) >= 6 and all(move["topic"] == topic for move in moved)
+
+    command = [broker.binary, "group", "rebalances", group, "--bootstrap", broker.bootstrap, "-o", "json"]
+    rows = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert rows[0]["reason"] == last["causes"][0]["reason"]
+    assert rows[0]["generation"] == last["generation"] > rows[-1]["generation"]
+    assert rows[0]["moved"] == last["moved_count"]
 
 
 @pytest.mark.parametrize("client", CLIENTS)
