@@ -1,12 +1,9 @@
 #pragma once
 
-#include <string_view>
-
-#include "base/result.h"
+#include "log/topic_name.h"
 
 namespace millrace::broker {
 
-// Kafka's rule: 1 to 249 of a-z A-Z 0-9 . _ -, but not "." or "..". kInvalidArgument says what is wrong.
-Status check_topic_name(std::string_view name);
+using log::check_topic_name;
 
 }  // namespace millrace::broker

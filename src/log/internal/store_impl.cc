@@ -7,24 +7,16 @@
 
 #include "base/check.h"
 #include "base/logging.h"
+#include "log/topic_name.h"
 
 namespace millrace::log {
 
 namespace {
 
 constexpr std::chrono::seconds kCheckpointRetry{1};
-constexpr size_t kTopicNameBytesMax = 249;
 
 Status check_topic(const TopicInfo& info) {
-  const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-           c == '-';
-  };
-  if (info.name.empty() || info.name.size() > kTopicNameBytesMax || info.name == "." || info.name == ".." ||
-      !std::ranges::all_of(info.name, allowed)) {
-    return fail(Errc::kInvalidArgument, fmt::format("'{}' is no name for a topic", info.name),
-                "1 to 249 letters, digits, dots, underscores and hyphens");
-  }
+  MILLRACE_RETURN_IF_ERROR(check_topic_name(info.name));
   if (info.partitions < 1 || info.partitions > kPartitionsMax) {
     return fail(Errc::kInvalidArgument, fmt::format("topic {} cannot have {} partitions", info.name, info.partitions),
                 fmt::format("1 to {}", kPartitionsMax));

@@ -1,8 +1,8 @@
-#include "broker/internal/topic_names.h"
+#include "log/topic_name.h"
 
 #include <fmt/core.h>
 
-namespace millrace::broker {
+namespace millrace::log {
 
 Status check_topic_name(std::string_view name) {
   constexpr size_t kLengthMax = 249;
@@ -19,4 +19,4 @@ Status check_topic_name(std::string_view name) {
   return {};
 }
 
-}  // namespace millrace::broker
+}  // namespace millrace::log
