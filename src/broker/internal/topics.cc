@@ -4,7 +4,9 @@
 
 namespace millrace::broker {
 
-bool is_internal_topic(std::string_view name) { return name == kOffsetsTopic || name == kRebalancesTopic || name == kTransactionsTopic; }
+bool is_internal_topic(std::string_view name) {
+  return name == kOffsetsTopic || name == kRebalancesTopic || name == kTransactionsTopic;
+}
 
 std::shared_ptr<const TopicState> TopicTable::find(std::string_view name) const {
   const auto found = by_name_.find(name);

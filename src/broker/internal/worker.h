@@ -8,8 +8,9 @@
 
 namespace millrace::broker {
 
-// The thread for what blocks: topics made and deleted, lookups by timestamp. Tasks run in order. The queue is bounded
-// by the connections: each has at most one request in work.
+// The thread for what blocks: topics made and deleted, lookups by timestamp, the history of rebalances. Tasks run in
+// order. The queue is bounded by the connections, each of which has at most one request in work, and by what the
+// history bounds itself.
 class Worker {
  public:
   Worker();
