@@ -444,6 +444,7 @@ TEST_F(Admin, TheQuorumIsOneVoter) {
     EXPECT_EQ(metadata.leader_id, 1);
     ASSERT_THAT(metadata.current_voters, SizeIs(1));
     EXPECT_EQ(metadata.current_voters[0].replica_id, 1);
+    EXPECT_EQ(metadata.high_watermark, 0);
     EXPECT_EQ(answer.topics.at(1).partitions.at(0).error_code, ErrorCode::kUnknownTopicOrPartition);
     EXPECT_THAT(answer.nodes, SizeIs(version >= 2 ? 1 : 0));
   }

@@ -170,7 +170,20 @@ TEST_F(TopicApis, TheBrokersSettingsAreShown) {
   resource.configuration_keys.reset();
   const auto answer = client->call(request).results.at(0);
   EXPECT_EQ(answer.error_code, ErrorCode::kNone);
-  EXPECT_EQ(answer.configs.size(), setting_infos().size());
+  ASSERT_EQ(answer.configs.size(), setting_infos().size() + 1);
+  EXPECT_EQ(answer.configs.back().name, "advertised.listeners");
+  EXPECT_TRUE(answer.configs.back().value.value_or("").starts_with("PLAINTEXT://127.0.0.1:"));
+  EXPECT_TRUE(answer.configs.back().read_only);
+}
+
+TEST(NodeId, IsAsConfigured) {
+  BrokerOptions options = test_options();
+  options.settings.node_id = 7;
+  const TestBroker broker(options);
+  const auto client = broker.connect();
+  const auto answer = client->call(wire::MetadataRequest{});
+  EXPECT_EQ(answer.controller_id, 7);
+  EXPECT_EQ(answer.brokers.at(0).node_id, 7);
 }
 
 TEST_F(TopicApis, ALogAppendTimeTopicIsStampedByTheBroker) {

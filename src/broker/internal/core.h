@@ -18,9 +18,6 @@
 
 namespace millrace::broker {
 
-// The one node's id: Kafka's default for a single one.
-inline constexpr int32_t kNodeId = 1;
-
 // What handlers work with. Everything in it is thread-safe, except that `groups` and `transactions` are used on their
 // executor.
 struct Core {
@@ -37,6 +34,9 @@ struct Core {
   const DynamicConfigs& dynamic_configs;
   Worker& worker;
   RateLimit& notes;  // for log lines that clients can cause
+
+  // The one node's.
+  int32_t node_id() const { return static_cast<int32_t>(settings.node_id); }
 };
 
 }  // namespace millrace::broker

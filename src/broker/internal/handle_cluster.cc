@@ -22,13 +22,13 @@ constexpr int32_t kClusterOperations = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 
 // Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs.
 constexpr int32_t kTopicOperations = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
 
-DescribedPartition describe(const TopicState& state, int32_t index) {
+DescribedPartition describe(const Core& core, const TopicState& state, int32_t index) {
   DescribedPartition partition;
   partition.partition_index = index;
-  partition.leader_id = kNodeId;
+  partition.leader_id = core.node_id();
   partition.leader_epoch = (*state.partition(index))->leader_epoch().value();
-  partition.replica_nodes = {kNodeId};
-  partition.isr_nodes = {kNodeId};
+  partition.replica_nodes = {core.node_id()};
+  partition.isr_nodes = {core.node_id()};
   partition.eligible_leader_replicas.emplace();
   partition.last_known_elr.emplace();
   return partition;
@@ -56,7 +56,8 @@ Described describe_missing(const std::string& name) {
 }
 
 // A page: `limit` partitions at most, and where the next one begins.
-wire::DescribeTopicPartitionsResponse describe_page(const TopicTable& topics, const std::set<std::string>& names,
+wire::DescribeTopicPartitionsResponse describe_page(const Core& core, const TopicTable& topics,
+                                                    const std::set<std::string>& names,
                                                     const wire::DescribeTopicPartitionsRequest& message,
                                                     int32_t limit) {
   wire::DescribeTopicPartitionsResponse response;
@@ -78,7 +79,7 @@ wire::DescribeTopicPartitionsResponse describe_page(const TopicTable& topics, co
     topic.is_internal = state->internal;
     topic.topic_authorized_operations = kTopicOperations;
     for (; index < state->partitions() && limit > 0; ++index, --limit)
-      topic.partitions.push_back(describe(*state, index));
+      topic.partitions.push_back(describe(core, *state, index));
     if (index < state->partitions()) {
       response.next_cursor.emplace(name, index);
       return response;
@@ -103,8 +104,8 @@ void handle_describe_topic_partitions(Core& core, Request request, wire::Describ
     }
     return respond(request, refused);
   }
-  respond(request,
-          describe_page(*topics, names, message, std::min(message.response_partition_limit, kPartitionsPerAnswer)));
+  respond(request, describe_page(core, *topics, names, message,
+                                 std::min(message.response_partition_limit, kPartitionsPerAnswer)));
 }
 
 void handle_describe_cluster(Core& core, Request request, wire::DescribeClusterRequest message) {
@@ -120,9 +121,9 @@ void handle_describe_cluster(Core& core, Request request, wire::DescribeClusterR
   }
   const ListenerAddress& address = core.advertised[request.listener];
   response.cluster_id = core.store.cluster_id().to_string();
-  response.controller_id = kNodeId;
+  response.controller_id = core.node_id();
   auto& broker = response.brokers.emplace_back();
-  broker.broker_id = kNodeId;
+  broker.broker_id = core.node_id();
   broker.host = address.host;
   broker.port = address.port;
   if (message.include_cluster_authorized_operations) response.cluster_authorized_operations = kClusterOperations;
@@ -146,17 +147,18 @@ void handle_describe_quorum(Core& core, Request request, wire::DescribeQuorumReq
         partition.error_code = ErrorCode::kUnknownTopicOrPartition;
         continue;
       }
-      partition.leader_id = kNodeId;
-      partition.high_watermark = -1;
+      partition.leader_id = core.node_id();
+      // There is no log of metadata: it is told of as an empty one.
+      partition.high_watermark = 0;
       auto& voter = partition.current_voters.emplace_back();
-      voter.replica_id = kNodeId;
-      voter.log_end_offset = -1;
+      voter.replica_id = core.node_id();
+      voter.log_end_offset = 0;
     }
   }
   if (version >= kNodesFrom) {
     const ListenerAddress& address = core.advertised[request.listener];
     auto& node = response.nodes.emplace_back();
-    node.node_id = kNodeId;
+    node.node_id = core.node_id();
     node.listeners.push_back({"PLAINTEXT", address.host, address.port});
   }
   respond(request, response);

@@ -44,7 +44,7 @@ void answer(Core& core, Request& request, const wire::FindCoordinatorRequest& me
     response.error_code = judge(message.key_type, message.key, ready);
     const bool found = response.error_code == ErrorCode::kNone;
     if (!found && request.header.api_version >= 1) response.error_message = explain(response.error_code);
-    response.node_id = found ? kNodeId : -1;
+    response.node_id = found ? core.node_id() : -1;
     response.host = found ? address.host : "";
     response.port = found ? address.port : -1;
     return respond(request, response);
@@ -55,7 +55,7 @@ void answer(Core& core, Request& request, const wire::FindCoordinatorRequest& me
     coordinator.error_code = judge(message.key_type, key, ready);
     const bool found = coordinator.error_code == ErrorCode::kNone;
     if (!found) coordinator.error_message = explain(coordinator.error_code);
-    coordinator.node_id = found ? kNodeId : -1;
+    coordinator.node_id = found ? core.node_id() : -1;
     coordinator.host = found ? address.host : "";
     coordinator.port = found ? address.port : -1;
   }

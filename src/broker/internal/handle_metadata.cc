@@ -14,7 +14,7 @@ namespace {
 using wire::ErrorCode;
 using Topic = wire::MetadataResponse::MetadataResponseTopic;
 
-Topic describe(const TopicState& state) {
+Topic describe(const Core& core, const TopicState& state) {
   Topic topic;
   topic.name = state.name();
   topic.topic_id = state.id();
@@ -22,10 +22,10 @@ Topic describe(const TopicState& state) {
   for (int32_t index = 0; index < state.partitions(); ++index) {
     wire::MetadataResponse::MetadataResponsePartition partition;
     partition.partition_index = index;
-    partition.leader_id = kNodeId;
+    partition.leader_id = core.node_id();
     partition.leader_epoch = (*state.partition(index))->leader_epoch().value();
-    partition.replica_nodes = {kNodeId};
-    partition.isr_nodes = {kNodeId};
+    partition.replica_nodes = {core.node_id()};
+    partition.isr_nodes = {core.node_id()};
     topic.partitions.push_back(std::move(partition));
   }
   return topic;
@@ -48,21 +48,21 @@ void answer(Core& core, Request& request, const wire::MetadataRequest& message) 
   const ListenerAddress& address = core.advertised[request.listener];
   wire::MetadataResponse response;
   wire::MetadataResponse::MetadataResponseBroker broker;
-  broker.node_id = kNodeId;
+  broker.node_id = core.node_id();
   broker.host = address.host;
   broker.port = address.port;
   response.brokers.push_back(std::move(broker));
   response.cluster_id = core.store.cluster_id().to_string();
-  response.controller_id = kNodeId;
+  response.controller_id = core.node_id();
   if (wants_all(request, message)) {
-    for (const auto& [name, state] : topics->all()) response.topics.push_back(describe(*state));
+    for (const auto& [name, state] : topics->all()) response.topics.push_back(describe(core, *state));
     return respond(request, response);
   }
   for (const auto& asked : *message.topics) {
     const bool by_id = !asked.topic_id.is_zero();
     const auto state = by_id ? topics->find(asked.topic_id) : topics->find(asked.name.value_or(""));
     if (state)
-      response.topics.push_back(describe(*state));
+      response.topics.push_back(describe(core, *state));
     else if (by_id)
       response.topics.push_back(refuse(std::nullopt, asked.topic_id, ErrorCode::kUnknownTopicId));
     else if (!check_topic_name(asked.name.value_or("")))

@@ -47,8 +47,8 @@ Checked check_growth(const Core& core, const Growth& asked) {
     return refuse(ErrorCode::kInvalidReplicaAssignment, fmt::format("{} assignments for {} new partitions",
                                                                     asked.assignments->size(), asked.count - current));
   for (const auto& assignment : *asked.assignments) {
-    if (assignment.broker_ids != std::vector<int32_t>{kNodeId})
-      return refuse(ErrorCode::kInvalidReplicaAssignment, fmt::format("the only broker has id {}", kNodeId));
+    if (assignment.broker_ids != std::vector<int32_t>{core.node_id()})
+      return refuse(ErrorCode::kInvalidReplicaAssignment, fmt::format("the only broker has id {}", core.node_id()));
   }
   return {};
 }

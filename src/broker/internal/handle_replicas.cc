@@ -21,11 +21,11 @@ bool exists(const TopicTable& topics, const std::string& topic, int32_t partitio
 const char* const kNoSuchPartition = "there is no such partition";
 
 // Why a partition cannot have these replicas; empty: it can, and has.
-std::string check_replicas(const std::vector<int32_t>& replicas) {
+std::string check_replicas(const Core& core, const std::vector<int32_t>& replicas) {
   if (replicas.empty()) return "the list of replicas is empty";
   std::set<int32_t> seen;
   for (const int32_t id : replicas) {
-    if (id != kNodeId) return fmt::format("there is no broker {}: the only one has id {}", id, kNodeId);
+    if (id != core.node_id()) return fmt::format("there is no broker {}: the only one has id {}", id, core.node_id());
     if (!seen.insert(id).second) return fmt::format("broker {} is there twice", id);
   }
   return {};
@@ -84,7 +84,7 @@ void handle_alter_partition_reassignments(Core& core, Request request,
         refuse(ErrorCode::kUnknownTopicOrPartition, kNoSuchPartition);
       } else if (!asked.replicas) {
         refuse(ErrorCode::kNoReassignmentInProgress, "the partition is not being moved");
-      } else if (std::string why = check_replicas(*asked.replicas); !why.empty()) {
+      } else if (std::string why = check_replicas(core, *asked.replicas); !why.empty()) {
         refuse(ErrorCode::kInvalidReplicaAssignment, std::move(why));
       }
     }

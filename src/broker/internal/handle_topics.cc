@@ -33,15 +33,15 @@ struct Plan {
   std::map<std::string, std::string> config;
 };
 
-tl::expected<int32_t, Refusal> partitions_of_assignments(const Creatable& asked) {
+tl::expected<int32_t, Refusal> partitions_of_assignments(const Core& core, const Creatable& asked) {
   if (asked.num_partitions != -1 || asked.replication_factor != -1)
     return refuse(ErrorCode::kInvalidRequest, "with assignments, partitions and replication factor must be -1");
   std::set<int32_t> seen;
   for (const auto& assignment : asked.assignments) {
     if (!seen.insert(assignment.partition_index).second)
       return refuse(ErrorCode::kInvalidReplicaAssignment, "a partition is assigned twice");
-    if (std::ranges::count(assignment.broker_ids, kNodeId) != 1 || assignment.broker_ids.size() != 1)
-      return refuse(ErrorCode::kInvalidReplicaAssignment, fmt::format("the only broker has id {}", kNodeId));
+    if (std::ranges::count(assignment.broker_ids, core.node_id()) != 1 || assignment.broker_ids.size() != 1)
+      return refuse(ErrorCode::kInvalidReplicaAssignment, fmt::format("the only broker has id {}", core.node_id()));
   }
   const auto count = static_cast<int32_t>(seen.size());
   if (*seen.begin() != 0 || *seen.rbegin() != count - 1)
@@ -50,7 +50,7 @@ tl::expected<int32_t, Refusal> partitions_of_assignments(const Creatable& asked)
 }
 
 tl::expected<int32_t, Refusal> partitions_of(const Core& core, const Creatable& asked) {
-  if (!asked.assignments.empty()) return partitions_of_assignments(asked);
+  if (!asked.assignments.empty()) return partitions_of_assignments(core, asked);
   const auto count =
       asked.num_partitions == -1 ? static_cast<int32_t>(core.settings.num_partitions) : asked.num_partitions;
   if (count < 1 || count > log::kPartitionsMax)
