@@ -11,9 +11,11 @@ namespace millrace::log {
 namespace {
 
 constexpr uint32_t kMagic = 0x4d52434b;  // "MRCK"
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 // The first with open transactions. Before it there were none.
 constexpr uint32_t kTransactionsFrom = 2;
+// The first that says what is compacted. Before it nothing was.
+constexpr uint32_t kCleanedFrom = 3;
 constexpr size_t kHeaderBytes = 16;
 constexpr size_t kChecksummedAt = 12;
 constexpr uint64_t kFileBytesMax = 4ull << 30;
@@ -39,6 +41,7 @@ void encode_partition(const PartitionSnapshot& partition, ByteWriter& writer) {
   writer.bytes(partition.producers);
   writer.uvarint(partition.open_transactions.size());
   writer.bytes(partition.open_transactions);
+  writer.fixed(partition.cleaned_offset.value());
 }
 
 Result<Bytes> read_sized(ByteReader& reader) {
@@ -79,6 +82,9 @@ Result<PartitionSnapshot> decode_partition(ByteReader& reader, uint32_t version)
   MILLRACE_ASSIGN_OR_RETURN(partition.producers, read_sized(reader));
   if (version >= kTransactionsFrom) {
     MILLRACE_ASSIGN_OR_RETURN(partition.open_transactions, read_sized(reader));
+  }
+  if (version >= kCleanedFrom) {
+    MILLRACE_ASSIGN_OR_RETURN(partition.cleaned_offset, read_offset(reader));
   }
   return partition;
 }

@@ -24,6 +24,7 @@ struct PartitionSnapshot {
   Offset log_start_offset{0};
   Offset log_end_offset{0};
   LeaderEpoch leader_epoch{0};
+  Offset cleaned_offset{0};        // compacted up to here
   std::vector<EpochStart> epochs;  // ascending
   SegmentEnd active;
   Bytes producers;          // ProducerStates::encode()

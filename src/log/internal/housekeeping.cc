@@ -1,4 +1,7 @@
+#include <algorithm>
+
 #include "base/logging.h"
+#include "log/internal/cleaner.h"
 #include "log/internal/store_impl.h"
 
 // The part of Store::Impl that keeps what topics want kept: segments closed in time, retention, compaction.
@@ -23,6 +26,7 @@ Status Store::Impl::close_and_expire() {
   const int64_t now_ms = to_unix_ms(clock_.wall_now());
   Status first;
   bool closed_any = false;
+  WalPosition last{0};
   const auto note = [&](Status outcome, const PartitionLog& log) {
     if (!outcome && !log.is_deleted() && first) first = std::move(outcome);
   };
@@ -37,10 +41,14 @@ Status Store::Impl::close_and_expire() {
       if (start <= before) continue;
       const auto advanced = log.advance_log_start(start);
       note(advanced.map([](WalPosition) {}), log);
-      if (advanced)
-        log_debug("log", "{}: deleted offsets {} to {} by retention", log.directory(), before.value(),
-                  start.value() - 1);
+      if (!advanced) continue;
+      last = std::max(last, *advanced);
+      log_debug("log", "{}: deleted offsets {} to {} by retention", log.directory(), before.value(), start.value() - 1);
     }
+  }
+  if (last > WalPosition{0}) {
+    const Status durable = wal_.wait_durable(last);
+    if (!durable && first) first = durable;
   }
   // Compaction takes only what a checkpoint knows to be closed.
   if (closed_any) {
@@ -50,24 +58,72 @@ Status Store::Impl::close_and_expire() {
   return first;
 }
 
+Status Store::Impl::compact(const std::function<bool(uint64_t)>& pace) {
+  if (!options_.cleaner_enabled) return {};
+  const auto exclusively = [this](const std::function<Status()>& change) {
+    MutexLock no_checkpoint(checkpoint_mutex_);
+    MutexLock no_change(changes_mutex_);
+    return change();
+  };
+  Cleaner cleaner(files_, clock_, {.map_bytes = options_.cleaner_map_bytes}, cleaner_random_.fork(), pace, exclusively);
+  Status first;
+  for (const auto& topic : topics()) {
+    for (const auto& partition : topic->partitions) {
+      PartitionLog& log = partition->impl();
+      auto cleaned = cleaner.clean(log);
+      if (cleaned || log.is_deleted()) continue;
+      if (cleaned.error().code == Errc::kCancelled) return tl::unexpected(std::move(cleaned).error());
+      if (first) first = tl::unexpected(std::move(cleaned).error());
+    }
+  }
+  return first;
+}
+
 Status Store::Impl::tidy() {
   MutexLock only(tidy_mutex_);
-  return close_and_expire();
+  const Status kept = close_and_expire();
+  const Status compacted = compact({});
+  return kept ? compacted : kept;
+}
+
+bool Store::Impl::wait_for_pace(uint64_t bytes) {
+  const std::chrono::microseconds pause(bytes * 1'000'000 / std::max<uint64_t>(options_.cleaner_bytes_per_s, 1));
+  MutexLock lock(housekeeping_mutex_);
+  // Woken early by a checkpoint it is a little faster: no matter.
+  if (!housekeeping_ends_) housekeeping_wake_.wait_for(housekeeping_mutex_, pause);
+  return !housekeeping_ends_;
 }
 
 void Store::Impl::run_housekeeping() {
   using std::chrono::microseconds;
-  MonoTime next = clock_.mono_now() + options_.retention_check_interval;
+  MonoTime retention_due = clock_.mono_now() + options_.retention_check_interval;
+  MonoTime compacted = clock_.mono_now();
   while (true) {
+    bool check_retention = false;
     {
       MutexLock lock(housekeeping_mutex_);
-      while (!housekeeping_ends_ && clock_.mono_now() < next) {
-        housekeeping_wake_.wait_for(housekeeping_mutex_, std::chrono::ceil<microseconds>(next - clock_.mono_now()));
+      while (true) {
+        if (housekeeping_ends_) return;
+        const MonoTime now = clock_.mono_now();
+        // Only what a checkpoint knows can be compacted: without a new one there is nothing to look at.
+        const MonoTime compaction_due = compacted + options_.cleaner_backoff;
+        const MonoTime next = checkpoint_taken_ ? std::min(retention_due, compaction_due) : retention_due;
+        check_retention = now >= retention_due;
+        if (now >= next) break;
+        housekeeping_wake_.wait_for(housekeeping_mutex_, std::chrono::ceil<microseconds>(next - now));
       }
-      if (housekeeping_ends_) return;
+      checkpoint_taken_ = false;
     }
-    if (const Status done = tidy(); !done) log_warning("log", "housekeeping: {}", done.error().message);
-    next = clock_.mono_now() + options_.retention_check_interval;
+    MutexLock only(tidy_mutex_);
+    Status done;
+    if (check_retention) {
+      done = close_and_expire();
+      retention_due = clock_.mono_now() + options_.retention_check_interval;
+    }
+    const Status compacted_all = compact([this](uint64_t bytes) { return wait_for_pace(bytes); });
+    compacted = clock_.mono_now();
+    if (done) done = compacted_all;
+    if (!done && done.error().code != Errc::kCancelled) log_warning("log", "housekeeping: {}", done.error().message);
   }
 }
 

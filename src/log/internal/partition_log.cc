@@ -397,6 +397,7 @@ Result<PartitionLog::Snapshot> PartitionLog::snapshot() {
   content.log_start_offset = log_start_;
   content.log_end_offset = log_end_;
   content.leader_epoch = leader_epoch_;
+  content.cleaned_offset = cleaned_;
   content.epochs = epochs_;
   content.active = segments_.back()->end();
   open_transactions_.encode(content.open_transactions);

@@ -70,6 +70,26 @@ class PartitionLog final : public WalParticipant {
   // Where the log should begin for what is beyond retention to go: the log start where nothing is.
   Offset retention_start(int64_t now_ms) const;
 
+  // Compaction; partition_cleaning.cc. What can be compacted: closed segments, from the first on, that a checkpoint
+  // knows as closed, whose records are decided and old enough. Nothing where it is not due.
+  struct Cleanable {
+    TopicPolicy policy;
+    std::vector<std::shared_ptr<Segment>> segments;
+    Offset end{0};      // where the last of them ends
+    Offset cleaned{0};  // up to here it was done before
+    std::vector<AbortedTransaction> aborted;
+  };
+  Result<std::optional<Cleanable>> cleanable(int64_t now_ms) const;
+  // The segment that was written as ".log.cleaned".
+  Result<std::shared_ptr<Segment>> open_cleaned(Offset base_offset) const;
+  // Put it in the place of `group`, which ends at `end`; the aborted transactions whose markers were dropped are
+  // forgotten. With no checkpoint running. Where the log begins later by now, nothing changes.
+  Status replace(const std::vector<std::shared_ptr<Segment>>& group, Offset end, const std::shared_ptr<Segment>& made,
+                 const std::vector<Offset>& dropped_markers);
+  void set_cleaned(Offset end);
+  // A checkpoint has been written that has this segment as the one that is appended to.
+  void set_checkpointed(Offset active);
+
   const Identity& identity() const { return identity_; }
   const std::string& directory() const { return directory_; }
 
@@ -130,6 +150,11 @@ class PartitionLog final : public WalParticipant {
 
  private:
   Segment::Options segment_options() const;
+  Status write_group_index(Offset base, Offset end, const std::vector<Offset>& dropped_markers);
+  bool put_in_place(const std::vector<std::shared_ptr<Segment>>& group, const std::shared_ptr<Segment>& made);
+  Status finish_swap(Offset base, const std::vector<Offset>& replaced);
+  // What a crash left of compaction.
+  Status finish_swaps();
   tl::unexpected<Error> deleted() const;
   // Make room for `bytes` ending at `last_offset` in the active segment, or begin another.
   Status make_room(size_t bytes, Offset last_offset, bool from_reserve) REQUIRES(append_mutex_);
@@ -184,6 +209,8 @@ class PartitionLog final : public WalParticipant {
   std::vector<std::shared_ptr<Segment>> segments_ GUARDED_BY(mutex_);  // ascending; the last is appended to
   Offset log_start_ GUARDED_BY(mutex_){0};
   Offset log_end_ GUARDED_BY(mutex_){0};
+  Offset cleaned_ GUARDED_BY(mutex_){0};              // compacted up to here
+  Offset checkpointed_active_ GUARDED_BY(mutex_){0};  // what the last checkpoint appends to
   LeaderEpoch leader_epoch_ GUARDED_BY(mutex_){0};
   std::vector<EpochStart> epochs_ GUARDED_BY(mutex_);
   mutable OpenTransactions open_transactions_ GUARDED_BY(mutex_);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/text.h"
 #include "log/internal/partition_log.h"
 
 // The part of PartitionLog that brings it back at a start.
@@ -13,14 +12,6 @@ namespace {
 // Recovery writes in larger pieces: there is one partition's worth of them at a time.
 constexpr uint64_t kReplayTailBytes = 256u << 10;
 
-// The offset in the name of a segment's file, of whatever kind.
-std::optional<Offset> base_offset_of(std::string_view file) {
-  const std::string_view stem = file.substr(0, file.find('.'));
-  const auto base = parse_int64(stem);
-  if (!base || segment_name(Offset{*base}) != stem) return std::nullopt;
-  return Offset{*base};
-}
-
 }  // namespace
 
 Result<std::vector<std::shared_ptr<Segment>>> PartitionLog::open_segments(bool has_directory, const SegmentEnd& active,
@@ -30,6 +21,7 @@ Result<std::vector<std::shared_ptr<Segment>>> PartitionLog::open_segments(bool h
   if (!has_directory) {
     MILLRACE_RETURN_IF_ERROR(files.remove_all(directory_));
   } else {
+    MILLRACE_RETURN_IF_ERROR(finish_swaps());
     MILLRACE_ASSIGN_OR_RETURN(const auto entries, files.list(directory_));
     std::vector<Offset> bases;
     for (const auto& entry : entries) {
@@ -90,6 +82,8 @@ Status PartitionLog::restore(const PartitionSnapshot& snapshot, Offset log_start
   segments_ = std::move(opened);
   log_start_ = start;
   log_end_ = snapshot.log_end_offset;
+  cleaned_ = snapshot.cleaned_offset;
+  checkpointed_active_ = active.base_offset;
   leader_epoch_ = snapshot.leader_epoch;
   epochs_ = snapshot.epochs;
   return {};

@@ -40,6 +40,10 @@ Result<Uuid> parse_format(std::string_view text, const std::string& path) {
 
 Status Store::Impl::open(Random& random) {
   bool is_new = false;
+  {
+    MutexLock lock(tidy_mutex_);
+    cleaner_random_ = random.fork();
+  }
   MILLRACE_RETURN_IF_ERROR(open_folder(random, is_new));
   MILLRACE_RETURN_IF_ERROR(recover());
   if (is_new) {

@@ -8,6 +8,7 @@
 #include "base/byte_reader.h"
 #include "base/check.h"
 #include "base/logging.h"
+#include "base/text.h"
 
 namespace millrace::log {
 
@@ -16,10 +17,6 @@ namespace {
 constexpr size_t kScanBytes = 64u << 10;
 constexpr uint64_t kWindowBytesMin = 4096;
 constexpr size_t kRebuildBytes = 1u << 20;
-constexpr const char* kLog = ".log";
-constexpr const char* kIndex = ".index";
-constexpr const char* kTimeIndex = ".timeindex";
-constexpr const char* kTransactionIndex = ".txnindex";
 
 IndexEntry decode_index_entry(ByteView bytes) {
   ByteReader reader(bytes);
@@ -53,6 +50,17 @@ Result<uint64_t> partition_point(const env::File& file, size_t entry_bytes, uint
 
 std::string segment_name(Offset base_offset) { return fmt::format("{:020}", base_offset.value()); }
 
+std::string segment_path(const std::string& directory, Offset base_offset, const char* suffix) {
+  return env::join_path(directory, segment_name(base_offset) + suffix);
+}
+
+std::optional<Offset> base_offset_of(std::string_view file) {
+  const std::string_view stem = file.substr(0, file.find('.'));
+  const auto base = parse_int64(stem);
+  if (!base || segment_name(Offset{*base}) != stem) return std::nullopt;
+  return Offset{*base};
+}
+
 Segment::Segment(env::FileSystem& files, std::string directory, Offset base_offset, const Options& options)
     : files_(files), directory_(std::move(directory)), base_offset_(base_offset), options_(options) {}
 
@@ -70,7 +78,7 @@ Result<std::shared_ptr<Segment>> Segment::open_active(env::FileSystem& files, st
   auto segment = make(files, std::move(directory), end.base_offset, options);
   if (end.bytes == 0) return segment;
   MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> file,
-                            files.open(segment->path(kLog), env::OpenMode::kReadWrite));
+                            files.open(segment->path(kLogSuffix), env::OpenMode::kReadWrite));
   MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
   if (size < end.bytes)
     return segment->damaged(size, fmt::format("the file ends before its durable {} bytes", end.bytes));
@@ -93,7 +101,7 @@ Result<std::shared_ptr<Segment>> Segment::open_closed(env::FileSystem& files, st
                                                       Offset end_offset, const Options& options) {
   auto segment = make(files, std::move(directory), base_offset, options);
   MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> file,
-                            files.open(segment->path(kLog), env::OpenMode::kReadWrite));
+                            files.open(segment->path(kLogSuffix), env::OpenMode::kReadWrite));
   MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
   {
     MutexLock lock(segment->mutex_);
@@ -119,12 +127,36 @@ Result<std::shared_ptr<Segment>> Segment::open_closed(env::FileSystem& files, st
   return segment;
 }
 
-std::string Segment::path(const char* suffix) const {
-  return env::join_path(directory_, segment_name(base_offset_) + suffix);
+Result<std::shared_ptr<Segment>> Segment::open_cleaned(env::FileSystem& files, std::string directory,
+                                                       Offset base_offset, const char* suffix, const Options& options) {
+  auto segment = make(files, std::move(directory), base_offset, options);
+  MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> file,
+                            files.open(segment->path(suffix), env::OpenMode::kReadWrite));
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
+  {
+    MutexLock lock(segment->mutex_);
+    segment->file_bytes_ = size;
+    segment->file_ = std::move(file);  // stays open when the file gets its name
+  }
+  MILLRACE_RETURN_IF_ERROR(segment->rebuild(size));
+  segment->close_for_append();
+  return segment;
 }
-std::string Segment::log_path() const { return path(kLog); }
+
+Status Segment::detach() {
+  MILLRACE_RETURN_IF_ERROR(file());
+  MutexLock lock(mutex_);
+  detached_ = true;
+  index_in_memory_ = true;
+  index_.clear();
+  time_index_.clear();
+  return {};
+}
+
+std::string Segment::path(const char* suffix) const { return segment_path(directory_, base_offset_, suffix); }
+std::string Segment::log_path() const { return path(kLogSuffix); }
 std::vector<std::string> Segment::paths() const {
-  return {path(kLog), path(kIndex), path(kTimeIndex), path(kTransactionIndex)};
+  return {path(kLogSuffix), path(kIndexSuffix), path(kTimeIndexSuffix), path(kTransactionIndexSuffix)};
 }
 
 uint64_t Segment::size_bytes() const {
@@ -133,7 +165,7 @@ uint64_t Segment::size_bytes() const {
 }
 bool Segment::needs_sync() const {
   MutexLock lock(mutex_);
-  return index_in_memory_ && file_bytes_ > 0;
+  return index_in_memory_ && !detached_ && file_bytes_ > 0;
 }
 uint64_t Segment::tail_bytes() const {
   MutexLock lock(mutex_);
@@ -141,7 +173,7 @@ uint64_t Segment::tail_bytes() const {
 }
 
 tl::unexpected<Error> Segment::damaged(uint64_t position, std::string_view what) const {
-  return fail(Errc::kCorruption, fmt::format("{} is damaged at byte {}: {}", path(kLog), position, what),
+  return fail(Errc::kCorruption, fmt::format("{} is damaged at byte {}: {}", path(kLogSuffix), position, what),
               "restore the data folder from a copy");
 }
 
@@ -155,8 +187,8 @@ Status Segment::load_indexes(uint64_t index_entries, uint64_t time_index_entries
     MILLRACE_RETURN_IF_ERROR(file->read_at(0, content));
     return content;
   };
-  MILLRACE_ASSIGN_OR_RETURN(const Bytes index, load(kIndex, index_entries * kIndexEntryBytes));
-  MILLRACE_ASSIGN_OR_RETURN(const Bytes time_index, load(kTimeIndex, time_index_entries * kTimeIndexEntryBytes));
+  MILLRACE_ASSIGN_OR_RETURN(const Bytes index, load(kIndexSuffix, index_entries * kIndexEntryBytes));
+  MILLRACE_ASSIGN_OR_RETURN(const Bytes time_index, load(kTimeIndexSuffix, time_index_entries * kTimeIndexEntryBytes));
   MutexLock lock(mutex_);
   for (size_t at = 0; at < index.size(); at += kIndexEntryBytes) {
     const IndexEntry entry = decode_index_entry(ByteView(index).subspan(at));
@@ -192,8 +224,9 @@ Status Segment::check_closed(Offset end_offset) {
   };
   uint64_t index_count = 0;
   uint64_t time_index_count = 0;
-  MILLRACE_ASSIGN_OR_RETURN(const Bytes index, last_entry(kIndex, kIndexEntryBytes, index_count));
-  MILLRACE_ASSIGN_OR_RETURN(const Bytes time_index, last_entry(kTimeIndex, kTimeIndexEntryBytes, time_index_count));
+  MILLRACE_ASSIGN_OR_RETURN(const Bytes index, last_entry(kIndexSuffix, kIndexEntryBytes, index_count));
+  MILLRACE_ASSIGN_OR_RETURN(const Bytes time_index,
+                            last_entry(kTimeIndexSuffix, kTimeIndexEntryBytes, time_index_count));
   // A segment that is closed has at least its greatest timestamp there.
   if (time_index.empty()) return fail(Errc::kCorruption, "empty");
   const TimeIndexEntry greatest = decode_time_index_entry(time_index);
@@ -395,9 +428,9 @@ Status Segment::sync(bool& sync_failed) {
     if (!synced) return synced;
   }
   if (in_memory) {
-    MILLRACE_RETURN_IF_ERROR(write_index_file(kIndex, index_at * kIndexEntryBytes, index, sync_failed));
+    MILLRACE_RETURN_IF_ERROR(write_index_file(kIndexSuffix, index_at * kIndexEntryBytes, index, sync_failed));
     MILLRACE_RETURN_IF_ERROR(
-        write_index_file(kTimeIndex, time_index_at * kTimeIndexEntryBytes, time_index, sync_failed));
+        write_index_file(kTimeIndexSuffix, time_index_at * kTimeIndexEntryBytes, time_index, sync_failed));
   }
   const Status named = files_.sync_directory(directory_);
   sync_failed |= !named && named.error().code == Errc::kIo;
@@ -421,8 +454,9 @@ Result<std::shared_ptr<env::File>> Segment::file() const {
     exists = file_bytes_ > 0;
   }
   // The first write finds, at most, what a crash left of a segment that was never durable.
-  MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> opened,
-                            files_.open(path(kLog), exists ? env::OpenMode::kReadWrite : env::OpenMode::kCreateNew));
+  MILLRACE_ASSIGN_OR_RETURN(
+      std::shared_ptr<env::File> opened,
+      files_.open(path(kLogSuffix), exists ? env::OpenMode::kReadWrite : env::OpenMode::kCreateNew));
   MutexLock lock(mutex_);
   if (file_ == nullptr) file_ = std::move(opened);
   return file_;
@@ -469,8 +503,16 @@ Result<uint64_t> Segment::floor_position(Offset offset) const {
     }
     count = index_written_;
   }
+  const auto found = floor_position_in_file(offset, count);
+  MutexLock lock(mutex_);
+  // Then the file may be another segment's.
+  if (detached_) return 0;
+  return found;
+}
+
+Result<uint64_t> Segment::floor_position_in_file(Offset offset, uint64_t count) const {
   if (count == 0) return 0;
-  MILLRACE_ASSIGN_OR_RETURN(const auto index, files_.open(path(kIndex), env::OpenMode::kRead));
+  MILLRACE_ASSIGN_OR_RETURN(const auto index, files_.open(path(kIndexSuffix), env::OpenMode::kRead));
   MILLRACE_ASSIGN_OR_RETURN(const uint64_t after, partition_point(*index, kIndexEntryBytes, count, [&](ByteView entry) {
                               return decode_index_entry(entry).relative_offset <= offset - base_offset_;
                             }));
@@ -590,8 +632,15 @@ Result<Offset> Segment::floor_of_time(int64_t timestamp_ms) const {
     }
     count = time_index_written_;
   }
+  const auto found = floor_of_time_in_file(timestamp_ms, count);
+  MutexLock lock(mutex_);
+  if (detached_) return base_offset_;
+  return found;
+}
+
+Result<Offset> Segment::floor_of_time_in_file(int64_t timestamp_ms, uint64_t count) const {
   if (count == 0) return base_offset_;
-  MILLRACE_ASSIGN_OR_RETURN(const auto index, files_.open(path(kTimeIndex), env::OpenMode::kRead));
+  MILLRACE_ASSIGN_OR_RETURN(const auto index, files_.open(path(kTimeIndexSuffix), env::OpenMode::kRead));
   MILLRACE_ASSIGN_OR_RETURN(const uint64_t after,
                             partition_point(*index, kTimeIndexEntryBytes, count, [&](ByteView entry) {
                               return decode_time_index_entry(entry).timestamp_ms < timestamp_ms;

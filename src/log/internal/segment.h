@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ids.h"
@@ -65,6 +66,9 @@ class Segment {
   // An older one. Its last offset is below `end_offset`.
   static Result<std::shared_ptr<Segment>> open_closed(env::FileSystem& files, std::string directory, Offset base_offset,
                                                       Offset end_offset, const Options& options);
+  // What compaction wrote, under the name that it has for now. Its checksums are checked, its indexes built.
+  static Result<std::shared_ptr<Segment>> open_cleaned(env::FileSystem& files, std::string directory,
+                                                       Offset base_offset, const char* suffix, const Options& options);
   ~Segment();
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
@@ -98,6 +102,9 @@ class Segment {
   // the operating system failed to sync: then nothing is known about what is on disk, and nothing may be tried again.
   Status sync(bool& sync_failed);
 
+  // Its files are about to be replaced or removed: reading goes on in the one that is open, without indexes.
+  Status detach();
+
   struct Found {
     uint64_t position = 0;
     ByteView header;  // kBatchHeaderBytes, valid during the call
@@ -130,6 +137,8 @@ class Segment {
   Result<std::shared_ptr<env::File>> file() const;
   Result<size_t> read_raw(uint64_t position, size_t bytes, Bytes& out) const;
   Result<uint64_t> floor_position(Offset offset) const;
+  Result<uint64_t> floor_position_in_file(Offset offset, uint64_t count) const;
+  Result<Offset> floor_of_time_in_file(int64_t timestamp_ms, uint64_t count) const;
   Status write_index_file(const char* suffix, uint64_t position, ByteView entries, bool& sync_failed);
   tl::unexpected<Error> damaged(uint64_t position, std::string_view what) const;
 
@@ -151,6 +160,7 @@ class Segment {
   int64_t max_timestamp_ms_ GUARDED_BY(mutex_) = record::kNoTimestamp;
   Offset max_timestamp_offset_ GUARDED_BY(mutex_){-1};
   bool closed_ GUARDED_BY(mutex_) = false;
+  bool detached_ GUARDED_BY(mutex_) = false;
   // Where the last reads ended, so that the next ones need not search.
   struct Cursor {
     Offset offset{-1};
@@ -162,5 +172,17 @@ class Segment {
 
 // "00000000000000000042" of offset 42, as Kafka names segment files.
 std::string segment_name(Offset base_offset);
+
+// A segment's files.
+inline constexpr const char* kLogSuffix = ".log";
+inline constexpr const char* kIndexSuffix = ".index";
+inline constexpr const char* kTimeIndexSuffix = ".timeindex";
+inline constexpr const char* kTransactionIndexSuffix = ".txnindex";
+// Compaction's, on their way to be a ".log": partition_cleaning.cc.
+inline constexpr const char* kCleanedSuffix = ".log.cleaned";
+inline constexpr const char* kSwapSuffix = ".log.swap";
+std::string segment_path(const std::string& directory, Offset base_offset, const char* suffix);
+// The offset in the name of a segment's file, of whatever kind.
+std::optional<Offset> base_offset_of(std::string_view file);
 
 }  // namespace millrace::log

@@ -369,6 +369,17 @@ Status Store::Impl::checkpoint() {
     return done;
   }
   checkpoints_.fetch_add(1, std::memory_order_relaxed);
+  for (size_t i = 0; i < all.size(); ++i) {
+    // A topic may have got more partitions since.
+    for (size_t p = 0; p < content.topics[i].partitions.size(); ++p) {
+      all[i]->partitions[p]->impl().set_checkpointed(content.topics[i].partitions[p].active.base_offset);
+    }
+  }
+  {
+    MutexLock lock(housekeeping_mutex_);
+    checkpoint_taken_ = true;
+    housekeeping_wake_.notify_one();
+  }
   {
     MutexLock lock(background_mutex_);
     checkpoint_position_ = content.position;

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "base/random.h"
 #include "env/file_system.h"
 #include "log/internal/checkpoint_file.h"
 #include "log/internal/partition_log.h"
@@ -96,6 +97,9 @@ class Store::Impl {
   // housekeeping.cc
   void apply_policy(const Topic& topic) REQUIRES(changes_mutex_);
   Status close_and_expire() REQUIRES(tidy_mutex_);
+  Status compact(const std::function<bool(uint64_t)>& pace) REQUIRES(tidy_mutex_);
+  // Wait as long as so many bytes may take compaction; false where the store is closing.
+  bool wait_for_pace(uint64_t bytes) EXCLUDES(housekeeping_mutex_);
   void run_housekeeping();
 
   void run_background();
@@ -112,6 +116,7 @@ class Store::Impl {
   const std::shared_ptr<PartitionLog::Shared> shared_;
 
   Mutex tidy_mutex_;  // one tidy() at a time; before checkpoint_mutex_
+  Random cleaner_random_ GUARDED_BY(tidy_mutex_){0};
   Mutex checkpoint_mutex_;
   Mutex changes_mutex_;
   uint32_t next_topic_number_ GUARDED_BY(changes_mutex_) = 1;

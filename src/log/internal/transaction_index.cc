@@ -33,7 +33,10 @@ Result<std::vector<AbortedTransaction>> PartitionLog::load_aborted(
                   some.error().message);
       return find_aborted(segments, log_end);
     }
-    std::ranges::copy_if(*some, std::back_inserter(all), [&](const auto& one) { return one.last_offset < log_end; });
+    // Compaction in the middle of joining segments leaves entries in two files.
+    std::ranges::copy_if(*some, std::back_inserter(all), [&](const auto& one) {
+      return one.last_offset < log_end && (all.empty() || one.last_offset > all.back().last_offset);
+    });
   }
   return all;
 }
