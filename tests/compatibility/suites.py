@@ -28,7 +28,7 @@ SUITES = pathlib.Path(os.environ.get("MILLRACE_SUITES", HERE.parents[2] / "share
 CACHE = pathlib.Path(os.environ.get("SUITES_CACHE", pathlib.Path.home() / ".cache/millrace-peers"))
 READY_TIMEOUT_S = 20
 PEER = "Apache Kafka 4.3.1"
-SETTINGS = {"num.partitions": 4, "group.initial.rebalance.delay.ms": 0, "group.min.session.timeout.ms": 1000, "node.id": 0}
+SETTINGS = {"node.id": 0, "num.partitions": 4, "group.min.session.timeout.ms": 1000}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +115,7 @@ def run_script(suite: Suite, command: list[str], environment: dict[str, str]) ->
 
 def run_suite(suite: Suite, args: argparse.Namespace, reasons: dict[str, str]) -> dict[str, str]:
     def with_servers(tests: str, patience: str) -> dict[str, str]:
-        environment = {"JOBS": "1", "TEST_MULTIPLIER": patience, "TESTS_ONLY": tests}
+        environment = {"JOBS": os.environ.get("JOBS", "1"), "TEST_MULTIPLIER": patience, "TESTS_ONLY": tests}
         with Server(args.binary, args.out / f"{suite.name}.server.log", SETTINGS) as first, \
              Server(args.binary, args.out / f"{suite.name}.second-server.log", {**SETTINGS, "auto.create.topics.enable": False}) as second:
             return run_script(suite, suite.command(first, second), environment)
