@@ -3,6 +3,7 @@ import os
 import uuid
 
 import pytest
+from confluent_kafka.admin import AdminClient
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
@@ -67,3 +68,15 @@ def topic(bootstrap):
 @pytest.fixture
 def group():
     return unique("group")
+
+
+@pytest.fixture
+def admin(bootstrap):
+    return AdminClient({"bootstrap.servers": bootstrap})
+
+
+@pytest.fixture
+def kafka_python_admin(bootstrap):
+    client = KafkaAdminClient(bootstrap_servers=bootstrap)
+    yield client
+    client.close()

@@ -1,54 +1,15 @@
 """Administration: topics, configurations, groups."""
 
-import time
-
 import confluent_kafka
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
+from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic as KafkaPythonNewTopic
 from kafka.errors import InvalidTopicError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
+from admins import done, error_of, running_member, wait_until
 from both import consume, produce
 from conftest import make_topic, unique
-
-
-@pytest.fixture
-def admin(bootstrap):
-    return AdminClient({"bootstrap.servers": bootstrap})
-
-
-@pytest.fixture
-def kafka_python_admin(bootstrap):
-    client = KafkaAdminClient(bootstrap_servers=bootstrap)
-    yield client
-    client.close()
-
-
-def done(futures):
-    """The one result of an admin call."""
-    return next(iter(futures.values())).result(timeout=20)
-
-
-def error_of(futures):
-    with pytest.raises(confluent_kafka.KafkaException) as failure:
-        done(futures)
-    return failure.value.args[0].code()
-
-
-def wait_until(condition, timeout_s=10):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def running_member(bootstrap, topic, group, **options):
-    """A consumer that has joined its group and read a record."""
-    produce("kafka-python", bootstrap, topic, [(None, b"x")])
-    consumer = KafkaConsumer(topic, bootstrap_servers=bootstrap, group_id=group, auto_offset_reset="earliest", **options)
-    next(consumer)
-    return consumer
 
 
 def test_a_topic_is_created_listed_described_and_deleted(admin):

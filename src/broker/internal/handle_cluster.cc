@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "broker/internal/authorized_operations.h"
 #include "broker/internal/handlers.h"
 #include "broker/internal/topic_names.h"
 
@@ -15,12 +16,6 @@ namespace {
 using wire::ErrorCode;
 using Described = wire::DescribeTopicPartitionsResponse::DescribeTopicPartitionsResponseTopic;
 using DescribedPartition = wire::DescribeTopicPartitionsResponse::DescribeTopicPartitionsResponsePartition;
-
-// What everybody may do, without ACLs: a bit for each of Kafka's operations, by its code.
-// Create, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite.
-constexpr int32_t kClusterOperations = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
-// Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs.
-constexpr int32_t kTopicOperations = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
 
 DescribedPartition describe(const Core& core, const TopicState& state, int32_t index) {
   DescribedPartition partition;

@@ -2,6 +2,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "broker/internal/authorized_operations.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
 #include "broker/internal/on_groups.h"
@@ -206,10 +207,14 @@ wire::DescribeGroupsResponse::DescribedGroup describe(const std::string& id, con
   return group;
 }
 
-void describe_all(Request& request, const std::vector<std::string>& ids, const std::vector<Described>& found) {
+void describe_all(Request& request, const std::vector<std::string>& ids, bool with_operations,
+                  const std::vector<Described>& found) {
   wire::DescribeGroupsResponse response;
-  for (size_t i = 0; i < ids.size(); ++i)
+  for (size_t i = 0; i < ids.size(); ++i) {
     response.groups.push_back(describe(ids[i], found[i], request.header.api_version));
+    auto& group = response.groups.back();
+    if (with_operations && group.error_code == ErrorCode::kNone) group.authorized_operations = kGroupOperations;
+  }
   respond(request, response);
 }
 
@@ -227,19 +232,21 @@ void refuse_to_describe(Request& request, const std::vector<std::string>& ids) {
 
 void handle_describe_groups(Core& core, Request request, wire::DescribeGroupsRequest message) {
   const auto ids = message.groups;
+  const bool with_operations = message.include_authorized_operations;
   on_groups(
       core, std::move(request),
-      [&core, ids](Request asked) mutable {
+      [&core, ids, with_operations](Request asked) mutable {
         std::vector<Described> found;
         for (const std::string& id : ids) found.push_back(core.groups.coordinator().describe(id));
-        core.groups.after_durable([asked = std::move(asked), ids, found = std::move(found)](const Status& ok) mutable {
-          if (!ok) return refuse_to_describe(asked, ids);
-          describe_all(asked, ids, found);
-        });
+        core.groups.after_durable(
+            [asked = std::move(asked), ids, with_operations, found = std::move(found)](const Status& ok) mutable {
+              if (!ok) return refuse_to_describe(asked, ids);
+              describe_all(asked, ids, with_operations, found);
+            });
       },
-      [ids](Request& asked, GroupService::State state) {
+      [ids, with_operations](Request& asked, GroupService::State state) {
         if (state != GroupService::State::kNoGroupsYet) return refuse_to_describe(asked, ids);
-        describe_all(asked, ids, std::vector<Described>(ids.size()));
+        describe_all(asked, ids, with_operations, std::vector<Described>(ids.size()));
       });
 }
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/logging.h"
+#include "broker/internal/authorized_operations.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
 #include "broker/internal/topic_names.h"
@@ -43,6 +44,14 @@ bool wants_all(const Request& request, const wire::MetadataRequest& message) {
   return !message.topics || (request.header.api_version == 0 && message.topics->empty());
 }
 
+// Versions 8 to 10 have it for the cluster, too.
+void add_authorized_operations(const wire::MetadataRequest& message, wire::MetadataResponse& response) {
+  if (message.include_cluster_authorized_operations) response.cluster_authorized_operations = kClusterOperations;
+  if (!message.include_topic_authorized_operations) return;
+  for (Topic& topic : response.topics)
+    if (topic.error_code == ErrorCode::kNone) topic.topic_authorized_operations = kTopicOperations;
+}
+
 void answer(Core& core, Request& request, const wire::MetadataRequest& message) {
   const auto topics = core.topics.snapshot();
   const ListenerAddress& address = core.advertised[request.listener];
@@ -56,6 +65,7 @@ void answer(Core& core, Request& request, const wire::MetadataRequest& message) 
   response.controller_id = core.node_id();
   if (wants_all(request, message)) {
     for (const auto& [name, state] : topics->all()) response.topics.push_back(describe(core, *state));
+    add_authorized_operations(message, response);
     return respond(request, response);
   }
   for (const auto& asked : *message.topics) {
@@ -74,6 +84,7 @@ void answer(Core& core, Request& request, const wire::MetadataRequest& message) 
   if (request.header.api_version < 12)
     for (Topic& topic : response.topics)
       if (!topic.name) topic.name = "";
+  add_authorized_operations(message, response);
   respond(request, response);
 }
 

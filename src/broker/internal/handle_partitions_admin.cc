@@ -11,6 +11,7 @@
 #include "base/logging.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/topic_config.h"
 
 // What administrators change in partitions: how many there are, and where they begin.
 namespace millrace::broker {
@@ -86,13 +87,12 @@ using Deleted = wire::DeleteRecordsResponse::DeleteRecordsPartitionResult;
 constexpr int64_t kHighWatermark = -1;
 
 // Why the records of a topic stay, whatever the offset.
-ErrorCode check_deletable(const TopicState* state) {
+ErrorCode check_deletable(const TopicTable& topics, const TopicState* state) {
   if (state == nullptr) return ErrorCode::kUnknownTopicOrPartition;
   if (state->internal) return ErrorCode::kInvalidTopicException;
   // A compacted topic's records are the state of their keys.
-  const auto policy = state->topic->info.config.find("cleanup.policy");
-  const bool compacted = policy != state->topic->info.config.end() && policy->second == "compact";
-  return compacted ? ErrorCode::kPolicyViolation : ErrorCode::kNone;
+  const bool deletes = parse_topic_policy(state->topic->info.config, topics.defaults()).deletes;
+  return deletes ? ErrorCode::kNone : ErrorCode::kPolicyViolation;
 }
 
 Deleted delete_records(const TopicState& state, const Deletion& asked, log::WalPosition& last) {
@@ -135,7 +135,7 @@ void delete_records(Core& core, Request request, const wire::DeleteRecordsReques
     auto& answered = response.topics.emplace_back();
     answered.name = topic.name;
     const auto state = topics->find(topic.name);
-    const ErrorCode refused = check_deletable(state.get());
+    const ErrorCode refused = check_deletable(*topics, state.get());
     for (const Deletion& asked : topic.partitions) {
       if (refused == ErrorCode::kNone) {
         answered.partitions.push_back(delete_records(*state, asked, last));
