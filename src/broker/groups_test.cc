@@ -129,6 +129,7 @@ class Disconnect : public testing::Test {
   static BrokerOptions options(int64_t grace_ms) {
     BrokerOptions options = test_options();
     options.settings.group_disconnect_grace_ms = grace_ms;
+    options.settings.group_initial_rebalance_delay_ms = 0;  // the clock stands still
     return options;
   }
   void start(int64_t grace_ms) {
