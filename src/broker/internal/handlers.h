@@ -86,7 +86,8 @@ void handle_delete_records(Core& core, Request request, wire::DeleteRecordsReque
 void handle_delete_groups(Core& core, Request request, wire::DeleteGroupsRequest message);
 void handle_offset_delete(Core& core, Request request, wire::OffsetDeleteRequest message);
 void handle_elect_leaders(Core& core, Request request, wire::ElectLeadersRequest message);
-void handle_alter_partition_reassignments(Core& core, Request request, wire::AlterPartitionReassignmentsRequest message);
+void handle_alter_partition_reassignments(Core& core, Request request,
+                                          wire::AlterPartitionReassignmentsRequest message);
 void handle_list_partition_reassignments(Core& core, Request request, wire::ListPartitionReassignmentsRequest message);
 void handle_describe_log_dirs(Core& core, Request request, wire::DescribeLogDirsRequest message);
 void handle_alter_replica_log_dirs(Core& core, Request request, wire::AlterReplicaLogDirsRequest message);
