@@ -77,10 +77,10 @@ struct Topic {
 // docs/adr/0001-write-ahead-log.md and docs/formats/. Thread-safe.
 //
 // Threads: one writes and syncs the write-ahead log (group commit: the next sync starts when the last ends); one does
-// checkpoints, prepares files and removes deleted topics. Both sleep when there is nothing to do. Callbacks run on the
-// first, without any lock held. They may read and ask, and register further callbacks; they must not append, change
-// topics, wait for durability or close(), for all of these can wait for that very thread. What they take delays the
-// next sync: hand work on.
+// checkpoints, prepares files and removes deleted topics; one, from set_policies() on, does what tidy() says. They
+// sleep when there is nothing to do. Callbacks run on the first, without any lock held. They may read and ask, and
+// register further callbacks; they must not append, change topics, wait for durability or close(), for all of these can
+// wait for that very thread. What they take delays the next sync: hand work on.
 class Store {
  public:
   // Open or make the data folder, recovering what a crash left: replays the write-ahead log from the last checkpoint,
