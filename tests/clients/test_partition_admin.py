@@ -56,18 +56,16 @@ def test_topics_cannot_shrink(admin, bootstrap):
 
 
 def test_a_consumer_group_takes_up_new_partitions(bootstrap, admin, topic, group):
-    consumer = KafkaConsumer(topic, bootstrap_servers=bootstrap, group_id=group, metadata_max_age_ms=500)
-    assigned = set()
+    consumer = KafkaConsumer(topic, bootstrap_servers=bootstrap, group_id=group, metadata_max_age_ms=500,
+                             enable_auto_commit=False)
 
-    def has(count):
-        consumer.poll(timeout_ms=100)
-        assigned.clear()
-        assigned.update(consumer.assignment())
-        return len(assigned) == count
+    def reads(count):
+        consumer.poll(timeout_ms=500)
+        return len(consumer.assignment()) == count
 
-    wait_until(lambda: has(1))
+    wait_until(lambda: reads(1), timeout_s=30)
     done(admin.create_partitions([NewPartitions(topic, 2)]))
-    wait_until(lambda: has(2), timeout_s=30)
+    wait_until(lambda: reads(2), timeout_s=30)
     consumer.close()
 
 
