@@ -14,24 +14,11 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "env/file_system.h"
+#include "log/internal/index_file.h"
 #include "log/partition.h"
 #include "record/batch.h"
 
 namespace millrace::log {
-
-// docs/formats/segments.md. An offset index entry says where the batch that ends at an offset begins in the file.
-struct IndexEntry {
-  int32_t relative_offset = 0;
-  int32_t position = 0;
-};
-inline constexpr size_t kIndexEntryBytes = 8;
-
-// All records up to the offset are stamped at or before the timestamp, and the record with that offset's batch has it.
-struct TimeIndexEntry {
-  int64_t timestamp_ms = 0;
-  int32_t relative_offset = 0;
-};
-inline constexpr size_t kTimeIndexEntryBytes = 12;
 
 // What a checkpoint knows of the segment that is appended to: the files up to there are durable, beyond it nothing is
 // to be believed.
