@@ -56,8 +56,9 @@ class LogStartTest : public testing::Test, protected TestStore {
   // The files of segments that end at or before `offset` go in the background: waits for it.
   void wait_until_first_segment_is(const std::string& least) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!segment_files().empty() && *segment_files().begin() < least) {
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << *segment_files().begin();
+    // One look at a time: between two the last file may have gone.
+    for (auto names = segment_files(); !names.empty() && *names.begin() < least; names = segment_files()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << *names.begin();
       std::this_thread::yield();
     }
   }
