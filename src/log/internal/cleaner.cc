@@ -39,6 +39,13 @@ struct Cleaner::Pass {
 
   const PartitionLog::Cleanable cleanable;
   OffsetMap map;
+  // When what is marked now may go.
+  int64_t delete_horizon_ms() const {
+    const int64_t retention_ms = cleanable.policy.delete_retention_ms;
+    return retention_ms > std::numeric_limits<int64_t>::max() - now_ms ? std::numeric_limits<int64_t>::max()
+                                                                       : now_ms + retention_ms;
+  }
+
   const int64_t now_ms;
   Offset map_end;  // what the map knows ends here
   std::map<ProducerId, std::vector<AbortedTransaction>> aborted;
@@ -119,6 +126,11 @@ Status Cleaner::each_batch(const Segment& segment, Offset from, Offset end,
     while (true) {
       MILLRACE_ASSIGN_OR_RETURN(const auto batch, batches.next());
       if (!batch) break;
+      // What is rewritten gets a checksum of its own: damage must not come out as good.
+      if (!batch->checksum_matches()) {
+        return fail(Errc::kCorruption, fmt::format("{}: the batch at offset {} is damaged, and is not compacted",
+                                                   segment.log_path(), batch->base_offset().value()));
+      }
       MILLRACE_ASSIGN_OR_RETURN(const bool more, visit(*batch));
       if (!more) return {};
       from = batch->last_offset() + 1;
@@ -167,7 +179,7 @@ Status Cleaner::clean_marker(Pass& pass, const record::BatchView& batch, Output&
     return {};
   }
   const record::Filter mark{.keep = [](const record::Record&) { return true; },
-                            .delete_horizon_ms = pass.now_ms + pass.cleanable.policy.delete_retention_ms,
+                            .delete_horizon_ms = pass.delete_horizon_ms(),
                             .always = true,
                             .plain_bytes_max = kPlainBytesMax};
   MILLRACE_RETURN_IF_ERROR(record::append_filtered(batch, mark, output.buffer()));
@@ -199,9 +211,8 @@ Status Cleaner::clean_batch(Pass& pass, const record::BatchView& batch, Output& 
     if (last && record.offset < *last) return false;
     return record.value.has_value() || tombstones_stay;
   };
-  const record::Filter filter{.keep = keep,
-                              .delete_horizon_ms = pass.now_ms + pass.cleanable.policy.delete_retention_ms,
-                              .plain_bytes_max = kPlainBytesMax};
+  const record::Filter filter{
+      .keep = keep, .delete_horizon_ms = pass.delete_horizon_ms(), .plain_bytes_max = kPlainBytesMax};
   const size_t before = output.buffer().size();
   MILLRACE_ASSIGN_OR_RETURN(const record::Kept kept, record::append_filtered(batch, filter, output.buffer()));
   if (kept == record::Kept::kNone) {

@@ -72,7 +72,7 @@ Status PartitionLog::write_group_index(Offset base, Offset end, const std::vecto
   {
     MutexLock lock(mutex_);
     std::erase_if(aborted_, [&](const AbortedTransaction& one) {
-      return std::ranges::find(dropped_markers, one.last_offset) != dropped_markers.end();
+      return std::ranges::binary_search(dropped_markers, one.last_offset);
     });
     for (const AbortedTransaction& one : aborted_) {
       if (one.last_offset >= base && one.last_offset < end) encode_aborted_transaction(one, entries);
@@ -83,12 +83,23 @@ Status PartitionLog::write_group_index(Offset base, Offset end, const std::vecto
   return env::write_file_atomically(shared_->files, path, entries);
 }
 
+// The pass that compacts ends here, without having reached as far as it noted keys.
+tl::unexpected<Error> PartitionLog::begins_later() const {
+  return fail(Errc::kCancelled, fmt::format("{} begins later by now", directory_));
+}
+
+bool PartitionLog::is_in_place(const std::vector<std::shared_ptr<Segment>>& group) const {
+  MutexLock lock(mutex_);
+  return !std::ranges::search(segments_, group).empty();
+}
+
 bool PartitionLog::put_in_place(const std::vector<std::shared_ptr<Segment>>& group,
                                 const std::shared_ptr<Segment>& made) {
   MutexLock append_lock(append_mutex_);
   MutexLock lock(mutex_);
   const auto first = std::ranges::search(segments_, group).begin();
   if (first == segments_.end()) return false;  // the log begins later by now
+  std::erase_if(unsynced_, [&](const auto& one) { return std::ranges::find(group, one) != group.end(); });
   unsynced_.insert(unsynced_.begin(), made);
   *first = made;
   segments_.erase(first + 1, first + static_cast<std::ptrdiff_t>(group.size()));
@@ -102,6 +113,10 @@ Status PartitionLog::replace(const std::vector<std::shared_ptr<Segment>>& group,
   const std::string cleaned = segment_path(directory_, base, kCleanedSuffix);
   const std::string swap = segment_path(directory_, base, kSwapSuffix);
   if (is_deleted()) return {};
+  if (!is_in_place(group)) {
+    static_cast<void>(files.remove(cleaned));
+    return begins_later();
+  }
   // Who reads in the old segments needs neither their names nor their indexes any more.
   for (const auto& segment : group) {
     if (const Status detached = segment->detach(); !detached) {
@@ -114,7 +129,8 @@ Status PartitionLog::replace(const std::vector<std::shared_ptr<Segment>>& group,
   MILLRACE_RETURN_IF_ERROR(files.sync_directory(directory_));
   if (!put_in_place(group, made)) {
     MILLRACE_RETURN_IF_ERROR(files.remove(swap));
-    return files.sync_directory(directory_);
+    MILLRACE_RETURN_IF_ERROR(files.sync_directory(directory_));
+    return begins_later();
   }
   std::vector<Offset> replaced;
   for (const auto& segment : group) replaced.push_back(segment->base_offset());

@@ -75,7 +75,10 @@ Status PartitionLog::flush_active() {
 }
 
 void PartitionLog::roll() {
-  active()->close_for_append();
+  const auto closing = active();
+  closing->close_for_append();
+  // Its last index entries are only in memory: a checkpoint must come by, though it may have seen every batch.
+  if (closing->size_bytes() > 0 && (unsynced_.empty() || unsynced_.back() != closing)) unsynced_.push_back(closing);
   MutexLock lock(mutex_);
   segments_.push_back(Segment::make(shared_->files, directory_, log_end_, segment_options()));
 }

@@ -151,6 +151,8 @@ class PartitionLog final : public WalParticipant {
  private:
   Segment::Options segment_options() const;
   Status write_group_index(Offset base, Offset end, const std::vector<Offset>& dropped_markers);
+  bool is_in_place(const std::vector<std::shared_ptr<Segment>>& group) const;
+  tl::unexpected<Error> begins_later() const;
   bool put_in_place(const std::vector<std::shared_ptr<Segment>>& group, const std::shared_ptr<Segment>& made);
   Status finish_swap(Offset base, const std::vector<Offset>& replaced);
   // What a crash left of compaction.

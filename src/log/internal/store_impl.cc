@@ -59,6 +59,9 @@ Status Store::Impl::close() {
     stopping_ = true;
     background_wake_.notify_one();
   }
+  // Whoever takes a checkpoint now stops at its next segment.
+  wal_.refuse();
+  abandon_checkpoint_ = true;
   if (housekeeping_.joinable()) {
     {
       MutexLock lock(housekeeping_mutex_);
@@ -71,8 +74,6 @@ Status Store::Impl::close() {
     wal_.stop();
     return {};
   }
-  wal_.refuse();
-  abandon_checkpoint_ = true;
   background_.join();
   abandon_checkpoint_ = false;
   const Status last =

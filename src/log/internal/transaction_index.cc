@@ -82,17 +82,25 @@ std::map<Offset, Bytes> PartitionLog::encode_transaction_indexes(
     const auto next = std::ranges::upper_bound(segments_, segment->base_offset(), {},
                                                [](const auto& one) { return one->base_offset(); });
     const Offset end = next == segments_.end() ? log_end_ : (*next)->base_offset();
+    // Without an entry, too: a crash may have left a file with one that never became durable.
+    Bytes& entries = indexes[segment->base_offset()];
     auto it = std::ranges::lower_bound(aborted_, segment->base_offset(), {}, &AbortedTransaction::last_offset);
-    for (; it != aborted_.end() && it->last_offset < end; ++it) {
-      encode_aborted_transaction(*it, indexes[segment->base_offset()]);
-    }
+    for (; it != aborted_.end() && it->last_offset < end; ++it) encode_aborted_transaction(*it, entries);
   }
   return indexes;
 }
 
 Status PartitionLog::write_transaction_indexes(const Snapshot& snapshot) {
   for (const auto& [base_offset, bytes] : snapshot.transaction_indexes) {
-    MILLRACE_RETURN_IF_ERROR(env::write_file_atomically(shared_->files, index_path(directory_, base_offset), bytes));
+    const std::string path = index_path(directory_, base_offset);
+    if (!bytes.empty()) {
+      MILLRACE_RETURN_IF_ERROR(env::write_file_atomically(shared_->files, path, bytes));
+      continue;
+    }
+    MILLRACE_ASSIGN_OR_RETURN(const bool exists, shared_->files.exists(path));
+    if (!exists) continue;
+    MILLRACE_RETURN_IF_ERROR(shared_->files.remove(path));
+    MILLRACE_RETURN_IF_ERROR(shared_->files.sync_directory(directory_));
   }
   return {};
 }
