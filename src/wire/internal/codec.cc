@@ -58,6 +58,9 @@ std::optional<size_t> Reader::text_length(bool flexible) {
   return size < 0 ? 0 : static_cast<size_t>(size);
 }
 
+// Kafka writes no longer strings, in flexible versions either; records could not hold them.
+constexpr size_t kTextBytesMax = 32'767;
+
 std::optional<size_t> Reader::length(bool flexible) {
   if (flexible) return compact_length();
   int32_t size = 0;
@@ -70,6 +73,7 @@ std::optional<size_t> Reader::length(bool flexible) {
 void Reader::text(bool flexible, std::string& value) {
   const std::optional<size_t> size = text_length(flexible);
   if (!size) return fail_with("has null where a string must be");
+  if (*size > kTextBytesMax) return fail_with("has a string of more than 32767 bytes");
   if (const std::byte* from = take(*size)) value.assign(reinterpret_cast<const char*>(from), *size);
 }
 
@@ -77,6 +81,7 @@ void Reader::nullable_text(bool flexible, std::optional<std::string>& value) {
   value.reset();
   const std::optional<size_t> size = text_length(flexible);
   if (!size) return;
+  if (*size > kTextBytesMax) return fail_with("has a string of more than 32767 bytes");
   if (const std::byte* from = take(*size)) value.emplace(reinterpret_cast<const char*>(from), *size);
 }
 
