@@ -182,9 +182,13 @@ void GroupCoordinator::on(JoinRequest request, Instant now, Effects& effects) {
   // Only a newcomer may bring a group into being.
   Group* group = request.member_id.empty() ? &find_or_create(request.group) : find(request.group);
   if (group == nullptr) return refuse(GroupError::kUnknownMemberId);
-  note_connection(request.connection, request.member_id, *group);
+  const std::string id = group->id;
+  const std::string member_id = request.member_id;
+  const ConnectionId connection = request.connection;
   group->membership.join(std::move(request), now, random_, effects);
   reschedule_or_dispose(*group);
+  // A join that was refused may have left nothing.
+  if (const Group* left = find(id)) note_connection(connection, member_id, *left);
 }
 
 void GroupCoordinator::on(SyncRequest request, Instant now, Effects& effects) {

@@ -97,6 +97,14 @@ TEST_F(TransactionalOffsetsTest, ADeletedTopicTakesThemAlong) {
   EXPECT_EQ(committed(), std::nullopt);
 }
 
+TEST_F(TransactionalOffsetsTest, WhatWasDeletedDoesNotComeBackWithARestart) {
+  commit(kProducer, 5);
+  bench.send(TopicDeleted{"t"});
+  bench.restart();
+  end(kProducer, true);
+  EXPECT_EQ(committed(), std::nullopt);
+}
+
 class DeleteOffsetsTest : public TransactionalOffsetsTest {
  protected:
   DeleteOffsetsReply remove(std::optional<std::set<std::string>> subscribed) {

@@ -137,7 +137,8 @@ GroupError ClassicGroup::check_commit(const CommitRequest& request, Instant now)
   // Commits may come over another connection than the one that tells of the member's life.
   (*found)->note_contact(ConnectionId{0});
   if (request.generation != generation_) return GroupError::kIllegalGeneration;
-  if (state_ == GroupState::kCompletingRebalance) return GroupError::kRebalanceInProgress;
+  // Clients take this answer to a transaction's commit for a defect: Kafka does not give it there.
+  if (state_ == GroupState::kCompletingRebalance && !request.transaction) return GroupError::kRebalanceInProgress;
   touch(**found, now);
   return GroupError::kNone;
 }

@@ -35,7 +35,9 @@ void ClassicGroup::join(JoinRequest request, Instant now, Random& random, Effect
 
 void ClassicGroup::join_as_newcomer(JoinRequest request, Instant now, Random& random, Effects& effects) {
   // Kafka, too, names static members after their instance id.
-  const std::string& stem = request.instance_id ? *request.instance_id : request.client_id;
+  // The id has to fit a record's string, however long the name that it begins with.
+  constexpr size_t kStemBytesMax = 1024;
+  const std::string stem = (request.instance_id ? *request.instance_id : request.client_id).substr(0, kStemBytesMax);
   std::string new_id = stem + "-" + Uuid::random(random).to_string();
 
   if (request.instance_id && static_members_.contains(*request.instance_id))

@@ -9,10 +9,26 @@ void GroupOffsets::restore(std::string topic, PartitionId partition, std::option
     topics_[std::move(topic)].insert_or_assign(partition, Entry{std::move(*value), ++last_order_});
     return;
   }
+  forget_pending({topic, partition});
   const auto found = topics_.find(topic);
   if (found == topics_.end()) return;
   found->second.erase(partition);
   if (found->second.empty()) topics_.erase(found);
+}
+
+// What is deleted does not come back with the end of a transaction that holds it.
+void GroupOffsets::forget_pending(const TopicPartition& where) {
+  for (auto& [producer, offsets] : pending_) offsets.erase(where);
+  std::erase_if(pending_, [](const auto& one) { return one.second.empty(); });
+}
+
+std::set<TopicPartition> GroupOffsets::pending_of(std::string_view topic) const {
+  std::set<TopicPartition> found;
+  for (const auto& [producer, offsets] : pending_) {
+    for (const auto& [where, entry] : offsets)
+      if (topic.empty() || where.topic == topic) found.insert(where);
+  }
+  return found;
 }
 
 void GroupOffsets::commit(std::string topic, PartitionId partition, CommittedOffset offset, Effects& effects) {
@@ -67,10 +83,10 @@ bool GroupOffsets::expire(WallTime time, size_t records_max, Effects& effects) {
 }
 
 void GroupOffsets::delete_topic(std::string_view topic, Effects& effects) {
-  for (auto& [producer, offsets] : pending_) {
-    std::erase_if(offsets, [&](const auto& one) { return one.first.topic == topic; });
+  for (const TopicPartition& where : pending_of(topic)) {
+    record_deletion(where.topic, where.partition, effects);
+    forget_pending(where);
   }
-  std::erase_if(pending_, [](const auto& one) { return one.second.empty(); });
   const auto found = topics_.find(topic);
   if (found == topics_.end()) return;
   for (const auto& [partition, offset] : found->second) record_deletion(found->first, partition, effects);
@@ -78,8 +94,13 @@ void GroupOffsets::delete_topic(std::string_view topic, Effects& effects) {
 }
 
 bool GroupOffsets::delete_one(const TopicPartition& partition, Effects& effects) {
+  const bool was_pending = has_pending(partition.topic, partition.partition);
+  forget_pending(partition);
   const auto found = topics_.find(partition.topic);
-  if (found == topics_.end() || found->second.erase(partition.partition) == 0) return false;
+  if (found == topics_.end() || found->second.erase(partition.partition) == 0) {
+    if (was_pending) record_deletion(partition.topic, partition.partition, effects);
+    return was_pending;
+  }
   if (found->second.empty()) topics_.erase(found);
   record_deletion(partition.topic, partition.partition, effects);
   return true;
@@ -88,6 +109,7 @@ bool GroupOffsets::delete_one(const TopicPartition& partition, Effects& effects)
 void GroupOffsets::delete_all(Effects& effects) {
   for (const auto& [topic, partitions] : topics_)
     for (const auto& [partition, offset] : partitions) record_deletion(topic, partition, effects);
+  for (const TopicPartition& where : pending_of({})) record_deletion(where.topic, where.partition, effects);
   topics_.clear();
   pending_.clear();
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,6 +47,9 @@ class GroupOffsets {
   };
   using Partitions = std::map<PartitionId, Entry>;
 
+  void forget_pending(const TopicPartition& where);
+  // What open transactions hold of a topic, or of all where it is empty.
+  std::set<TopicPartition> pending_of(std::string_view topic) const;
   void record_deletion(const std::string& topic, PartitionId partition, Effects& effects) const;
 
   const std::string group_;
