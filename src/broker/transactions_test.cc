@@ -137,6 +137,32 @@ TEST_F(Transactions, AnUnknownPartitionLeavesTheOthersOut) {
   EXPECT_EQ(state(), "Empty");
 }
 
+TEST_F(Transactions, OneRequestMayNameVeryManyThatDoNotExist) {
+  wire::AddPartitionsToTxnRequest request;
+  for (int i = 0; i < 50'000; ++i) {
+    auto& transaction = request.transactions.emplace_back();
+    transaction.transactional_id = "t";
+    transaction.topics.push_back({"", {0}});
+  }
+  EXPECT_THAT(client->call(request, 5).results_by_transaction, SizeIs(50'000));
+}
+
+TEST_F(Transactions, APatternThatWouldTakeForEverIsRefused) {
+  wire::InitProducerIdRequest init;
+  init.transactional_id = std::string(30'000, 'a');
+  init.transaction_timeout_ms = 60'000;
+  ASSERT_EQ(client->call(init).error_code, ErrorCode::kNone);
+  wire::ListTransactionsRequest list;
+  list.transactional_id_pattern = "t.";
+  EXPECT_THAT(client->call(list).transaction_states, SizeIs(1));
+  for (const char* pattern : {"(a*)*b", "(a|b|ab)*c", "("}) {
+    list.transactional_id_pattern = pattern;
+    const auto answer = client->call(list);
+    EXPECT_TRUE(answer.error_code == ErrorCode::kInvalidRegularExpression || answer.transaction_states.empty())
+        << pattern;
+  }
+}
+
 TEST_F(Transactions, AFencedProducerIsToldInItsVersionsWords) {
   ASSERT_THAT(add({0}), ElementsAre(ErrorCode::kNone));
   const ProducerIdAndEpoch next = init();
@@ -159,6 +185,20 @@ TEST_F(Transactions, OffsetsCountWithTheirTransaction) {
   ASSERT_EQ(commit_offset(9), ErrorCode::kNone);
   EXPECT_EQ(end(false).error_code, ErrorCode::kNone);
   EXPECT_EQ(committed(true).committed_offset, 5);
+}
+
+TEST_F(Transactions, AnEndedTransactionsOffsetsAreRefusedAndTheGroupsGoOn) {
+  ASSERT_EQ(add_offsets(), ErrorCode::kNone);
+  const ProducerIdAndEpoch zombie = who;
+  who = init();
+  const ProducerIdAndEpoch next = who;
+  who = zombie;
+  EXPECT_EQ(commit_offset(5), ErrorCode::kInvalidProducerEpoch);
+  who = next;
+  ASSERT_EQ(add_offsets(), ErrorCode::kNone);
+  EXPECT_EQ(commit_offset(6), ErrorCode::kNone);
+  EXPECT_EQ(end(true).error_code, ErrorCode::kNone);
+  EXPECT_EQ(committed(true).committed_offset, 6);
 }
 
 TEST_F(Transactions, FromVersion5OnAnEndRaisesTheEpochAndOffsetsAddThemselves) {

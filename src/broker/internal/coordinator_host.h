@@ -151,9 +151,12 @@ class CoordinatorHost {
     timer_ = owner_->call_at(clock_.mono_now() + kRetryPause, [this] {
       timer_.reset();
       // On a full disk what was appended last may be on its way for long: this thread serves others meanwhile.
-      after_durable([this](const Status& durable) {
+      after_durable([this, waited_for = last_append_](const Status& durable) {
         // A log that is closed or has failed for good stays so.
-        if (durable) recover();
+        if (!durable) return;
+        // What was noted meanwhile, a marker, is to be read back, too.
+        if (last_append_ > waited_for) return recover_later();
+        recover();
       });
     });
   }

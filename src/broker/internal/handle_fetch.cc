@@ -11,6 +11,7 @@
 #include "broker/internal/handlers.h"
 #include "broker/internal/isolation.h"
 #include "broker/internal/leader_epochs.h"
+#include "log/topic_name.h"
 #include "record/batch.h"
 
 namespace millrace::broker {
@@ -255,7 +256,15 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
     if (part.error == ErrorCode::kNone && !part.records.empty()) {
       part.topic->records_out.add(part.record_count);
       part.topic->bytes_out.add(static_cast<double>(part.records.size()));
-      if (data.aborted_transactions) list_aborted(part, *data.aborted_transactions);
+      if (data.aborted_transactions) {
+        list_aborted(part, *data.aborted_transactions);
+        // What was aborted before the log's start is forgotten: if that has moved meanwhile, the list says too little.
+        if (part.log->log_start_offset().value() > part.asked->fetch_offset) {
+          data.aborted_transactions->clear();
+          data.error_code = ErrorCode::kOffsetOutOfRange;
+          return data;
+        }
+      }
       held.push_back(std::move(part.records));
       data.records = held.back();
     }
@@ -288,15 +297,20 @@ FetchOpening opening_of(wire::FetchRequest& message, int16_t version) {
                        .by_topic_id = version >= kTopicIdsFrom,
                        .wishes = {},
                        .forgotten = {}};
-  for (const auto& topic : message.topics)
+  for (const auto& topic : message.topics) {
+    // A name that no topic can have is not copied for each of its partitions.
+    if (topic.topic.size() > log::kTopicNameBytesMax) continue;
     for (const auto& asked : topic.partitions)
       opening.wishes.push_back({.key = {.topic = topic.topic, .topic_id = topic.topic_id, .partition = asked.partition},
                                 .current_leader_epoch = asked.current_leader_epoch,
                                 .fetch_offset = asked.fetch_offset,
                                 .bytes_max = asked.partition_max_bytes});
-  for (const auto& topic : message.forgotten_topics_data)
+  }
+  for (const auto& topic : message.forgotten_topics_data) {
+    if (topic.topic.size() > log::kTopicNameBytesMax) continue;
     for (const int32_t partition : topic.partitions)
       opening.forgotten.push_back({.topic = topic.topic, .topic_id = topic.topic_id, .partition = partition});
+  }
   return opening;
 }
 

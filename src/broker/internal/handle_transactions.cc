@@ -4,9 +4,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/logging.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/group_records.h"
 #include "broker/internal/handlers.h"
+#include "log/topic_name.h"
 
 // The life of a transaction: wire messages to coordinator events, and replies back.
 namespace millrace::broker {
@@ -44,6 +46,19 @@ void ask_and_respond(Core& core, Request request, Event event, ToResponse to_res
   request.frame.reset();
   ask<Reply>(core, std::move(event), [request = std::move(request), to_response](Reply reply) mutable {
     respond(request, to_response(reply, request.header.api_version));
+  });
+}
+
+// Run `go` when there is a topic of the groups' offsets: a transaction may be the first to want it. Where it cannot be
+// made, what follows finds none.
+void with_offsets_topic(Core& core, Task go) {
+  if (core.topics.snapshot()->find(kOffsetsTopic) != nullptr) return go();
+  core.worker.post([&core, go = std::move(go)]() mutable {
+    if (const auto made = core.topics.create_internal(kOffsetsTopic);
+        !made && made.error().code != Errc::kAlreadyExists) {
+      log_error("broker", "topic '{}' could not be made: {}", kOffsetsTopic, made.error().message);
+    }
+    go();
   });
 }
 
@@ -129,9 +144,12 @@ std::vector<Adding> addings_of(wire::AddPartitionsToTxnRequest& message, int16_t
   const auto add = [&](std::string id, coord::Producer producer, bool verify_only, auto topics) {
     Adding& adding = addings.emplace_back();
     adding.event = {{}, std::move(id), producer, {}, verify_only};
-    for (const auto& topic : topics)
+    for (const auto& topic : topics) {
+      // A name that no topic can have is looked up once, and copied for none of its partitions.
+      const std::string name = topic.name.size() > log::kTopicNameBytesMax ? std::string() : topic.name;
       for (const int32_t partition : topic.partitions)
-        adding.event.partitions.push_back({topic.name, PartitionId{partition}});
+        adding.event.partitions.push_back({name, PartitionId{partition}});
+    }
     adding.topics = std::move(topics);
   };
   if (version < kBatchedFrom) {
@@ -154,20 +172,27 @@ class AddPartitionsTask : public std::enable_shared_from_this<AddPartitionsTask>
     request_.frame.reset();
   }
 
+  // A loop over those that need no asking: a request may name very many.
   void next() {
-    if (at_ == addings_.size()) return respond(request_, response_);
-    const Adding& adding = addings_[at_];
-    const auto topics = core_.topics.snapshot();
-    if (!all_exist(adding, *topics)) return take(results_of(adding, *topics, ErrorCode::kNone, false));
-    ask<coord::AddPartitionsReply>(core_, adding.event, [self = shared_from_this()](coord::AddPartitionsReply reply) {
-      const Adding& asked = self->addings_[self->at_];
-      constexpr int16_t kFencedFrom = 2;
-      const ErrorCode error = to_wire(reply.error, self->request_.header.api_version, kFencedFrom);
-      self->take(results_of(asked, *self->core_.topics.snapshot(), error, true));
-    });
+    for (; at_ < addings_.size(); ++at_) {
+      const auto topics = core_.topics.snapshot();
+      if (all_exist(addings_[at_], *topics)) return ask_for(addings_[at_]);
+      take(results_of(addings_[at_], *topics, ErrorCode::kNone, false));
+    }
+    respond(request_, response_);
   }
 
  private:
+  void ask_for(const Adding& adding) {
+    ask<coord::AddPartitionsReply>(core_, adding.event, [self = shared_from_this()](coord::AddPartitionsReply reply) {
+      constexpr int16_t kFencedFrom = 2;
+      const ErrorCode error = to_wire(reply.error, self->request_.header.api_version, kFencedFrom);
+      self->take(results_of(self->addings_[self->at_], *self->core_.topics.snapshot(), error, true));
+      ++self->at_;
+      self->next();
+    });
+  }
+
   void take(std::vector<TopicResult> results) {
     constexpr int16_t kBatchedFrom = 4;
     if (request_.header.api_version < kBatchedFrom) {
@@ -175,8 +200,6 @@ class AddPartitionsTask : public std::enable_shared_from_this<AddPartitionsTask>
     } else {
       response_.results_by_transaction.push_back({addings_[at_].event.transactional_id, std::move(results)});
     }
-    ++at_;
-    next();
   }
 
   Core& core_;
@@ -193,18 +216,21 @@ void handle_add_partitions_to_txn(Core& core, Request request, wire::AddPartitio
 }
 
 void handle_add_offsets_to_txn(Core& core, Request request, wire::AddOffsetsToTxnRequest message) {
-  constexpr int16_t kFencedFrom = 2;
-  const coord::AddPartitionsRequest event{{},
-                                          std::move(message.transactional_id),
-                                          producer_of(message.producer_id, message.producer_epoch),
-                                          {offsets_partition(core, message.group_id)},
-                                          false};
-  ask_and_respond<coord::AddPartitionsReply>(core, std::move(request), event,
-                                             [](const coord::AddPartitionsReply& reply, int16_t version) {
-                                               wire::AddOffsetsToTxnResponse response;
-                                               response.error_code = to_wire(reply.error, version, kFencedFrom);
-                                               return response;
-                                             });
+  request.frame.reset();
+  with_offsets_topic(core, [&core, request = std::move(request), message = std::move(message)]() mutable {
+    constexpr int16_t kFencedFrom = 2;
+    const coord::AddPartitionsRequest event{{},
+                                            std::move(message.transactional_id),
+                                            producer_of(message.producer_id, message.producer_epoch),
+                                            {offsets_partition(core, message.group_id)},
+                                            false};
+    ask_and_respond<coord::AddPartitionsReply>(core, std::move(request), event,
+                                               [](const coord::AddPartitionsReply& reply, int16_t version) {
+                                                 wire::AddOffsetsToTxnResponse response;
+                                                 response.error_code = to_wire(reply.error, version, kFencedFrom);
+                                                 return response;
+                                               });
+  });
 }
 
 void handle_end_txn(Core& core, Request request, wire::EndTxnRequest message) {
@@ -279,6 +305,8 @@ class TxnOffsetCommitTask : public std::enable_shared_from_this<TxnOffsetCommitT
   // On the coordinators' thread, which is one for both.
   void commit() {
     if (core_.groups.state() != GroupService::State::kServing) return refuse(ErrorCode::kNotCoordinator);
+    // Since it was asked, a newer incarnation or the timeout may have ended the transaction.
+    if (!is_admitted()) return refuse(ErrorCode::kInvalidProducerEpoch);
     core_.groups.call<coord::CommitReply>(std::move(commit_), [self = shared_from_this()](coord::CommitReply reply) {
       auto error = reply.errors.begin();
       self->for_each_known([&](ErrorCode& code) {
@@ -286,6 +314,13 @@ class TxnOffsetCommitTask : public std::enable_shared_from_this<TxnOffsetCommitT
       });
       respond(self->request_, self->response_);
     });
+  }
+
+  bool is_admitted() const {
+    const auto where = offsets_partition(core_, commit_.group);
+    const auto topic = core_.topics.snapshot()->find(where.topic);
+    const auto* partition = topic ? topic->partition(where.partition.value()) : nullptr;
+    return partition != nullptr && (*partition)->is_admitted(commit_.transaction->id, commit_.transaction->epoch);
   }
 
   void refuse(ErrorCode with) {
@@ -310,7 +345,8 @@ class TxnOffsetCommitTask : public std::enable_shared_from_this<TxnOffsetCommitT
 }  // namespace
 
 void handle_txn_offset_commit(Core& core, Request request, wire::TxnOffsetCommitRequest message) {
-  std::make_shared<TxnOffsetCommitTask>(core, std::move(request), std::move(message))->start();
+  auto task = std::make_shared<TxnOffsetCommitTask>(core, std::move(request), std::move(message));
+  with_offsets_topic(core, [task = std::move(task)] { task->start(); });
 }
 
 }  // namespace millrace::broker

@@ -1,7 +1,7 @@
+#include <boost/regex.hpp>
 #include <chrono>
 #include <memory>
 #include <optional>
-#include <regex>
 #include <set>
 #include <utility>
 #include <vector>
@@ -66,6 +66,20 @@ bool is_state(const std::string& name) {
   return false;
 }
 
+// Drop the ids that `pattern` does not match as a whole. False where it is no regular expression, or would take too
+// long on an id: not std::regex, whose matcher recurses once per character and knows no end.
+bool keep_matching(std::vector<coord::TransactionDescription>& transactions, const std::string& pattern) {
+  constexpr size_t kPatternBytesMax = 1024;
+  if (pattern.size() > kPatternBytesMax) return false;
+  try {
+    const boost::regex regex(pattern, boost::regex::ECMAScript);
+    std::erase_if(transactions, [&](const auto& one) { return !boost::regex_match(one.transactional_id, regex); });
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
 wire::ListTransactionsResponse list(const Core& core, const wire::ListTransactionsRequest& message) {
   wire::ListTransactionsResponse response;
   if (!core.transactions.is_alive()) {
@@ -79,17 +93,14 @@ wire::ListTransactionsResponse list(const Core& core, const wire::ListTransactio
   if (filter.states.empty() && !message.state_filters.empty()) return response;
   for (const int64_t id : message.producer_id_filters) filter.producer_ids.emplace_back(id);
   if (message.duration_filter >= 0) filter.running_longer_than = milliseconds(message.duration_filter);
-  std::optional<std::regex> pattern;
-  if (message.transactional_id_pattern && !message.transactional_id_pattern->empty()) {
-    try {
-      pattern.emplace(*message.transactional_id_pattern);
-    } catch (const std::regex_error&) {
-      response.error_code = ErrorCode::kInvalidRegularExpression;
-      return response;
-    }
+  std::vector<coord::TransactionDescription> found =
+      core.transactions.coordinator().list(filter, core.clock.wall_now());
+  if (message.transactional_id_pattern && !message.transactional_id_pattern->empty() &&
+      !keep_matching(found, *message.transactional_id_pattern)) {
+    response.error_code = ErrorCode::kInvalidRegularExpression;
+    return response;
   }
-  for (const auto& one : core.transactions.coordinator().list(filter, core.clock.wall_now())) {
-    if (pattern && !std::regex_match(one.transactional_id, *pattern)) continue;
+  for (const auto& one : found) {
     response.transaction_states.push_back(
         {one.transactional_id, one.value.producer.id.value(), coord::transaction_state_name(one.value.state)});
   }

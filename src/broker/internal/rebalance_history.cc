@@ -9,6 +9,7 @@
 
 #include "base/json_writer.h"
 #include "base/logging.h"
+#include "log/topic_name.h"
 #include "record/records.h"
 #include "wire/consumer_protocol.h"
 
@@ -36,8 +37,10 @@ void add_owned(const coord::RebalanceMember& member, Owners& owners) {
   const auto assignment = wire::ConsumerProtocolAssignment::decode(
       in, std::min<int16_t>(*version, wire::ConsumerProtocolAssignment::kMaxVersion));
   if (!assignment) return;
-  for (const auto& topic : assignment->assigned_partitions)
+  for (const auto& topic : assignment->assigned_partitions) {
+    if (topic.topic.size() > log::kTopicNameBytesMax) continue;  // no topic has such a name
     for (const int32_t partition : topic.partitions) owners[{topic.topic, partition}] = name_of(member);
+  }
 }
 
 Owners owners_in(const std::string& protocol_type, const std::vector<coord::RebalanceMember>& members) {
