@@ -101,31 +101,26 @@ void TransactionCoordinator::on(const InitProducerRequest& request, Instant now,
 }
 
 void TransactionCoordinator::on(const AddPartitionsRequest& request, Instant now, TransactionEffects& effects) {
-  AddPartitionsReply answer;
-  const auto found = transactions_.find(request.transactional_id);
-  if (request.transactional_id.empty()) {
-    answer.error = TransactionError::kInvalidRequest;
-  } else if (found == transactions_.end()) {
-    answer.error = TransactionError::kInvalidProducerIdMapping;
-  } else {
-    answer.error = found->second.add_partitions(request, now, effects);
-    reschedule(found->second);
-  }
+  const auto named = find_named(request.transactional_id);
+  if (!named) return reply(effects, request.token, AddPartitionsReply{named.error()});
+  const AddPartitionsReply answer{(*named)->add_partitions(request, now, effects)};
+  reschedule(**named);
   reply(effects, request.token, answer);
 }
 
 void TransactionCoordinator::on(const EndTransactionRequest& request, Instant now, TransactionEffects& effects) {
-  EndTransactionReply answer;
-  const auto found = transactions_.find(request.transactional_id);
-  if (request.transactional_id.empty()) {
-    answer.error = TransactionError::kInvalidRequest;
-  } else if (found == transactions_.end()) {
-    answer.error = TransactionError::kInvalidProducerIdMapping;
-  } else {
-    answer = found->second.end(request, new_producer_id_, now, effects);
-    reschedule(found->second);
-  }
+  const auto named = find_named(request.transactional_id);
+  if (!named) return reply(effects, request.token, EndTransactionReply{named.error(), {}});
+  const EndTransactionReply answer = (*named)->end(request, new_producer_id_, now, effects);
+  reschedule(**named);
   reply(effects, request.token, answer);
+}
+
+tl::expected<Transaction*, TransactionError> TransactionCoordinator::find_named(const std::string& transactional_id) {
+  if (transactional_id.empty()) return tl::unexpected(TransactionError::kInvalidRequest);
+  const auto found = transactions_.find(transactional_id);
+  if (found == transactions_.end()) return tl::unexpected(TransactionError::kInvalidProducerIdMapping);
+  return &found->second;
 }
 
 void TransactionCoordinator::reschedule(Transaction& transaction) {

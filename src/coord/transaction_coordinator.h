@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tl/expected.hpp>
 #include <utility>
 #include <vector>
 
@@ -71,6 +72,7 @@ class TransactionCoordinator {
   void on(const InitProducerRequest& request, Instant now, TransactionEffects& effects);
   void on(const AddPartitionsRequest& request, Instant now, TransactionEffects& effects);
   void on(const EndTransactionRequest& request, Instant now, TransactionEffects& effects);
+  tl::expected<internal::Transaction*, TransactionError> find_named(const std::string& transactional_id);
   void reschedule(internal::Transaction& transaction);
   void forget_idle(Instant now, TransactionEffects& effects);
 
