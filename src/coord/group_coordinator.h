@@ -92,6 +92,8 @@ class GroupCoordinator {
 
   // --- Queries. What they return may be shown only as rule 2 of Effects says.
 
+  // How many groups list() shows without a filter.
+  size_t group_count() const { return groups_.size(); }
   // Sorted by group id.
   std::vector<GroupListing> list(const GroupFilter& filter) const;
   // Nothing: there is no such group.

@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -124,9 +123,9 @@ Status GroupService::append(const coord::Effects& effects) {
 
 void GroupService::appended(const coord::Effects& effects) {
   if (on_rebalances_ && !effects.rebalances.empty()) on_rebalances_(effects.rebalances);
-  const auto is_group = [](const coord::Record& record) { return std::holds_alternative<coord::GroupRecord>(record); };
-  if (!effects.records.empty() && std::ranges::none_of(effects.records, is_group)) return;
-  group_count_.store(coordinator().list({}).size(), std::memory_order_relaxed);
+  const size_t groups = coordinator().group_count();
+  group_count_.store(groups, std::memory_order_relaxed);
+  group_gauge_.set(static_cast<double>(groups));
 }
 
 void GroupService::refuse(coord::Reply& reply) const { std::visit(Refuse{}, reply.body); }
