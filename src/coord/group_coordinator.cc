@@ -25,10 +25,6 @@ bool passes(const std::vector<std::string>& wanted, std::string_view name) {
                                        [&](const std::string& one) { return equal_ignoring_case(one, name); });
 }
 
-WallTime whole_ms(WallTime time) {
-  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::floor<std::chrono::milliseconds>(time));
-}
-
 template <typename Body>
 void reply(Effects& effects, RequestToken to, Body body) {
   effects.replies.push_back({to, std::move(body)});

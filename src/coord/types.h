@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <compare>
 #include <cstdint>
 #include <optional>
@@ -26,6 +27,11 @@ struct Instant {
   MonoTime mono;
   WallTime wall;
 };
+
+// What records keep of a time.
+inline WallTime whole_ms(WallTime time) {
+  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::floor<std::chrono::milliseconds>(time));
+}
 
 // What a group's request can end with. Each has the Kafka error of the same name.
 enum class GroupError {

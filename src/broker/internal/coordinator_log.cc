@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "base/logging.h"
@@ -12,9 +13,9 @@ namespace millrace::broker {
 namespace {
 
 // What the sequence rules say about a coordinator's own writes is a defect of ours.
-tl::unexpected<Error> refused(const log::Partition& partition, log::AppendOutcome outcome) {
-  return fail(Errc::kInternal, fmt::format("{}-{} refused a coordinator's write with outcome {}", partition.topic(),
-                                           partition.id().value(), static_cast<int>(outcome)));
+std::string refusal(const log::Partition& partition, log::AppendOutcome outcome) {
+  return fmt::format("{}-{} refused a coordinator's write with outcome {}", partition.topic(), partition.id().value(),
+                     static_cast<int>(outcome));
 }
 
 }  // namespace
@@ -96,12 +97,11 @@ Result<log::WalPosition> CoordinatorWrite::append(log::Store& store) {
       if (result) {
         const bool taken = result->outcome == log::AppendOutcome::kAppended;
         if (!taken && !parts_.at(items[i].partition.get()).is_marker) {
-          return refused(*items[i].partition, result->outcome);
+          return fail(Errc::kInternal, refusal(*items[i].partition, result->outcome));
         }
         if (!taken) {
           // Only where a newer epoch has written there: the transaction is over in it.
-          log_error("broker", "a marker is not written: {}",
-                    refused(*items[i].partition, result->outcome).value().message);
+          log_error("broker", "a marker is not written: {}", refusal(*items[i].partition, result->outcome));
           parts_.erase(items[i].partition.get());
         }
         last = std::max(last, result->position);

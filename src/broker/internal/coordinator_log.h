@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "base/byte_writer.h"
+#include "base/clock.h"
 #include "base/result.h"
 #include "broker/internal/topics.h"
 #include "coord/types.h"
@@ -15,6 +17,9 @@
 #include "record/records.h"
 
 namespace millrace::broker {
+
+// The times of an internal topic's records.
+inline WallTime from_unix_ms(int64_t ms) { return WallTime{std::chrono::milliseconds{ms}}; }
 
 // A record of an internal topic, encoded: no value deletes the key.
 struct EncodedRecord {

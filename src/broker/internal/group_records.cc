@@ -13,8 +13,6 @@ using std::chrono::milliseconds;
 // What Kafka 4 writes.
 constexpr int16_t kValueVersion = 3;
 
-WallTime from_unix_ms(int64_t ms) { return WallTime{milliseconds{ms}}; }
-
 Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
 
 wire::GroupMetadataValue to_wire(const coord::GroupRecordValue& group) {

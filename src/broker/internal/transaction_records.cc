@@ -16,8 +16,6 @@ constexpr int16_t kValueVersion = 1;
 // Kafka's transaction version 2: the client's epoch is raised with each transaction (KIP-890).
 constexpr int16_t kRaisesEpochFrom = 2;
 
-WallTime from_unix_ms(int64_t ms) { return WallTime{milliseconds{ms}}; }
-
 wire::TransactionLogValue to_wire(const coord::TransactionRecordValue& value) {
   wire::TransactionLogValue out;
   out.producer_id = value.producer.id.value();

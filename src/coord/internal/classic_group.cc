@@ -6,10 +6,6 @@
 namespace millrace::coord::internal {
 namespace {
 
-WallTime whole_ms(WallTime time) {
-  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::floor<std::chrono::milliseconds>(time));
-}
-
 RebalanceMember shown(const Member& member) {
   return {member.id, member.instance_id, member.client_id, member.client_host, member.assignment};
 }

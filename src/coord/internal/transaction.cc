@@ -13,10 +13,6 @@ namespace {
 // The last epoch is kept for fencing: a producer id whose epoch has come this far gets a successor.
 constexpr ProducerEpoch kLastEpoch{std::numeric_limits<int16_t>::max() - 1};
 
-WallTime whole_ms(WallTime time) {
-  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::floor<std::chrono::milliseconds>(time));
-}
-
 ProducerEpoch next(ProducerEpoch epoch) { return ProducerEpoch{static_cast<int16_t>(epoch.value() + 1)}; }
 
 }  // namespace
