@@ -51,7 +51,7 @@ void Session::start() {
 // ── Reading ──
 
 bool Session::may_read() const {
-  return !closed_ && pending_.empty() && !waiting_for_memory_ && unsent_bytes_ < kUnsentBytesMax;
+  return !closed_ && pending_.empty() && !waiting_for_memory_ && unsent_.bytes() < kUnsentBytesMax;
 }
 
 void Session::resume_reading() {
@@ -182,7 +182,7 @@ void Session::work() {
 }
 
 bool Session::may_start_next() const {
-  if (closed_ || pending_.empty() || unsent_bytes_ >= kUnsentBytesMax) return false;
+  if (closed_ || pending_.empty() || unsent_.bytes() >= kUnsentBytesMax) return false;
   if (slots_.empty()) return true;
   return slots_.back().produce && is_produce(*pending_.front()) && slots_.size() < kProducesInWorkMax;
 }
@@ -217,51 +217,29 @@ void Session::collect_answered() {
     ++first_slot_;
     const auto took = std::chrono::duration<double>(shared_.clock.mono_now() - done.begun);
     shared_.latency_s.observe(took.count());
-    if (!done.response) continue;
-    const auto pieces = done.response->frame.pieces();
-    for (const ByteView piece : pieces) {
-      unsent_bytes_ += piece.size();
-      unsent_pieces_.push_back(piece);
-    }
-    unsent_.push_back({std::move(*done.response), pieces.size()});
+    if (done.response) unsent_.push(std::move(*done.response));
   }
 }
 
 // ── Writing ──
 
 void Session::flush() {
-  constexpr size_t kPiecesMax = 64;
-  while (!closed_ && !writing_ && !unsent_pieces_.empty()) {
-    std::array<asio::const_buffer, kPiecesMax> pieces;
-    const size_t count = std::min(kPiecesMax, unsent_pieces_.size());
-    for (size_t i = 0; i < count; ++i) pieces[i] = asio::buffer(unsent_pieces_[i].data(), unsent_pieces_[i].size());
-    error_code error;
-    const size_t sent = socket_.write_some(std::span<const asio::const_buffer>(pieces.data(), count), error);
-    if (error == asio::error::would_block || error == asio::error::try_again) {
-      writing_ = true;
-      socket_.async_wait(asio::ip::tcp::socket::wait_write, [self = shared_from_this()](const error_code& failed) {
-        self->writing_ = false;
-        if (failed) return self->close();
-        self->flush();
-        self->work();
-      });
-      return;
-    }
-    if (error) return close();
-    consume_written(sent);
-  }
+  if (closed_ || writing_ || unsent_.empty()) return;
+  const auto sent = unsent_.send(socket_);
+  if (sent.bytes > 0) last_activity_ = shared_.clock.mono_now();
+  shared_.bytes_out.add(static_cast<double>(sent.bytes));
+  if (sent.error == asio::error::would_block || sent.error == asio::error::try_again) return wait_until_writable();
+  if (sent.error) close();
 }
 
-void Session::consume_written(size_t bytes) {
-  last_activity_ = shared_.clock.mono_now();
-  shared_.bytes_out.add(static_cast<double>(bytes));
-  unsent_bytes_ -= bytes;
-  while (!unsent_pieces_.empty() && bytes >= unsent_pieces_.front().size()) {
-    bytes -= unsent_pieces_.front().size();
-    unsent_pieces_.pop_front();
-    if (--unsent_.front().pieces_left == 0) unsent_.pop_front();
-  }
-  if (bytes > 0) unsent_pieces_.front() = unsent_pieces_.front().subspan(bytes);
+void Session::wait_until_writable() {
+  writing_ = true;
+  socket_.async_wait(asio::ip::tcp::socket::wait_write, [self = shared_from_this()](const error_code& error) {
+    self->writing_ = false;
+    if (error) return self->close();
+    self->flush();
+    self->work();
+  });
 }
 
 // ── The end ──

@@ -13,6 +13,7 @@
 #include "broker/internal/io_thread.h"
 #include "broker/internal/rate_limit.h"
 #include "broker/internal/request.h"
+#include "broker/internal/send_queue.h"
 
 namespace millrace::broker {
 
@@ -74,11 +75,6 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
     std::optional<Response> response;
   };
 
-  struct Unsent {
-    Response response;
-    size_t pieces_left;
-  };
-
   // Reading.
   void resume_reading();
   bool may_read() const;
@@ -102,7 +98,7 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
 
   // Writing.
   void flush();
-  void consume_written(size_t bytes);
+  void wait_until_writable();
 
   void watch_idle();
   void close();
@@ -140,9 +136,7 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   bool work_deferred_ = false;
 
   // Writing.
-  std::deque<Unsent> unsent_;
-  std::deque<ByteView> unsent_pieces_;
-  size_t unsent_bytes_ = 0;
+  SendQueue unsent_;
   bool writing_ = false;
 
   MonoTime last_activity_;
