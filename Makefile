@@ -41,6 +41,8 @@ soak:
 	@$(MAKE) test PRESET=asan-ubsan
 	@$(MAKE) test PRESET=tsan
 	@MILLRACE_FUZZ_SECONDS=60 $(MAKE) test PRESET=fuzz
+	@$(MAKE) build && tests/clients/venv.sh $(BUILD)/clients-venv
+	@MILLRACE_KILLS=200 MILLRACE_BINARY=$(CURDIR)/$(BUILD)/bin/millrace $(BUILD)/clients-venv/bin/python -B -m pytest -s tests/clients/test_kill_9.py
 
 ## make lint        clang-format and clang-tidy over the whole tree
 lint: build

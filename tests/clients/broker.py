@@ -26,11 +26,15 @@ class Broker:
         self.bootstrap = f"127.0.0.1:{self.port}"
         self.process = None
 
-    def start(self):
+    def spawn(self):
+        """The process, without waiting for it to serve."""
         command = [self.binary, "server", "--data", os.path.join(self.folder, "data")]
         command += ["--kafka", self.bootstrap, "--http", f"127.0.0.1:{self.http_port}"]
         with open(os.path.join(self.folder, "server.out"), "ab") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, cwd=self.folder)
+
+    def start(self):
+        self.spawn()
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
             assert self.is_running(), f"the server ended at once:\n{self.output()}"
