@@ -135,7 +135,8 @@ int run_command_line(int argc, const char* const* argv, std::ostream& out, std::
   root.add_option("-o,--output", line.output_name, "table, json, csv or yaml [table]")
       ->type_name("FORMAT")
       ->envname("MILLRACE_OUTPUT");
-  root.add_option("--bootstrap", line.bootstrap,
+  root.add_flag_callback("--json", [&line] { line.output_name = "json"; }, "the same as -o json");
+  root.add_option("--bootstrap,--brokers", line.bootstrap,
                   "a broker, Millrace or Apache Kafka [the data folder's server, else 127.0.0.1:9092]")
       ->type_name("HOST:PORT")
       ->envname("MILLRACE_BOOTSTRAP");
@@ -145,6 +146,9 @@ int run_command_line(int argc, const char* const* argv, std::ostream& out, std::
   add_server_commands(root, line);
   add_topic_commands(root, line);
   add_group_commands(root, line);
+  add_config_commands(root, line);
+  add_txn_commands(root, line);
+  add_log_commands(root, line);
   add_demo_commands(root, line);
   add_pipeline_commands(root, line);
   add_model_commands(root, line);

@@ -36,6 +36,9 @@ struct CommandLine {
 void add_server_commands(CLI::App& root, CommandLine& line);
 void add_topic_commands(CLI::App& root, CommandLine& line);
 void add_group_commands(CLI::App& root, CommandLine& line);
+void add_config_commands(CLI::App& root, CommandLine& line);
+void add_txn_commands(CLI::App& root, CommandLine& line);
+void add_log_commands(CLI::App& root, CommandLine& line);
 void add_demo_commands(CLI::App& root, CommandLine& line);
 void add_pipeline_commands(CLI::App& root, CommandLine& line);
 void add_model_commands(CLI::App& root, CommandLine& line);

@@ -20,6 +20,10 @@ Result<std::unique_ptr<client::Admin>> connect_admin(const CommandLine& line) {
   return client::Admin::create(connection(line));
 }
 
+Result<std::unique_ptr<KafkaLink>> connect_link(const CommandLine& line) {
+  return KafkaLink::connect(connection(line).bootstrap, kAnswerLimit);
+}
+
 Result<client::TopicInfo> find_topic(client::Admin& admin, const std::string& name) {
   auto topic = admin.describe_topic(name, kAnswerLimit);
   if (!topic && topic.error().code == Errc::kNotFound) return no_such_topic(name);

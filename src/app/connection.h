@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "app/command_line.h"
+#include "app/kafka_link.h"
 #include "client/admin.h"
 
 namespace millrace::app {
@@ -15,6 +16,7 @@ inline constexpr client::Millis kAnswerLimit{10'000};
 client::Options connection(const CommandLine& line);
 
 Result<std::unique_ptr<client::Admin>> connect_admin(const CommandLine& line);
+Result<std::unique_ptr<KafkaLink>> connect_link(const CommandLine& line);
 
 // kNotFound where there is no such topic, saying where to look.
 Result<client::TopicInfo> find_topic(client::Admin& admin, const std::string& name);

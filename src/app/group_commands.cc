@@ -9,18 +9,20 @@
 
 #include "app/command_line.h"
 #include "app/connection.h"
+#include "app/group_offset_commands.h"
 #include "client/partition_reader.h"
 #include "columns/column.h"
 
 namespace millrace::app {
 namespace {
 
-Status list_groups(const CommandLine& line) {
+Status list_groups(const CommandLine& line, const std::string& state) {
   MILLRACE_ASSIGN_OR_RETURN(const auto admin, connect_admin(line));
   MILLRACE_ASSIGN_OR_RETURN(const auto groups, admin->list_groups(kAnswerLimit));
   Listing listing{
       {"group", "state", "members", "lag"}, {}, "no consumer groups yet; a client that subscribes makes one"};
   for (const auto& group : groups) {
+    if (!state.empty() && group.state != state) continue;
     const auto described = admin->describe_group(group.name, kAnswerLimit);
     int64_t lag = 0;
     if (described)
@@ -57,6 +59,22 @@ Status describe_group(const CommandLine& line, const std::string& name) {
                             row.lag ? Cell(row.lag->end.value()) : Cell(), row.lag ? Cell(row.lag->lag()) : Cell(),
                             text(&client::GroupMember::member_id), text(&client::GroupMember::client_id),
                             text(&client::GroupMember::host)});
+  }
+  line.show(listing);
+  return {};
+}
+
+// One row a member, with what it was assigned.
+Status describe_members(const CommandLine& line, const std::string& name) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto admin, connect_admin(line));
+  MILLRACE_ASSIGN_OR_RETURN(const auto group, admin->describe_group(name, kAnswerLimit));
+  Listing listing{{"member", "instance", "client", "host", "partitions", "assignment"}, {}, "the group has no members"};
+  for (const auto& member : group.members) {
+    std::string assignment;
+    for (const auto& source : member.assignment)
+      assignment += fmt::format("{}{}[{}]", assignment.empty() ? "" : " ", source.topic, source.partition.value());
+    listing.rows.push_back({member.member_id, member.instance_id.empty() ? Cell() : Cell(member.instance_id),
+                            member.client_id, member.host, static_cast<int64_t>(member.assignment.size()), assignment});
   }
   line.show(listing);
   return {};
@@ -138,16 +156,25 @@ Status list_rebalances(const CommandLine& line, const std::string& group, size_t
 }  // namespace
 
 void add_group_commands(CLI::App& root, CommandLine& line) {
-  auto* group = root.add_subcommand("group", "consumer groups: list, describe, why they rebalanced");
+  auto* group =
+      root.add_subcommand("group", "consumer groups: list, describe, lag, where they go on, why they rebalanced");
   group->require_subcommand(1);
-  group->add_subcommand("list", "every group, its state, members and lag")->callback([&line] {
-    line.selected = [&line] { return list_groups(line); };
-  });
+  auto state = std::make_shared<std::string>();
+  auto* list = group->add_subcommand("list", "every group, its state, members and lag");
+  list->add_option("--state", *state,
+                   "only in this state: Stable, Empty, PreparingRebalance, CompletingRebalance, Dead");
+  list->callback([&line, state] { line.selected = [&line, state] { return list_groups(line, *state); }; });
   auto name = std::make_shared<std::string>();
   auto* describe =
       group->add_subcommand("describe", "a group's partitions: committed offset, lag, and the member that reads it");
   describe->add_option("group", *name, "the group's name")->required();
-  describe->callback([&line, name] { line.selected = [&line, name] { return describe_group(line, *name); }; });
+  auto members = std::make_shared<bool>(false);
+  describe->add_flag("--members", *members, "its members instead, with what each was assigned");
+  describe->callback([&line, name, members] {
+    line.selected = [&line, name, members] {
+      return *members ? describe_members(line, *name) : describe_group(line, *name);
+    };
+  });
 
   auto last = std::make_shared<size_t>(20);
   auto* rebalances = group->add_subcommand(
@@ -156,6 +183,8 @@ void add_group_commands(CLI::App& root, CommandLine& line) {
   rebalances->add_option("-n,--last", *last, "how many [20]")->check(CLI::PositiveNumber);
   rebalances->callback(
       [&line, name, last] { line.selected = [&line, name, last] { return list_rebalances(line, *name, *last); }; });
+
+  add_group_offset_commands(*group, line);
 }
 
 }  // namespace millrace::app

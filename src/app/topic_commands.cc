@@ -7,6 +7,7 @@
 #include "app/command_line.h"
 #include "app/connection.h"
 #include "app/record_commands.h"
+#include "app/topic_change_commands.h"
 #include "base/text.h"
 
 namespace millrace::app {
@@ -24,11 +25,12 @@ Result<std::vector<client::OffsetRange>> offset_ranges(client::Admin& admin, con
   return ranges;
 }
 
-Status list_topics(const CommandLine& line, bool with_internal) {
+Status list_topics(const CommandLine& line, bool with_internal, const std::string& pattern) {
   MILLRACE_ASSIGN_OR_RETURN(const auto admin, connect_admin(line));
   MILLRACE_ASSIGN_OR_RETURN(const auto topics, admin->list_topics(kAnswerLimit));
   Listing listing{{"topic", "partitions", "records"}, {}, "no topics yet; try: millrace topic create NAME"};
   for (const auto& topic : topics) {
+    if (!pattern.empty() && !matches_glob(pattern, topic.name)) continue;
     if (!with_internal && (topic.internal || topic.name.starts_with("__"))) continue;
     MILLRACE_ASSIGN_OR_RETURN(const auto ranges, offset_ranges(*admin, topic));
     int64_t records = 0;
@@ -79,6 +81,9 @@ Status describe_topic(const CommandLine& line, const std::string& name, bool wit
   MILLRACE_ASSIGN_OR_RETURN(const auto topic, find_topic(*admin, name));
   MILLRACE_ASSIGN_OR_RETURN(const auto ranges, offset_ranges(*admin, topic));
   if (!topic.id.is_zero()) line.notes << fmt::format("{}: id {}\n", topic.name, topic.id.to_string());
+  MILLRACE_ASSIGN_OR_RETURN(const auto entries, admin->describe_topic_config(name, kAnswerLimit));
+  for (const auto& entry : entries)
+    if (!entry.is_default && entry.value) line.notes << fmt::format("{} = {}\n", entry.name, *entry.value);
   Listing listing{{"partition", "leader", "begin", "end", "records"}, {}, ""};
   for (size_t i = 0; i < ranges.size(); ++i)
     listing.rows.push_back({int64_t{topic.partitions[i].id.value()}, int64_t{topic.partitions[i].leader},
@@ -114,15 +119,18 @@ Status delete_topics(const CommandLine& line, const std::vector<std::string>& na
 }  // namespace
 
 void add_topic_commands(CLI::App& root, CommandLine& line) {
-  auto* topic =
-      root.add_subcommand("topic", "topics and their records: list, create, describe, delete, produce, consume");
+  auto* topic = root.add_subcommand(
+      "topic", "topics and their records: list, create, describe, change, delete, produce, consume, copy");
   topic->require_subcommand(1);
 
   auto with_internal = std::make_shared<bool>(false);
   auto* list = topic->add_subcommand("list", "every topic, its partitions and records");
   list->add_flag("--internal", *with_internal, "those whose names begin with __, too");
-  list->callback(
-      [&line, with_internal] { line.selected = [&line, with_internal] { return list_topics(line, *with_internal); }; });
+  auto pattern = std::make_shared<std::string>();
+  list->add_option("pattern", *pattern, "only those whose names match: * any characters, ? one");
+  list->callback([&line, with_internal, pattern] {
+    line.selected = [&line, with_internal, pattern] { return list_topics(line, *with_internal, *pattern); };
+  });
 
   auto creation = std::make_shared<CreateFlags>();
   auto* create = topic->add_subcommand("create", "make a topic");
@@ -134,7 +142,8 @@ void add_topic_commands(CLI::App& root, CommandLine& line) {
 
   auto described = std::make_shared<std::string>();
   auto with_config = std::make_shared<bool>(false);
-  auto* describe = topic->add_subcommand("describe", "a topic's partitions and their offsets");
+  auto* describe =
+      topic->add_subcommand("describe", "a topic's partitions and their offsets, and what of its settings is its own");
   describe->add_option("topic", *described, "its name")->required();
   describe->add_flag("--config", *with_config, "its settings instead");
   describe->callback([&line, described, with_config] {
@@ -150,6 +159,7 @@ void add_topic_commands(CLI::App& root, CommandLine& line) {
     line.selected = [&line, doomed, execute] { return delete_topics(line, *doomed, *execute); };
   });
 
+  add_topic_change_commands(*topic, line);
   add_record_commands(*topic, line);
 }
 

@@ -1,0 +1,78 @@
+"""`millrace txn` against transactions that a real client has open."""
+
+import json
+import os
+import subprocess
+
+import confluent_kafka
+import pytest
+
+from conftest import make_topic, unique
+from test_transactions import producer, read_all
+
+WAIT_S = 60
+
+
+def millrace(bootstrap, *arguments, code=0):
+    result = subprocess.run([os.environ["MILLRACE_BINARY"], "--bootstrap", bootstrap, "--json", *arguments], capture_output=True, text=True, timeout=60)
+    assert result.returncode == code, (arguments, result.stdout, result.stderr)
+    return json.loads(result.stdout) if result.stdout else result.stderr
+
+
+@pytest.fixture
+def open_transaction(bootstrap):
+    """A transactional id and topic whose one record is not committed."""
+    topic, transactional_id = make_topic(bootstrap), unique("txn")
+    writer = producer(bootstrap, transactional_id)
+    writer.begin_transaction()
+    writer.produce(topic, b"held back")
+    writer.flush(WAIT_S)
+    return writer, transactional_id, topic
+
+
+def test_an_open_transaction_is_listed_and_described(bootstrap, open_transaction):
+    writer, transactional_id, topic = open_transaction
+    assert transactional_id in [row["transactional_id"] for row in millrace(bootstrap, "txn", "list", "--state", "Ongoing")]
+    (row,) = millrace(bootstrap, "txn", "describe", transactional_id)
+    assert (row["state"], row["partitions"]) == ("Ongoing", f"{topic}[0]")
+    assert row["open_ms"] >= 0
+    (held,) = millrace(bootstrap, "txn", "producers", topic)
+    assert (held["producer_id"], held["open_since_offset"]) == (row["producer_id"], 0)
+    # Its coordinator knows of it, however long it takes: it does not hang.
+    assert millrace(bootstrap, "txn", "hanging", topic, "--longer-than", "0") == []
+    writer.commit_transaction(WAIT_S)
+    assert millrace(bootstrap, "txn", "describe", transactional_id)[0]["state"] == "CompleteCommit"
+
+
+def test_aborting_by_id_ends_the_transaction_and_fences_its_producer(bootstrap, open_transaction):
+    writer, transactional_id, topic = open_transaction
+    millrace(bootstrap, "txn", "abort", transactional_id)
+    assert millrace(bootstrap, "txn", "describe", transactional_id)[0]["state"] == "Ongoing"
+    millrace(bootstrap, "txn", "abort", transactional_id, "--execute")
+    assert millrace(bootstrap, "txn", "producers", topic)[0]["open_since_offset"] is None
+    assert read_all(bootstrap, topic) == []
+    with pytest.raises(confluent_kafka.KafkaException):
+        writer.commit_transaction(WAIT_S)
+
+
+def test_aborting_in_a_partition_lets_its_readers_go_on(bootstrap, open_transaction):
+    _, _, topic = open_transaction
+    where = ("--topic", topic, "--partition", "0", "--start-offset")
+    millrace(bootstrap, "txn", "abort", *where, "7", code=3)
+    millrace(bootstrap, "txn", "abort", *where, "0", "--execute")
+    assert millrace(bootstrap, "txn", "producers", topic)[0]["open_since_offset"] is None
+
+
+def test_a_group_with_members_is_not_reset_or_deleted(bootstrap):
+    topic, group = make_topic(bootstrap), unique("group")
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    assigned = []
+    consumer.subscribe([topic], on_assign=lambda _, partitions: assigned.extend(partitions))
+    while not assigned:
+        consumer.poll(0.1)
+    assert "has members" in millrace(bootstrap, "group", "reset-offsets", group, "--topic", topic, "--to-earliest",
+                                     "--execute", code=4)
+    assert "has members" in millrace(bootstrap, "group", "delete", group, "--execute", code=4)
+    (member,) = millrace(bootstrap, "group", "describe", group, "--members")
+    assert member["assignment"] == f"{topic}[0]"
+    consumer.close()
