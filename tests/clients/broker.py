@@ -1,5 +1,6 @@
 """The program under test: started on a free port with a data folder of its own, stopped or killed by its process id."""
 
+import json
 import os
 import signal
 import socket
@@ -18,9 +19,14 @@ def free_port():
 class Broker:
     """One broker over one data folder; it keeps its address when it is started again."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, settings=None):
+        """`settings`: the configuration file's `broker:`."""
         self.binary = os.environ["MILLRACE_BINARY"]
         self.folder = str(folder)
+        self.data = os.path.join(self.folder, "data")
+        self.config = os.path.join(self.folder, "config.yaml")
+        with open(self.config, "w", encoding="utf-8") as config:
+            config.write(json.dumps({"broker": settings or {}}))
         self.port = free_port()
         self.http_port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -28,7 +34,7 @@ class Broker:
 
     def spawn(self):
         """The process, without waiting for it to serve."""
-        command = [self.binary, "server", "--data", os.path.join(self.folder, "data")]
+        command = [self.binary, "server", "--config", self.config, "--data", self.data]
         command += ["--kafka", self.bootstrap, "--http", f"127.0.0.1:{self.http_port}"]
         with open(os.path.join(self.folder, "server.out"), "ab") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, cwd=self.folder)

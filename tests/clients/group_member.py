@@ -3,7 +3,7 @@
 group_member.py CLIENT BOOTSTRAP GROUP TOPIC SESSION_TIMEOUT_MS [INSTANCE_ID]
 
 Prints one JSON object a line: {"assigned": [partitions]} at each change, {"record": [partition, offset, value]} for each
-record. SIGTERM makes it leave the group and end.
+record, and only then commits past it. SIGTERM makes it leave the group and end.
 """
 
 import json
@@ -12,6 +12,15 @@ import sys
 
 import confluent_kafka
 from kafka import ConsumerRebalanceListener, KafkaConsumer
+
+
+stopping = False
+
+
+def stop(*_):
+    # Not in the middle of something: a record that was taken is said before the last commit.
+    global stopping
+    stopping = True
 
 
 def say(what):
@@ -32,8 +41,10 @@ def run_kafka_python(bootstrap, group, topic, session_timeout_ms, instance_id):
                              heartbeat_interval_ms=session_timeout_ms // 6, auto_commit_interval_ms=500)
     consumer.subscribe([topic], listener=Listener())
     try:
-        for record in consumer:
-            say({"record": [record.partition, record.offset, record.value.decode()]})
+        while not stopping:
+            for records in consumer.poll(timeout_ms=200).values():
+                for record in records:
+                    say({"record": [record.partition, record.offset, record.value.decode()]})
     finally:
         consumer.close()
 
@@ -41,7 +52,7 @@ def run_kafka_python(bootstrap, group, topic, session_timeout_ms, instance_id):
 def run_confluent_kafka(bootstrap, group, topic, session_timeout_ms, instance_id):
     config = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
               "session.timeout.ms": session_timeout_ms, "heartbeat.interval.ms": session_timeout_ms // 6,
-              "auto.commit.interval.ms": 500}
+              "auto.commit.interval.ms": 500, "enable.auto.offset.store": False}
     if instance_id:
         config["group.instance.id"] = instance_id
     consumer = confluent_kafka.Consumer(config)
@@ -51,16 +62,20 @@ def run_confluent_kafka(bootstrap, group, topic, session_timeout_ms, instance_id
 
     consumer.subscribe([topic], on_assign=assigned, on_revoke=lambda *_: say({"assigned": []}))
     try:
-        while True:
+        while not stopping:
             message = consumer.poll(0.2)
             if message is not None and message.error() is None:
                 say({"record": [message.partition(), message.offset(), message.value().decode()]})
+                try:
+                    consumer.store_offsets(message)
+                except confluent_kafka.KafkaException:
+                    pass  # the partition is another's by now
     finally:
         consumer.close()
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, stop)
     client, bootstrap, group, topic, session_timeout_ms, *rest = sys.argv[1:]
     run = run_kafka_python if client == "kafka-python" else run_confluent_kafka
     run(bootstrap, group, topic, int(session_timeout_ms), rest[0] if rest else None)

@@ -50,11 +50,12 @@ class Load:
 
 
 class IdempotentProducer(Load):
-    """Sends numbered records round the partitions."""
+    """Sends numbered records round the partitions, so many a second at the most."""
 
-    def __init__(self, client, bootstrap, topic, partitions):
+    def __init__(self, client, bootstrap, topic, partitions, per_s=2000):
         super().__init__(f"idempotent {client}")
         self.client, self.bootstrap, self.topic, self.partitions = client, bootstrap, topic, partitions
+        self.per_s = per_s
         self.acknowledged = {}  # number -> (partition, offset)
 
     def work(self):
@@ -64,13 +65,13 @@ class IdempotentProducer(Load):
             self._work_confluent_kafka()
 
     def _numbers(self):
-        """Some thousand a second at the most."""
+        at_once = max(1, self.per_s // 100)
         for number in itertools.count():
             if self.stopping.is_set():
                 return
             yield number
-            if number % 20 == 19:
-                time.sleep(0.01)
+            if number % at_once == at_once - 1:
+                time.sleep(at_once / self.per_s)
 
     def _work_kafka_python(self):
         producer = KafkaProducer(bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True, linger_ms=2,
@@ -151,9 +152,10 @@ class TransactionalProducer(Load):
     """Each transaction writes its number to every partition; every fourth is aborted. librdkafka's: kafka-python's forgets
     requests that fail before they are sent, and then waits for ever."""
 
-    def __init__(self, bootstrap, number, topic, partitions):
+    def __init__(self, bootstrap, number, topic, partitions, pause_s=0.005):
         super().__init__(f"transactions {number}")
         self.bootstrap, self.number, self.topic, self.partitions = bootstrap, number, topic, partitions
+        self.pause_s = pause_s
         self.outcomes = {}  # value -> committed, aborted or unknown
 
     def work(self):
@@ -169,7 +171,7 @@ class TransactionalProducer(Load):
 
             self.outcomes[value] = writer.transact(fill, commit=count % 4 != 3)
             self.progress += self.outcomes[value] != "unknown"
-            time.sleep(0.005)
+            time.sleep(self.pause_s)
 
 
 class Transformer(Load):
@@ -311,10 +313,11 @@ class Reader(Load):
 class Watch(Load):
     """Asks again and again for ends of logs and committed offsets: none ever goes back, none is behind its commit."""
 
-    def __init__(self, bootstrap, ends, committed, committer):
+    def __init__(self, bootstrap, ends, committed, committer, pause_s=0.02):
         """`ends`: {topic: partitions}; `committed`: (group, topic, partitions)s."""
         super().__init__("watch")
         self.bootstrap, self.of_ends, self.of_groups, self.committer = bootstrap, ends, committed, committer
+        self.pause_s = pause_s
         self.highest = {}
 
     def work(self):
@@ -324,7 +327,7 @@ class Watch(Load):
                     while not self.stopping.is_set():
                         self._look(connection)
                         self.progress += 1
-                        time.sleep(0.02)
+                        time.sleep(self.pause_s)
             except (OSError, raw_client.Failed):  # it is down, or loads its groups
                 time.sleep(0.02)
 
