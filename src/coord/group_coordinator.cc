@@ -205,8 +205,9 @@ void GroupCoordinator::on(HeartbeatRequest request, Instant now, Effects& effect
     answer.error = GroupError::kUnknownMemberId;
   } else {
     note_connection(request.connection, request.member_id, *group);
-    // It only puts the member's deadline off, so the one that is scheduled is early at worst.
-    answer.error = group->membership.heartbeat(request, now);
+    answer.error = group->membership.heartbeat(request, now, effects);
+    // Otherwise it only puts the member's deadline off, so the one that is scheduled is early at worst.
+    if (answer.error == GroupError::kRebalanceInProgress) reschedule(*group);
   }
   reply(effects, request.token, answer);
 }

@@ -291,10 +291,52 @@ TEST_F(GroupSessionTest, WhoseConnectionClosesIsOutAfterTheGrace) {
   bench.send(heartbeat_over(1, ids[0], 2));
   bench.send(ConnectionClosed{ConnectionId{2}});
   bench.advance(milliseconds{999});
-  EXPECT_EQ(heartbeat(ids[0], 2), GroupError::kNone);
+  EXPECT_EQ(bench.state(), GroupState::kStable);
   bench.advance(milliseconds{1});
   EXPECT_EQ(heartbeat(ids[0], 2), GroupError::kRebalanceInProgress);
   EXPECT_EQ(heartbeat(ids[1], 2), GroupError::kUnknownMemberId);
+}
+
+TEST_F(GroupSessionTest, AHeartbeatTellsOfALostMemberBeforeItsGraceIsOver) {
+  const auto ids = stable_group({join_over(1), join_over(2)});
+  bench.send(ConnectionClosed{ConnectionId{2}});
+  bench.advance(milliseconds{100});
+  EXPECT_EQ(heartbeat(ids[0], 2), GroupError::kRebalanceInProgress);
+  JoinRequest again = join_over(1);
+  again.member_id = ids[0];
+  const RequestToken waiting = bench.send(again);
+  bench.advance(milliseconds{899});
+  EXPECT_FALSE(bench.answered(waiting));
+  bench.advance(milliseconds{1});
+  ASSERT_TRUE(bench.answered(waiting));
+  EXPECT_THAT(bench.reply<JoinReply>(waiting).members, SizeIs(1));
+}
+
+TEST_F(GroupSessionTest, WhoComesBackWhileOthersJoinKeepsItsPlace) {
+  const auto ids = stable_group({join_over(1), join_over(2)});
+  bench.send(ConnectionClosed{ConnectionId{2}});
+  EXPECT_EQ(heartbeat(ids[0], 2), GroupError::kRebalanceInProgress);
+  JoinRequest again = join_over(1);
+  again.member_id = ids[0];
+  const RequestToken waiting = bench.send(again);
+  bench.advance(milliseconds{900});
+  const RequestToken back = bench.send(heartbeat_over(3, ids[1], 2));
+  EXPECT_EQ(bench.reply<HeartbeatReply>(back).error, GroupError::kRebalanceInProgress);
+  bench.advance(milliseconds{900});
+  again = join_over(3);
+  again.member_id = ids[1];
+  EXPECT_EQ(join(again).member_id, ids[1]);
+  EXPECT_THAT(bench.reply<JoinReply>(waiting).members, SizeIs(2));
+}
+
+TEST_F(GroupSessionTest, WhoComesBackBeforeAnyoneAsksDisturbsNobody) {
+  const auto ids = stable_group({join_over(1), join_over(2)});
+  bench.send(ConnectionClosed{ConnectionId{2}});
+  bench.advance(milliseconds{100});
+  bench.send(heartbeat_over(3, ids[1], 2));
+  EXPECT_EQ(heartbeat(ids[0], 2), GroupError::kNone);
+  bench.advance(milliseconds{5'000});
+  EXPECT_EQ(bench.state(), GroupState::kStable);
 }
 
 TEST_F(GroupSessionTest, WhoComesBackWithinTheGraceStays) {

@@ -86,12 +86,15 @@ void ClassicGroup::sync(SyncRequest request, Instant now, Effects& effects) {
   }
 }
 
-GroupError ClassicGroup::heartbeat(const HeartbeatRequest& request, Instant now) {
+GroupError ClassicGroup::heartbeat(const HeartbeatRequest& request, Instant now, Effects& effects) {
   const auto found = find_member(request.member_id, request.instance_id);
   if (!found) return found.error();
   (*found)->note_contact(request.connection);
   if (request.generation != generation_) return GroupError::kIllegalGeneration;
   touch(**found, now);
+  // A heartbeat is all that a member hears of the group by, once in some seconds: the next may come long after the
+  // grace.
+  if (state_ == GroupState::kStable) rebalance_if_someone_is_lost(now, effects);
   // In CompletingRebalance a member may already know its generation and wait for nothing but its assignment.
   return state_ == GroupState::kPreparingRebalance ? GroupError::kRebalanceInProgress : GroupError::kNone;
 }
@@ -178,6 +181,13 @@ void ClassicGroup::rebalance_or_complete(RebalanceCause cause, Instant now, Effe
   } else {
     prepare_rebalance(std::move(cause), now, effects);
   }
+}
+
+// The grace still counts for who is to be in the next generation.
+void ClassicGroup::rebalance_if_someone_is_lost(Instant now, Effects& effects) {
+  const auto lost = std::find_if(members_.begin(), members_.end(),
+                                 [](const auto& entry) { return entry.second.lost_until.has_value(); });
+  if (lost != members_.end()) prepare_rebalance(cause_of(lost->second, "a member's connection closed"), now, effects);
 }
 
 RebalanceCause ClassicGroup::cause_of(const Member& member, std::string reason) {

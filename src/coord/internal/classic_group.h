@@ -24,8 +24,8 @@ namespace millrace::coord::internal {
 //     +----nobody is left----|----+              leader's assignment arrives: Stable
 //                            +---- someone comes, changes, leaves, falls silent (from both) ----+
 //
-// Calls add what they do to `effects`. After each one but heartbeat() and check_commit(), which only put deadlines off,
-// deadline() may be earlier than before.
+// Calls add what they do to `effects`. After each one but check_commit() and a heartbeat() that is answered kNone,
+// which only put deadlines off, deadline() may be earlier than before.
 class ClassicGroup {
  public:
   // `settings` must outlive the group.
@@ -38,7 +38,7 @@ class ClassicGroup {
 
   void join(JoinRequest request, Instant now, Random& random, Effects& effects);
   void sync(SyncRequest request, Instant now, Effects& effects);
-  GroupError heartbeat(const HeartbeatRequest& request, Instant now);
+  GroupError heartbeat(const HeartbeatRequest& request, Instant now, Effects& effects);
   // The errors in the order of request.members.
   std::vector<GroupError> leave(const LeaveRequest& request, Instant now, Effects& effects);
   // May this caller commit offsets now? A member's commit is a sign of life.
@@ -87,6 +87,7 @@ class ClassicGroup {
   bool supports_any(const JoinRequest& request) const;
 
   // The course of a rebalance.
+  void rebalance_if_someone_is_lost(Instant now, Effects& effects);
   void rebalance_or_complete(RebalanceCause cause, Instant now, Effects& effects);
   void prepare_rebalance(RebalanceCause cause, Instant now, Effects& effects);
   static RebalanceCause cause_of(const Member& member, std::string reason);
