@@ -5,6 +5,8 @@ BUILD := build/$(PRESET)
 # Objects are shared between presets and clones where they are the same.
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
+# How long `make soak` keeps a server busy.
+SOAK_MINUTES ?= 30
 
 .PHONY: help setup build test test-peers compatibility demo bench soak lint format manual package clean
 
@@ -43,6 +45,7 @@ soak:
 	@MILLRACE_FUZZ_SECONDS=60 $(MAKE) test PRESET=fuzz
 	@$(MAKE) build && tests/clients/venv.sh $(BUILD)/clients-venv
 	@MILLRACE_KILLS=200 MILLRACE_BINARY=$(CURDIR)/$(BUILD)/bin/millrace $(BUILD)/clients-venv/bin/python -B -m pytest -s tests/clients/test_kill_9.py
+	@$(BUILD)/clients-venv/bin/python -B tests/soak/soak.py $(BUILD)/bin/millrace --out $(BUILD)/soak --minutes $(SOAK_MINUTES)
 
 ## make lint        clang-format and clang-tidy over the whole tree
 lint: build

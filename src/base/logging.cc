@@ -53,7 +53,8 @@ Status init_logging(const LogOptions& options) {
       sinks.push_back(std::make_shared<spdlog::sinks::rotating_file_sink_mt>(options.file, options.file_bytes_max,
                                                                              static_cast<size_t>(options.files_max)));
     } catch (const spdlog::spdlog_ex& e) {
-      return fail(Errc::kIo, fmt::format("cannot open the log file {}: {}", options.file, e.what()));
+      return fail(Errc::kIo, fmt::format("cannot open the log file {}: {}", options.file, e.what()),
+                  "make its folder one that this user can write, or use another one");
     }
   }
   current() = make_logger(std::move(sinks), options.level);

@@ -41,6 +41,8 @@ Errc errc_of(int error) {
 tl::unexpected<Error> failed(const char* action, const std::string& path, int error) {
   std::string hint;
   if (errc_of(error) == Errc::kOutOfSpace) hint = "free space on this disk";
+  if (error == EROFS) hint = "mount the disk so that it can be written, or use another folder";
+  if (error == EACCES) hint = "let this user read and write there, or use another folder";
   if (error == EMFILE) hint = "raise the limit of open files (ulimit -n)";
   return fail(errc_of(error), fmt::format("cannot {} {}: {}", action, path, std::generic_category().message(error)),
               std::move(hint));

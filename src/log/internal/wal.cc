@@ -46,6 +46,7 @@ Status Wal::start(uint64_t position, bool older_is_done) {
   if (older_is_done) MILLRACE_RETURN_IF_ERROR(reuse_newest());
   Status opened = switch_file(0);
   if (!opened && opened.error().code != Errc::kOutOfSpace) return opened;
+  if (!opened) log_warning("log", "records are refused until there is room: {}", opened.error().message);
   thread_ = std::thread([this] { run(); });
   return {};
 }
