@@ -42,8 +42,9 @@ def resident_mb(pid: int) -> float:
 
 
 class Millrace:
-    def __init__(self, binary: pathlib.Path):
+    def __init__(self, binary: pathlib.Path, settings: dict | None = None):
         self._binary = binary
+        self._settings = settings or {}
         self._dir = tempfile.TemporaryDirectory(prefix="millrace-bench-")
         self.port = kafka.free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -52,7 +53,10 @@ class Millrace:
         """Nothing to do before the first start."""
 
     def spawn(self):
-        command = [self._binary, "server", "--kafka", self.bootstrap, "--http", f"127.0.0.1:{kafka.free_port()}", "--data", self._dir.name]
+        config = pathlib.Path(self._dir.name) / "config.yaml"
+        config.write_text(json.dumps({"broker": self._settings}))
+        command = [self._binary, "server", "--config", config, "--kafka", self.bootstrap, "--http", f"127.0.0.1:{kafka.free_port()}",
+                   "--data", f"{self._dir.name}/data"]
         self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
 
     def __enter__(self):

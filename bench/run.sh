@@ -10,5 +10,7 @@ while read -r bench; do
 done <"$build/benches.txt"
 echo "== broker"
 "$(dirname "$0")/broker.py" "$build" "$@"
+echo "== groups and connections"
+"$(dirname "$0")/groups.py" "$build"
 echo "== fraud job"
 "$(dirname "$0")/fraud.py" "$build"

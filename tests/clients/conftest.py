@@ -13,10 +13,10 @@ EXTERNAL = os.environ.get("MILLRACE_CLIENT_TESTS_BOOTSTRAP")
 counter = itertools.count()
 
 
-def new_broker(folder):
+def new_broker(folder, settings=None):
     if EXTERNAL:
         pytest.skip("needs a broker of its own to kill")
-    return Broker(folder).start()
+    return Broker(folder, settings).start()
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,17 @@ import os
 import random
 import time
 
+import pytest
+
 from both import CLIENTS
 from checks import (PARTITIONS, check_copies, check_idempotent, check_reader, check_transactions, read_all, wait_for_copies,
                     wait_until)
-from conftest import make_topic, unique
+from conftest import make_topic, new_broker, unique
 from loads import Committer, IdempotentProducer, Reader, TransactionalProducer, Transformer, Watch
 
+# Segments close, checkpoints are taken and logs are compacted all the time, so that kills come in the middle of that, too.
+SETTINGS = {"log.roll.ms": 300, "wal.checkpoint.ms": 300, "log.cleaner.backoff.ms": 500,
+            "log.retention.check.interval.ms": 500}
 KILLS = int(os.environ.get("MILLRACE_KILLS", "4"))
 
 
@@ -33,6 +38,14 @@ def kill_again_and_again(broker, loads, chance):
             broker.kill()
         time.sleep(chance.uniform(0, 0.2))
         broker.start()
+
+
+@pytest.fixture
+def own_broker(tmp_path):
+    running = new_broker(tmp_path, SETTINGS)
+    yield running
+    if running.is_running():
+        running.stop()
 
 
 def test_kill_9_under_load_loses_repeats_and_tears_nothing(own_broker):

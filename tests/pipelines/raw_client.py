@@ -104,8 +104,15 @@ class Connection:
         return bytes(data)
 
     def request(self, api, version, body):
+        self.send(api, version, body)
+        return self.receive()
+
+    def send(self, api, version, body):
         head = struct.pack(">hhi", api, version, 1) + _string("raw")
         self.socket.sendall(struct.pack(">i", len(head + body)) + head + body)
+
+    def receive(self):
+        """The answer to the first request that has none yet."""
         answer = _Reader(self._exactly(struct.unpack(">i", self._exactly(4))[0]))
         answer.take("i")  # the correlation id
         return answer

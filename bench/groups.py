@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+"""Groups and connections at the edges: many members joining at once, members that die, thousands of idle connections.
+
+groups.py BUILD_DIR [--bootstrap HOST:PORT]
+
+The clients are plain sockets that follow the classic protocol, so that none of a client's own waits and none of its CPU count but
+the heartbeat interval of 3 s that most clients have. With --bootstrap, that broker is measured instead, without connections.
+"""
+
+import argparse
+import heapq
+import pathlib
+import random
+import resource
+import select
+import statistics
+import struct
+import sys
+import time
+
+from broker import Millrace, cpu_seconds, resident_mb
+import raw_client  # where broker.py looks for it
+
+HEARTBEAT, JOIN_GROUP, SYNC_GROUP, FIND_COORDINATOR = 12, 11, 14, 10
+NO_ERROR, MEMBER_ID_REQUIRED, REBALANCE_IN_PROGRESS = 0, 79, 27
+SESSION_TIMEOUT_MS, REBALANCE_TIMEOUT_MS = 45_000, 60_000
+HEARTBEAT_S = 3.0
+TOPIC = "wide"
+MEMBERS, PARTITIONS, IDLE_CONNECTIONS = 100, 1000, 5000
+
+
+def string(text):
+    return struct.pack(">h", -1) if text is None else struct.pack(">h", len(text)) + text.encode()
+
+
+def blob(data):
+    return struct.pack(">i", len(data)) + data
+
+
+class Member(raw_client.Connection):
+    """A consumer's connection to its coordinator."""
+
+    def __init__(self, bootstrap, group):
+        super().__init__(bootstrap, timeout=120)
+        self.group, self.id, self.generation = group, "", -1
+        # The subscription, version 1: topics, no user data, nothing owned.
+        self.metadata = struct.pack(">hi", 1, 1) + string(TOPIC) + struct.pack(">ii", -1, 0)
+
+    def send_join(self):
+        self.send(JOIN_GROUP, 5, string(self.group) + struct.pack(">ii", SESSION_TIMEOUT_MS, REBALANCE_TIMEOUT_MS) + string(self.id)
+                  + string(None) + string("consumer") + struct.pack(">i", 1) + string("cooperative-sticky") + blob(self.metadata))
+
+    def joined(self):
+        """The error, and as the leader everybody's ids, else None."""
+        answer = self.receive()
+        _, error, self.generation = answer.take("ihi")
+        answer.string()
+        leader, self.id = answer.string(), answer.string()
+
+        def member():
+            member_id = answer.string()
+            answer.take("h")
+            answer.bytes(answer.take("i"))
+            return member_id
+
+        return error, answer.array(member) if leader == self.id else None
+
+    def send_sync(self, everybody, partitions):
+        """As the leader, with a round-robin assignment."""
+        given = []
+        for index, member_id in enumerate(everybody or []):
+            own = range(index, partitions, len(everybody))
+            assignment = struct.pack(">hi", 0, 1) + string(TOPIC) + struct.pack(f">i{len(own)}i", len(own), *own) + struct.pack(">i", -1)
+            given.append(string(member_id) + blob(assignment))
+        self.send(SYNC_GROUP, 3, string(self.group) + struct.pack(">i", self.generation) + string(self.id) + string(None)
+                  + struct.pack(">i", len(given)) + b"".join(given))
+
+    def synced(self):
+        """The error, and how many partitions it has."""
+        answer = self.receive()
+        _, error = answer.take("ih")
+        assignment = answer.bytes(answer.take("i"))
+        if error or not assignment:
+            return error, 0
+        reader = type(answer)(assignment)
+        reader.take("h")
+        return error, sum(len(reader.array(lambda: reader.take("i"))) for _ in range(reader.take("i")) if reader.string())
+
+    def send_heartbeat(self):
+        self.send(HEARTBEAT, 3, string(self.group) + struct.pack(">i", self.generation) + string(self.id) + string(None))
+
+    def beaten(self):
+        return self.receive().take("ih")[1]
+
+
+def find_coordinator(connection, group):
+    """Kafka makes its topic of offsets at the first call."""
+    for _ in range(300):
+        answer = connection.request(FIND_COORDINATOR, 1, string(group) + b"\0")
+        if answer.take("ih")[1] == NO_ERROR:
+            return
+        time.sleep(0.1)
+    raise RuntimeError("no coordinator")
+
+
+def join_all(members, partitions):
+    """Everyone joins at once. (seconds until all have their assignment, rebalances that it took)."""
+    for member in members:
+        member.id, member.generation = "", -1
+    begun = time.monotonic()
+    joining, generations = list(members), set()
+    while joining:
+        for member in joining:
+            member.send_join()
+        again, leaders = [], {}
+        for member in joining:
+            error, everybody = member.joined()
+            if error in (MEMBER_ID_REQUIRED, REBALANCE_IN_PROGRESS):
+                again.append(member)
+                continue
+            assert error == NO_ERROR, error
+            generations.add(member.generation)
+            leaders[member] = everybody
+        for member, everybody in leaders.items():
+            member.send_sync(everybody, partitions)
+        for member in leaders:
+            error, _ = member.synced()
+            if error == REBALANCE_IN_PROGRESS:
+                again.append(member)
+            else:
+                assert error == NO_ERROR, error
+        joining = again
+        if not joining:
+            # A rebalance that began meanwhile is told with the next heartbeat.
+            for member in members:
+                member.send_heartbeat()
+            joining = [member for member in members if member.beaten() != NO_ERROR]
+    return time.monotonic() - begun, len(generations)
+
+
+def measure_joins(bootstrap, runs):
+    times, rebalances = [], []
+    for run in range(runs):
+        members = [Member(bootstrap, f"wide-{run}") for _ in range(MEMBERS)]
+        find_coordinator(members[0], members[0].group)
+        took, count = join_all(members, PARTITIONS)
+        times.append(took)
+        rebalances.append(count)
+        for member in members:
+            member.socket.close()
+    return times, rebalances
+
+
+def takeover(members, begun):
+    """From the moment that one of the group is gone until all others have their assignment without it, each with its heartbeat
+    every 3 s at a moment of its own."""
+    poll, by_file = select.poll(), {}
+    due = []
+    for number, member in enumerate(members):
+        member.waits_for = None
+        heapq.heappush(due, (begun + random.uniform(0, HEARTBEAT_S), number))
+        poll.register(member.socket, select.POLLIN)
+        by_file[member.socket.fileno()] = member
+    generation = members[0].generation
+    done = set()
+    while len(done) < len(members):
+        now = time.monotonic()
+        assert now < begun + 60, "nobody took over"
+        while due[0][0] <= now:
+            at, number = heapq.heappop(due)
+            heapq.heappush(due, (at + HEARTBEAT_S, number))
+            if members[number].waits_for is None and members[number] not in done:
+                members[number].waits_for = "heartbeat"
+                members[number].send_heartbeat()
+        for file, _ in poll.poll(max(0, (due[0][0] - now) * 1000)):
+            member = by_file[file]
+            if member.waits_for == "heartbeat":
+                member.waits_for = None
+                if member.beaten() == REBALANCE_IN_PROGRESS:
+                    member.waits_for = "join"
+                    member.send_join()
+            elif member.waits_for == "join":
+                error, everybody = member.joined()
+                assert error == NO_ERROR, error
+                member.waits_for = "sync"
+                member.send_sync(everybody, 12)
+            else:
+                member.waits_for = None
+                error, _ = member.synced()
+                if error == NO_ERROR and member.generation > generation:
+                    done.add(member)
+    return time.monotonic() - begun
+
+
+def measure_takeovers(bootstrap, size, runs):
+    times = []
+    for run in range(runs):
+        members = [Member(bootstrap, f"dying-{size}-{run}") for _ in range(size)]
+        find_coordinator(members[0], members[0].group)
+        join_all(members, 12)
+        members.pop().socket.close()
+        times.append(takeover(members, time.monotonic()))
+        for member in members:
+            member.socket.close()
+    return times
+
+
+def idle_cpu_percent(pid, seconds=10):
+    before = cpu_seconds(pid)
+    time.sleep(seconds)
+    return (cpu_seconds(pid) - before) / seconds * 100
+
+
+def measure_connections(bootstrap, pid, count):
+    """(resident MB before, with them, after; CPU percent with them). Each has asked for the broker's metadata once."""
+    before = resident_mb(pid)
+    connections = []
+    for _ in range(count):
+        connection = raw_client.Connection(bootstrap, timeout=60)
+        connection.ends(TOPIC, 1)
+        connections.append(connection)
+    time.sleep(2)
+    cpu, with_them = idle_cpu_percent(pid), resident_mb(pid)
+    for connection in connections:
+        connection.socket.close()
+    time.sleep(2)
+    return before, with_them, resident_mb(pid), cpu
+
+
+def show(name, times, unit="s"):
+    ordered = sorted(times)
+    p90 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.9))]
+    print(f"{name}: median {statistics.median(times):.2f} {unit}, 90 % {p90:.2f}, from {ordered[0]:.2f} to {ordered[-1]:.2f} ({len(times)} runs)")
+
+
+def measure_groups(bootstrap, runs):
+    with raw_client.Connection(bootstrap, timeout=60) as connection:
+        connection.create_topic(TOPIC, PARTITIONS)
+    times, rebalances = measure_joins(bootstrap, 5)
+    show(f"{MEMBERS} members join a group of {PARTITIONS} partitions", times)
+    print(f"rebalances that it took: {', '.join(map(str, rebalances))}")
+    for size in (2, 4):
+        show(f"a member of {size} dies, the others have its partitions", measure_takeovers(bootstrap, size, runs))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("--bootstrap", help="of a broker that runs")
+    parser.add_argument("--runs", type=int, default=15, help="of each group with a member that dies")
+    arguments = parser.parse_args()
+    if arguments.bootstrap:
+        measure_groups(arguments.bootstrap, arguments.runs)
+        return 0
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with Millrace(arguments.build.resolve() / "bin/millrace") as server:
+        measure_groups(server.bootstrap, arguments.runs)
+    with Millrace(arguments.build.resolve() / "bin/millrace", {"max.connections": 2 * IDLE_CONNECTIONS}) as server:
+        with raw_client.Connection(server.bootstrap) as connection:
+            connection.create_topic(TOPIC, 1)
+        before, with_them, after, cpu = measure_connections(server.bootstrap, server.process.pid, IDLE_CONNECTIONS)
+        print(f"{IDLE_CONNECTIONS} idle connections: {before:.1f} MB resident without, {with_them:.1f} with, {after:.1f} after them; "
+              f"{cpu:.2f} % CPU with them")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
