@@ -76,7 +76,8 @@ void raise_open_files_limit() {
 // The log has failed for good: nothing more can be acknowledged, and going on would promise what the disk does not
 // keep.
 void end_process(const Error& error) {
-  log_error("server", "the log has failed, the process ends: {}", error.message);
+  log_error("server", "the log has failed, the process ends: {}{}{}", error.message,
+            error.hint.empty() ? "" : "; try: ", error.hint);
   std::fflush(nullptr);
   ::_exit(1);
 }

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -28,8 +29,18 @@ pytestmark = pytest.mark.skipif(bool(EXTERNAL), reason="needs a broker of its ow
 
 
 class Disk:
-    def __init__(self, folder):
-        self.folder = str(folder)
+    def __init__(self, folder, *mount):
+        self.folder, self._mount = str(folder), [*mount, str(folder)]
+        pathlib.Path(folder).mkdir()
+        self.mount()
+
+    def mount(self):
+        mounted = subprocess.run(["mount", *self._mount], capture_output=True, text=True)
+        if mounted.returncode != 0:
+            pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+
+    def unmount(self):
+        subprocess.run(["umount", self.folder], check=True)
 
     def remount(self, options):
         subprocess.run(["mount", "-o", f"remount,{options}", self.folder], check=True, capture_output=True)
@@ -37,19 +48,38 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)], capture_output=True, text=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    yield Disk(folder)
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    small = Disk(tmp_path / "disk", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs")
+    yield small
+    small.unmount()
+
+
+@pytest.fixture
+def journaled_disk(tmp_path):
+    """One that can become read-only while files are open for writing, as disks do that begin to fail."""
+    image = tmp_path / "ext4.img"
+    image.touch()
+    os.truncate(image, 300 << 20)
+    if not shutil.which("mkfs.ext4"):
+        pytest.skip("there is no mkfs.ext4")
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    journaled = Disk(tmp_path / "disk", "-o", "loop", str(image))
+    yield journaled
+    journaled.unmount()
 
 
 @pytest.fixture
 def server(tmp_path, disk):
     """A server whose data lie on the small disk, while its output does not."""
-    running = Broker(tmp_path)
+    yield from server_on(disk, tmp_path)
+
+
+@pytest.fixture
+def server_on_journaled_disk(tmp_path, journaled_disk):
+    yield from server_on(journaled_disk, tmp_path)
+
+
+def server_on(disk, folder):
+    running = Broker(folder)
     running.data = os.path.join(disk.folder, "data")
     running.start()
     yield running
@@ -147,11 +177,29 @@ def test_a_server_killed_on_a_full_disk_starts_on_it_with_all_that_was_acknowled
     assert server.stop() == 0
 
 
-def refused(folder, *, as_user=None):
+def test_a_disk_that_becomes_read_only_ends_the_server_which_says_so(server_on_journaled_disk, journaled_disk):
+    server = server_on_journaled_disk
+    topic = make_topic(server.bootstrap)
+    assert produce(server.bootstrap, topic, b"before") == (0, "", 0)
+    journaled_disk.remount("abort")
+    with pytest.raises(ConnectionError):
+        produce(server.bootstrap, topic, b"never")
+    assert server.process.wait(PATIENCE_S) == 1
+    said = server.output()
+    assert "the process ends" in said and server.data in said and "Read-only file system; try: " in said
+
+    journaled_disk.unmount()
+    journaled_disk.mount()
+    server.start()
+    assert [value for _, _, value in consume("kafka-python", server.bootstrap, topic, 1)] == [b"before"]
+    assert produce(server.bootstrap, topic, b"after") == (0, "", 1)
+
+
+def refused(folder, *, status=1, as_user=None):
     """What a server says that cannot start with its data in `folder`."""
     command = [os.environ["MILLRACE_BINARY"], "server", "--data", str(folder), "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, user=as_user, cwd="/")
-    assert ended.returncode == 1, ended
+    assert ended.returncode == status, ended
     lines = ended.stderr.splitlines()
     assert lines[0].startswith("error: ") and str(folder) in ended.stderr
     assert any(line.strip().startswith("try: ") for line in lines), "it does not say what to try"
@@ -180,7 +228,7 @@ def test_a_folder_that_may_not_be_written_is_named():
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o555)
         try:
-            assert "Permission denied" in refused(os.path.join(folder, "data"), as_user=nobody)
+            assert "Permission denied" in refused(os.path.join(folder, "data"), status=6, as_user=nobody)
         except PermissionError:
             pytest.skip("another user may not run the program where it lies")
 
