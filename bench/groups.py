@@ -22,11 +22,13 @@ from broker import Millrace, cpu_seconds, resident_mb
 import raw_client  # where broker.py looks for it
 
 HEARTBEAT, JOIN_GROUP, SYNC_GROUP, FIND_COORDINATOR = 12, 11, 14, 10
-NO_ERROR, MEMBER_ID_REQUIRED, REBALANCE_IN_PROGRESS = 0, 79, 27
+NO_ERROR = 0
+# The coordinator loads; a rebalance is under way; here is the member's id.
+AGAIN = (14, 15, 16, 27, 79)
 SESSION_TIMEOUT_MS, REBALANCE_TIMEOUT_MS = 45_000, 60_000
 HEARTBEAT_S = 3.0
 TOPIC = "wide"
-MEMBERS, PARTITIONS, IDLE_CONNECTIONS = 100, 1000, 5000
+MEMBERS, PARTITIONS, PARTITIONS_OF_FEW, IDLE_CONNECTIONS = 100, 1000, 12, 5000
 
 
 def string(text):
@@ -43,10 +45,12 @@ class Member(raw_client.Connection):
     def __init__(self, bootstrap, group):
         super().__init__(bootstrap, timeout=120)
         self.group, self.id, self.generation = group, "", -1
+        self.waits_for = None  # which answer
         # The subscription, version 1: topics, no user data, nothing owned.
         self.metadata = struct.pack(">hi", 1, 1) + string(TOPIC) + struct.pack(">ii", -1, 0)
 
     def send_join(self):
+        self.waits_for = "join"
         self.send(JOIN_GROUP, 5, string(self.group) + struct.pack(">ii", SESSION_TIMEOUT_MS, REBALANCE_TIMEOUT_MS) + string(self.id)
                   + string(None) + string("consumer") + struct.pack(">i", 1) + string("cooperative-sticky") + blob(self.metadata))
 
@@ -67,6 +71,7 @@ class Member(raw_client.Connection):
 
     def send_sync(self, everybody, partitions):
         """As the leader, with a round-robin assignment."""
+        self.waits_for = "sync"
         given = []
         for index, member_id in enumerate(everybody or []):
             own = range(index, partitions, len(everybody))
@@ -75,22 +80,25 @@ class Member(raw_client.Connection):
         self.send(SYNC_GROUP, 3, string(self.group) + struct.pack(">i", self.generation) + string(self.id) + string(None)
                   + struct.pack(">i", len(given)) + b"".join(given))
 
-    def synced(self):
-        """The error, and how many partitions it has."""
-        answer = self.receive()
-        _, error = answer.take("ih")
-        assignment = answer.bytes(answer.take("i"))
-        if error or not assignment:
-            return error, 0
-        reader = type(answer)(assignment)
-        reader.take("h")
-        return error, sum(len(reader.array(lambda: reader.take("i"))) for _ in range(reader.take("i")) if reader.string())
-
     def send_heartbeat(self):
+        self.waits_for = "heartbeat"
         self.send(HEARTBEAT, 3, string(self.group) + struct.pack(">i", self.generation) + string(self.id) + string(None))
 
-    def beaten(self):
-        return self.receive().take("ih")[1]
+    def advance(self, partitions):
+        """Takes the answer that has come, and asks what comes next. Is it the assignment?"""
+        waited_for, self.waits_for = self.waits_for, None
+        if waited_for == "join":
+            error, everybody = self.joined()
+            if error == NO_ERROR:
+                self.send_sync(everybody, partitions)
+                return False
+        else:
+            error = self.receive().take("ih")[1]  # of both answers; nothing is done with the assignment itself
+        if error == NO_ERROR:
+            return waited_for == "sync"
+        assert error in AGAIN, error
+        self.send_join()
+        return False
 
 
 def find_coordinator(connection, group):
@@ -103,44 +111,44 @@ def find_coordinator(connection, group):
     raise RuntimeError("no coordinator")
 
 
+def drive(members, partitions, beats, generation=-1):
+    """Lets everyone join, sync and send heartbeats, the first at the times in `beats`, as the answers ask for it, until all have their
+    assignment in the same generation, a later one than `generation`. Returns the generations in which somebody had one."""
+    poll, by_file = select.poll(), {member.socket.fileno(): member for member in members}
+    for file in by_file:
+        poll.register(file, select.POLLIN)
+    due = [(at, number) for number, at in enumerate(beats)]
+    heapq.heapify(due)
+    generations, current = set(), {}
+    begun = time.monotonic()
+    while len(current) < len(members) or len(set(current.values())) > 1:
+        now = time.monotonic()
+        assert now < begun + 90, "the group does not settle"
+        while due[0][0] <= now:
+            at, number = heapq.heapreplace(due, (due[0][0] + HEARTBEAT_S, due[0][1]))
+            if members[number].waits_for is None:
+                members[number].send_heartbeat()
+        for file, _ in poll.poll(max(0.0, (due[0][0] - now) * 1000)):
+            member = by_file[file]
+            if member.advance(partitions) and member.generation > generation:
+                generations.add(member.generation)
+                current[member] = member.generation
+    return generations
+
+
 def join_all(members, partitions):
     """Everyone joins at once. (seconds until all have their assignment, rebalances that it took)."""
-    for member in members:
-        member.id, member.generation = "", -1
     begun = time.monotonic()
-    joining, generations = list(members), set()
-    while joining:
-        for member in joining:
-            member.send_join()
-        again, leaders = [], {}
-        for member in joining:
-            error, everybody = member.joined()
-            if error in (MEMBER_ID_REQUIRED, REBALANCE_IN_PROGRESS):
-                again.append(member)
-                continue
-            assert error == NO_ERROR, error
-            generations.add(member.generation)
-            leaders[member] = everybody
-        for member, everybody in leaders.items():
-            member.send_sync(everybody, partitions)
-        for member in leaders:
-            error, _ = member.synced()
-            if error == REBALANCE_IN_PROGRESS:
-                again.append(member)
-            else:
-                assert error == NO_ERROR, error
-        joining = again
-        if not joining:
-            # A rebalance that began meanwhile is told with the next heartbeat.
-            for member in members:
-                member.send_heartbeat()
-            joining = [member for member in members if member.beaten() != NO_ERROR]
+    for member in members:
+        member.send_join()
+    generations = drive(members, partitions, [begun + HEARTBEAT_S] * len(members))
     return time.monotonic() - begun, len(generations)
 
 
 def measure_joins(bootstrap, runs):
+    """The first run, which finds the broker cold, does not count."""
     times, rebalances = [], []
-    for run in range(runs):
+    for run in range(runs + 1):
         members = [Member(bootstrap, f"wide-{run}") for _ in range(MEMBERS)]
         find_coordinator(members[0], members[0].group)
         took, count = join_all(members, PARTITIONS)
@@ -148,47 +156,14 @@ def measure_joins(bootstrap, runs):
         rebalances.append(count)
         for member in members:
             member.socket.close()
-    return times, rebalances
+    return times[1:], rebalances[1:]
 
 
-def takeover(members, begun):
+def takeover(members, partitions):
     """From the moment that one of the group is gone until all others have their assignment without it, each with its heartbeat
     every 3 s at a moment of its own."""
-    poll, by_file = select.poll(), {}
-    due = []
-    for number, member in enumerate(members):
-        member.waits_for = None
-        heapq.heappush(due, (begun + random.uniform(0, HEARTBEAT_S), number))
-        poll.register(member.socket, select.POLLIN)
-        by_file[member.socket.fileno()] = member
-    generation = members[0].generation
-    done = set()
-    while len(done) < len(members):
-        now = time.monotonic()
-        assert now < begun + 60, "nobody took over"
-        while due[0][0] <= now:
-            at, number = heapq.heappop(due)
-            heapq.heappush(due, (at + HEARTBEAT_S, number))
-            if members[number].waits_for is None and members[number] not in done:
-                members[number].waits_for = "heartbeat"
-                members[number].send_heartbeat()
-        for file, _ in poll.poll(max(0, (due[0][0] - now) * 1000)):
-            member = by_file[file]
-            if member.waits_for == "heartbeat":
-                member.waits_for = None
-                if member.beaten() == REBALANCE_IN_PROGRESS:
-                    member.waits_for = "join"
-                    member.send_join()
-            elif member.waits_for == "join":
-                error, everybody = member.joined()
-                assert error == NO_ERROR, error
-                member.waits_for = "sync"
-                member.send_sync(everybody, 12)
-            else:
-                member.waits_for = None
-                error, _ = member.synced()
-                if error == NO_ERROR and member.generation > generation:
-                    done.add(member)
+    begun = time.monotonic()
+    drive(members, partitions, [begun + random.uniform(0, HEARTBEAT_S) for _ in members], members[0].generation)
     return time.monotonic() - begun
 
 
@@ -197,9 +172,9 @@ def measure_takeovers(bootstrap, size, runs):
     for run in range(runs):
         members = [Member(bootstrap, f"dying-{size}-{run}") for _ in range(size)]
         find_coordinator(members[0], members[0].group)
-        join_all(members, 12)
+        join_all(members, PARTITIONS_OF_FEW)
         members.pop().socket.close()
-        times.append(takeover(members, time.monotonic()))
+        times.append(takeover(members, PARTITIONS_OF_FEW))
         for member in members:
             member.socket.close()
     return times
