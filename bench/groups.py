@@ -18,8 +18,8 @@ import struct
 import sys
 import time
 
-from broker import Millrace, cpu_seconds, resident_mb
-import raw_client  # where broker.py looks for it
+from targets import Millrace, cpu_seconds, resident_mb
+import raw_client  # where targets.py looks for it
 
 HEARTBEAT, JOIN_GROUP, SYNC_GROUP, FIND_COORDINATOR = 12, 11, 14, 10
 NO_ERROR = 0
@@ -229,9 +229,9 @@ def main() -> int:
         return 0
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with Millrace(arguments.build.resolve() / "bin/millrace") as server:
+    with Millrace(arguments.build.resolve()) as server:
         measure_groups(server.bootstrap, arguments.runs)
-    with Millrace(arguments.build.resolve() / "bin/millrace", {"max.connections": 2 * IDLE_CONNECTIONS}) as server:
+    with Millrace(arguments.build.resolve(), {"max.connections": 2 * IDLE_CONNECTIONS}) as server:
         with raw_client.Connection(server.bootstrap) as connection:
             connection.create_topic(TOPIC, 1)
         before, with_them, after, cpu = measure_connections(server.bootstrap, server.process.pid, IDLE_CONNECTIONS)
