@@ -63,6 +63,8 @@ def kafkas(build: pathlib.Path) -> dict:
     return {"Kafka": kafka.Kafka(cache), "Kafka, synced": kafka.Kafka(cache, {"log.flush.interval.messages": "1"})}
 
 
-def create_topic(build: pathlib.Path, broker, topic: str, partitions: int):
-    subprocess.run([str(build / "bin/millrace"), "topic", "create", topic, "--partitions", str(partitions), "--bootstrap", broker.bootstrap],
+def create_topic(build: pathlib.Path, broker, topic: str, partitions: int, *configs: str):
+    """A config is NAME=VALUE."""
+    named = [part for config in configs for part in ("--config", config)]
+    subprocess.run([str(build / "bin/millrace"), "topic", "create", topic, "--partitions", str(partitions), *named, "--bootstrap", broker.bootstrap],
                    check=True, capture_output=True)
