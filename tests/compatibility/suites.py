@@ -38,10 +38,16 @@ class Suite:
     about: str
     folder: str  # of its runs, in the cache
     reference: str
-    retries_by_number: bool
 
     def command(self, first: "Server", second: "Server") -> list[str]:
         return [str(SUITES / f"{self.name}.sh"), first.bootstrap, *([second.bootstrap] if self.name == "librdkafka" else [])]
+
+    def only(self, tests: list[str]) -> list[dict[str, str]]:
+        """The environments of runs that run these tests, and perhaps others."""
+        if self.name == "librdkafka":
+            return [{"TESTS_ONLY": " ".join(tests)}]
+        functions = [short(test).partition("[")[0] for test in tests]
+        return [{"PYTEST_ARGS": f"-k {function}"} for function in functions]
 
     def known_passes(self) -> set[str]:
         lines = (SUITES / self.reference).read_text().splitlines()
@@ -49,9 +55,9 @@ class Suite:
 
 
 ALL_SUITES = [
-    Suite("kafka-python", "kafka-python 3.0.12", "its `test/integration`", "kafka-python", "kafka-python.reference", False),
+    Suite("kafka-python", "kafka-python 3.0.12", "its `test/integration`", "kafka-python", "kafka-python.reference"),
     Suite("librdkafka", "librdkafka 2.15.1", "its own tests that need a broker, each in a process of its own, with the classic group protocol",
-          "librdkafka", "librdkafka-classic.reference", True),
+          "librdkafka", "librdkafka-classic.reference"),
 ]
 
 
@@ -114,16 +120,16 @@ def run_script(suite: Suite, command: list[str], environment: dict[str, str]) ->
 
 
 def run_suite(suite: Suite, args: argparse.Namespace, reasons: dict[str, str]) -> dict[str, str]:
-    def with_servers(tests: str, patience: str) -> dict[str, str]:
-        environment = {"JOBS": os.environ.get("JOBS", "1"), "TEST_MULTIPLIER": patience, "TESTS_ONLY": tests}
+    def with_servers(only: dict[str, str], patience: str) -> dict[str, str]:
+        environment = {"JOBS": os.environ.get("JOBS", "1"), "TEST_MULTIPLIER": patience, **only}
         with Server(args.binary, args.out / f"{suite.name}.server.log", SETTINGS) as first, \
              Server(args.binary, args.out / f"{suite.name}.second-server.log", {**SETTINGS, "auto.create.topics.enable": False}) as second:
             return run_script(suite, suite.command(first, second), environment)
 
-    outcomes = with_servers(args.tests, "2")
+    outcomes = with_servers({"TESTS_ONLY": args.tests}, "2")
     again = sorted(test for test in suite.known_passes() & outcomes.keys() if outcomes[test] != "PASS" and test not in reasons)
-    if again and suite.retries_by_number:
-        outcomes |= {test: outcome for test, outcome in with_servers(" ".join(again), "4").items() if test in again}
+    for only in suite.only(again) if again else []:
+        outcomes |= {test: outcome for test, outcome in with_servers(only, "4").items() if test in again}
     return outcomes
 
 
