@@ -56,6 +56,10 @@ struct StoreOptions {
   uint64_t cleaner_map_bytes = 128ull << 20;
   // How much compaction in the background reads and writes.
   uint64_t cleaner_bytes_per_s = 64ull << 20;
+
+  // For simulations, which must be the same each time: no threads. Appends become durable by commit_group(), or when
+  // somebody waits; checkpoints and tidying are taken by hand. One thread uses the store, on a disk that has room.
+  bool single_threaded = false;
 };
 
 inline constexpr int32_t kPartitionsMax = 10'000;  // of one topic
@@ -141,6 +145,10 @@ class Store {
   void when_durable(WalPosition position, DurableCallback callback);
   // The same, waiting. Not from a callback.
   Status wait_durable(WalPosition position);
+
+  // With single_threaded: write and sync what was appended, as one group, and run what waits for it. Nothing happens
+  // where nothing was appended. Fails where the store has failed.
+  Status commit_group();
 
   // Told after each group commit which partitions' high watermarks have advanced, each once, before the group's
   // when_durable callbacks. Setting another, or none, waits until a running call has returned: not from a callback.

@@ -52,7 +52,8 @@ Status Store::Impl::open(Random& random) {
         fmt::format("{}{}\ncluster {}\n", kFormatPrefix, kFormatVersion, cluster_id_.to_string());
     MILLRACE_RETURN_IF_ERROR(env::write_file_atomically(files_, path("FORMAT"), as_byte_view(format)));
   }
-  background_ = std::thread([this] { run_background(); });
+  if (!options_.single_threaded) background_ = std::thread([this] { run_background(); });
+  is_open_ = true;
   return {};
 }
 

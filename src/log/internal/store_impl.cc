@@ -34,7 +34,8 @@ Store::Impl::Impl(const StoreOptions& options, env::FileSystem& files, const Clo
       wal_({.directory = path("wal"),
             .file_bytes = padded_frame_bytes(std::max<uint64_t>(options.wal_file_bytes, kWalBlockBytes)),
             .buffer_bytes = options.wal_buffer_bytes,
-            .reserve_bytes = std::min<uint64_t>(1u << 20, options.wal_file_bytes / 4)},
+            .reserve_bytes = std::min<uint64_t>(1u << 20, options.wal_file_bytes / 4),
+            .single_threaded = options.single_threaded},
            files,
            {.wants_spare =
                 [this] {
@@ -70,11 +71,11 @@ Status Store::Impl::close() {
     }
     housekeeping_.join();
   }
-  if (!background_.joinable()) {  // open() failed
+  if (!is_open_) {  // open() failed
     wal_.stop();
     return {};
   }
-  background_.join();
+  if (background_.joinable()) background_.join();
   abandon_checkpoint_ = false;
   const Status last =
       replayable_bytes() <= options_.closing_checkpoint_bytes ? checkpoint() : wal_.flush().map([](uint64_t) {});

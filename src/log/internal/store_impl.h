@@ -112,6 +112,7 @@ class Store::Impl {
   std::unique_ptr<env::FileLock> lock_;
   Uuid cluster_id_;
   bool recovered_from_crash_ = false;
+  bool is_open_ = false;
   Wal wal_;
   const std::shared_ptr<PartitionLog::Shared> shared_;
 

@@ -47,7 +47,7 @@ Status Wal::start(uint64_t position, bool older_is_done) {
   Status opened = switch_file(0);
   if (!opened && opened.error().code != Errc::kOutOfSpace) return opened;
   if (!opened) log_warning("log", "records are refused until there is room: {}", opened.error().message);
-  thread_ = std::thread([this] { run(); });
+  if (!options_.single_threaded) thread_ = std::thread([this] { run(); });
   return {};
 }
 
@@ -80,6 +80,7 @@ void Wal::refuse() {
 }
 
 void Wal::stop() {
+  if (options_.single_threaded) static_cast<void>(commit_group());
   {
     MutexLock lock(mutex_);
     refusing_ = true;
@@ -182,6 +183,7 @@ void Wal::when_durable(WalPosition position, Store::DurableCallback callback) {
 }
 
 Status Wal::wait_durable(WalPosition position) {
+  catch_up(position);
   MutexLock lock(mutex_);
   while (position.value() > durable_number_) {
     if (failure_ || ended_) return refusal();
@@ -226,18 +228,53 @@ void Wal::run() {
         sleeping_ = false;
       }
       if (failure_ || filling_.entries == 0) return;
-      std::swap(filling_, writing);
-      number = filling_number_++;
-      file_room_ -= std::min(file_room_, padded_frame_bytes(writing.frame.size()));
-      room_.notify_all();
+      number = take_group(writing);
     }
-    if (const Status wrote = write_group(writing); !wrote) {
-      if (wrote.error().code != Errc::kCancelled) fail_for_good(wrote.error());
-      return;
-    }
-    publish(writing, number);
-    writing.clear();
+    if (!write_and_publish(writing, number)) return;
   }
+}
+
+uint64_t Wal::take_group(Group& writing) {
+  std::swap(filling_, writing);
+  file_room_ -= std::min(file_room_, padded_frame_bytes(writing.frame.size()));
+  room_.notify_all();
+  return filling_number_++;
+}
+
+bool Wal::write_and_publish(Group& writing, uint64_t number) {
+  if (const Status wrote = write_group(writing); !wrote) {
+    if (wrote.error().code != Errc::kCancelled) fail_for_good(wrote.error());
+    return false;
+  }
+  publish(writing, number);
+  writing.clear();
+  return true;
+}
+
+Status Wal::commit_group() {
+  MILLRACE_CHECK(options_.single_threaded);
+  Group writing;
+  writing.clear();
+  uint64_t number = 0;
+  {
+    MutexLock lock(mutex_);
+    if (failure_) return refusal();
+    if (filling_.entries == 0) return {};
+    number = take_group(writing);
+  }
+  if (write_and_publish(writing, number)) return {};
+  MutexLock lock(mutex_);
+  return refusal();
+}
+
+void Wal::catch_up(WalPosition position) {
+  if (!options_.single_threaded) return;
+  bool behind = false;
+  {
+    MutexLock lock(mutex_);
+    behind = position.value() > durable_number_ && !ended_;
+  }
+  if (behind) static_cast<void>(commit_group());
 }
 
 Status Wal::write_group(Group& group) {
@@ -256,7 +293,7 @@ Status Wal::write_group(Group& group) {
     // meanwhile.
     MutexLock lock(mutex_);
     disk_full_ = true;
-    if (stopping_) {
+    if (stopping_ || options_.single_threaded) {
       failure_ = wrote.error();
       durable_changed_.notify_all();
       return fail(Errc::kCancelled, "stopped while the disk is full");

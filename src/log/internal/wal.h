@@ -46,6 +46,8 @@ class Wal {
     uint64_t buffer_bytes = 0;
     // Of the last file's room, kept for those who may use it when the disk is full.
     uint64_t reserve_bytes = 1u << 20;
+    // No thread: whoever waits for durability, or calls commit_group(), does its work.
+    bool single_threaded = false;
   };
   // On the log's thread, no lock held.
   struct Events {
@@ -88,6 +90,8 @@ class Wal {
   void when_durable(WalPosition position, Store::DurableCallback callback);
   Status wait_durable(WalPosition position);
   void set_observer(Store::AdvanceObserver observer);
+  // With single_threaded only: as Store::commit_group().
+  Status commit_group();
 
   // Wait until everything appended so far is durable; the position of the end of what is.
   Result<uint64_t> flush();
@@ -121,6 +125,12 @@ class Wal {
   };
 
   void run();
+  // The group that was filling, for `writing` to write, and its number. Something is in it.
+  uint64_t take_group(Group& writing) REQUIRES(mutex_);
+  // Fails for good where it cannot be written; false then.
+  bool write_and_publish(Group& writing, uint64_t number);
+  // What the thread would have done by now, where there is none.
+  void catch_up(WalPosition position);
   // These three belong to the thread.
   Status write_group(Group& group);
   Status switch_file(uint64_t bytes_needed);

@@ -1,0 +1,153 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/fake_clock.h"
+#include "base/metrics.h"
+#include "base/random.h"
+#include "broker/internal/core.h"
+#include "broker/internal/dispatch.h"
+#include "broker/internal/simulation_executor.h"
+#include "env/fault_file_system.h"
+#include "log/store.h"
+
+namespace millrace::broker {
+
+// The topic that the simulation's producers write to, and how many partitions it has.
+inline constexpr const char* kSimulatedTopic = "t";
+inline constexpr int32_t kSimulatedPartitions = 3;
+
+// A broker's process as the simulation runs it: everything behind the network, over the real log, without a thread.
+class SimulatedBroker {
+ public:
+  // Starts from what `files` hold. All outlive it.
+  static Result<std::unique_ptr<SimulatedBroker>> start(const Settings& settings, env::FaultFileSystem& files,
+                                                        const Clock& clock, Random random, Metrics& metrics,
+                                                        Worker& worker) {
+    std::unique_ptr<SimulatedBroker> broker(new SimulatedBroker(settings, files, clock, random, metrics));
+    MILLRACE_RETURN_IF_ERROR(broker->open(files, worker, metrics));
+    return broker;
+  }
+
+  ~SimulatedBroker() {
+    if (store_) store_->set_advance_observer({});
+  }
+
+  // A frame has come over connection `number`.
+  void handle(ByteView frame, uint64_t number, const std::shared_ptr<ReplySink>& sink) {
+    auto copy = std::make_shared<Frame>(frame.size(), nullptr);
+    std::copy(frame.begin(), frame.end(), copy->data());
+    network_.run([&] {
+      dispatcher_->handle({.frame = std::move(copy),
+                           .client_host = "/127.0.0.1",
+                           .listener = 0,
+                           .connection = number,
+                           .reply = Reply(sink, network_, 0)});
+    });
+  }
+  void closed(uint64_t number) {
+    network_.run([&] { dispatcher_->closed(number); });
+  }
+
+  // Network threads are one, coordinators have another.
+  SimulatedExecutor& network() { return network_; }
+  SimulatedExecutor& coordinators() { return coordinators_; }
+  log::Store& store() { return *store_; }
+  const GroupService& groups() const { return *groups_; }
+  const TransactionService& transactions() const { return *transactions_; }
+  const std::shared_ptr<log::Partition>& partition(int32_t index) const {
+    return *topics_->snapshot()->find(kSimulatedTopic)->partition(index);
+  }
+
+ private:
+  SimulatedBroker(const Settings& settings, env::FaultFileSystem& files, const Clock& clock, Random random,
+                  Metrics& metrics)
+      : settings_(settings),
+        clock_(clock),
+        random_(random),
+        metrics_(metrics),
+        notes_(clock),
+        purgatory_(settings.parked_fetch_bytes_max),
+        fetch_sessions_({.sessions_max = 10}, random_.fork()),
+        producer_ids_(files, kFolder),
+        dynamic_configs_(files, kFolder) {}
+
+  static constexpr const char* kFolder = "/data";
+
+  Status open(env::FaultFileSystem& files, Worker& worker, Metrics& metrics) {
+    log::StoreOptions options;
+    options.dir = kFolder;
+    options.segment_bytes = 8192;
+    options.index_interval_bytes = 512;
+    options.wal_file_bytes = 64u << 10;
+    options.tail_bytes = 1024;
+    options.single_threaded = true;
+    MILLRACE_ASSIGN_OR_RETURN(store_, log::Store::open(options, files, clock_, random_));
+    topics_.emplace(*store_, settings_, ConfigTexts{}, metrics, random_.fork());
+    MILLRACE_RETURN_IF_ERROR(make_topics());
+    groups_.emplace(*store_, *topics_, settings_, clock_, random_.fork(), metrics);
+    MILLRACE_RETURN_IF_ERROR(groups_->load(coordinators_));
+    transactions_.emplace(*store_, *topics_, *groups_, producer_ids_, settings_, clock_, metrics);
+    MILLRACE_RETURN_IF_ERROR(transactions_->load(coordinators_));
+    store_->set_advance_observer(
+        [this](std::span<const std::shared_ptr<log::Partition>> partitions) { purgatory_.advanced(partitions); });
+    core_.emplace(Core{.settings = settings_,
+                       .advertised = advertised_,
+                       .clock = clock_,
+                       .store = *store_,
+                       .topics = *topics_,
+                       .purgatory = purgatory_,
+                       .fetch_sessions = fetch_sessions_,
+                       .groups = *groups_,
+                       .transactions = *transactions_,
+                       .producer_ids = producer_ids_,
+                       .dynamic_configs = dynamic_configs_,
+                       .worker = worker,
+                       .notes = notes_});
+    dispatcher_.emplace(*core_, metrics);
+    // More than one life of the process needs: no handler leaves that to the worker, whose thread would make runs
+    // differ.
+    return producer_ids_.refill_if_empty();
+  }
+
+  // Small segments, so that they roll, and those of the coordinators are compacted.
+  Status make_topics() {
+    const std::map<std::string, std::string> kept = {{"segment.bytes", "4096"}};
+    const std::map<std::string, std::string> compacted = {{"segment.bytes", "4096"},
+                                                          {"cleanup.policy", "compact"},
+                                                          {"min.cleanable.dirty.ratio", "0.1"},
+                                                          {"delete.retention.ms", "60000"}};
+    MILLRACE_RETURN_IF_ERROR(make_topic(kSimulatedTopic, kSimulatedPartitions, kept));
+    MILLRACE_RETURN_IF_ERROR(make_topic(std::string(kOffsetsTopic), 2, compacted));
+    return make_topic(std::string(kTransactionsTopic), 2, compacted);
+  }
+  Status make_topic(const std::string& name, int32_t partitions, std::map<std::string, std::string> config) {
+    if (topics_->snapshot()->find(name) != nullptr) return {};
+    return topics_->create(name, partitions, std::move(config)).map([](const auto&) {});
+  }
+
+  const Settings& settings_;
+  const Clock& clock_;
+  Random random_;
+  Metrics& metrics_;
+  SimulatedExecutor network_;
+  SimulatedExecutor coordinators_;
+  RateLimit notes_;
+  Purgatory purgatory_;
+  FetchSessions fetch_sessions_;
+  std::unique_ptr<log::Store> store_;
+  std::optional<Topics> topics_;
+  std::optional<GroupService> groups_;
+  ProducerIds producer_ids_;
+  std::optional<TransactionService> transactions_;
+  DynamicConfigs dynamic_configs_;
+  const std::vector<ListenerAddress> advertised_ = {{.host = "127.0.0.1", .port = 9092}};
+  std::optional<Core> core_;
+  std::optional<Dispatcher> dispatcher_;
+};
+
+}  // namespace millrace::broker

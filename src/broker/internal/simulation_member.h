@@ -1,0 +1,241 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/text.h"
+#include "broker/internal/simulation_stage.h"
+#include "wire/heartbeat.h"
+#include "wire/join_group.h"
+#include "wire/leave_group.h"
+#include "wire/offset_commit.h"
+#include "wire/sync_group.h"
+
+namespace millrace::broker {
+
+// A member of the simulation's consumer group as clients are: joins, syncs, sends heartbeats, commits, and obeys the
+// errors. Each of its assignments is a list of partitions, as text.
+class SimulatedMember final : public SimulatedClient {
+ public:
+  SimulatedMember(SimulatedStage stage, std::string name, std::optional<std::string> instance_id)
+      : SimulatedClient(stage, std::move(name)),
+        instance_id_(std::move(instance_id)),
+        join_version_(instance_id_ || stage_.random.chance(0.7) ? 7 : 3) {}
+
+  void act() override {
+    const MonoTime now = stage_.clock.mono_now();
+    switch (phase_) {
+      case Phase::kDown:
+        if (is_calm_) come_back();
+        return;
+      case Phase::kOut:
+        return join();
+      case Phase::kWaiting:
+        // The request has timed out.
+        if (now - asked_at_ > kRequestTimeout) give_up_waiting();
+        return;
+      case Phase::kMember:
+        if (now >= heartbeat_at_) return send_heartbeat();
+        if (!is_calm_ && stage_.random.chance(0.3)) commit();
+        return;
+    }
+  }
+  void crash() override {
+    phase_ = Phase::kDown;
+    ++life_;
+    lose_connections();
+  }
+  // A new process.
+  void come_back() {
+    if (phase_ != Phase::kDown) return;
+    phase_ = Phase::kOut;
+    member_id_.clear();
+    generation_ = -1;
+    assignment_.clear();
+  }
+  void leave() {
+    if (phase_ == Phase::kDown) return;
+    wire::LeaveGroupRequest request;
+    request.group_id = stage_.group.name();
+    request.members.push_back({member_id_, instance_id_, "done"});
+    if (!member_id_.empty()) {
+      stage_.network.send<wire::LeaveGroupRequest>(open(link_), name() + ": LeaveGroup", request, 5,
+                                                   [](const wire::LeaveGroupResponse*) {});
+    }
+    phase_ = Phase::kDown;
+    ++life_;
+  }
+  void lose_connections() {
+    if (link_ != nullptr) stage_.network.lose(link_);
+  }
+  bool is_down() const { return phase_ == Phase::kDown; }
+
+  bool is_member() const { return phase_ == Phase::kMember; }
+  int32_t generation() const { return generation_; }
+  const std::vector<int32_t>& assignment() const { return assignment_; }
+
+ private:
+  enum class Phase { kDown, kOut, kWaiting, kMember };
+  static constexpr std::chrono::seconds kRequestTimeout{20};
+
+  // What stands for the member whatever its id is by now.
+  std::string owner() const { return instance_id_.value_or(member_id_); }
+
+  // Send what the member waits for; an answer to a process that is no more is read by nobody.
+  template <typename Request>
+  void ask(const char* what, const Request& request, int16_t version,
+           std::function<void(const typename Request::Response&)> answered,
+           std::function<void(const typename Request::Response&)> released = {}) {
+    asked_at_ = stage_.clock.mono_now();
+    stage_.network.send<Request>(
+        open(link_), name() + " " + member_id_ + " in " + std::to_string(generation_) + ": " + what, request, version,
+        [this, life = life_, answered = std::move(answered)](const typename Request::Response* answer) {
+          if (life != life_) return;
+          if (answer != nullptr) return answered(*answer);
+          if (phase_ == Phase::kWaiting) phase_ = Phase::kOut;
+        },
+        std::move(released));
+  }
+
+  void give_up_waiting() {
+    ++life_;
+    lose_connections();
+    phase_ = Phase::kOut;
+  }
+
+  void join() {
+    phase_ = Phase::kWaiting;
+    assignment_.clear();
+    wire::JoinGroupRequest request;
+    request.group_id = stage_.group.name();
+    request.session_timeout_ms = 6'000;
+    request.rebalance_timeout_ms = 9'000;
+    request.member_id = member_id_;
+    request.group_instance_id = instance_id_;
+    request.protocol_type = "consumer";
+    request.protocols.push_back({"range", as_byte_view("topics")});
+    ask<wire::JoinGroupRequest>(
+        "JoinGroup", request, join_version_, [this](const wire::JoinGroupResponse& answer) { joined(answer); },
+        [&group = stage_.group, at_least = stage_.group.generation()](const wire::JoinGroupResponse& answer) {
+          if (answer.error_code == wire::ErrorCode::kNone) group.joined(answer.generation_id, at_least);
+        });
+  }
+
+  void joined(const wire::JoinGroupResponse& answer) {
+    if (answer.error_code == wire::ErrorCode::kMemberIdRequired) {
+      member_id_ = answer.member_id;
+      return join();
+    }
+    if (answer.error_code != wire::ErrorCode::kNone) return obey("JoinGroup", answer.error_code);
+    member_id_ = answer.member_id;
+    generation_ = answer.generation_id;
+    wire::SyncGroupRequest request;
+    request.group_id = stage_.group.name();
+    request.generation_id = generation_;
+    request.member_id = member_id_;
+    request.group_instance_id = instance_id_;
+    std::map<std::string, std::string> shares;
+    if (answer.leader == member_id_ && !answer.members.empty()) {
+      std::vector<std::string> ids;
+      for (const auto& member : answer.members) ids.push_back(member.member_id);
+      for (const std::string& id : ids) shares[id];
+      for (int32_t partition = 0; partition < kSimulatedPartitions; ++partition)
+        shares[ids[static_cast<size_t>(partition) % ids.size()]] += std::to_string(partition) + ",";
+      for (const auto& [id, share] : shares) request.assignments.push_back({id, as_byte_view(share)});
+    }
+    ask<wire::SyncGroupRequest>(
+        request.assignments.empty() ? "SyncGroup" : "SyncGroup with assignments", request, 5,
+        [this](const wire::SyncGroupResponse& synced) { begin(synced); },
+        [&group = stage_.group, generation = generation_, owner = owner()](const wire::SyncGroupResponse& synced) {
+          if (synced.error_code == wire::ErrorCode::kNone)
+            group.assigned(generation, owner, partitions_of(as_text(synced.assignment)));
+        });
+  }
+
+  void begin(const wire::SyncGroupResponse& answer) {
+    if (answer.error_code != wire::ErrorCode::kNone) return obey("SyncGroup", answer.error_code);
+    phase_ = Phase::kMember;
+    assignment_ = partitions_of(as_text(answer.assignment));
+    heartbeat_at_ = stage_.clock.mono_now();
+  }
+
+  static std::vector<int32_t> partitions_of(std::string_view text) {
+    std::vector<int32_t> partitions;
+    for (const std::string_view part : split(text, ','))
+      if (!part.empty()) partitions.push_back(static_cast<int32_t>(*parse_int64(part)));
+    return partitions;
+  }
+
+  void send_heartbeat() {
+    heartbeat_at_ = stage_.clock.mono_now() + std::chrono::milliseconds{1'500};
+    wire::HeartbeatRequest request;
+    request.group_id = stage_.group.name();
+    request.generation_id = generation_;
+    request.member_id = member_id_;
+    request.group_instance_id = instance_id_;
+    ask<wire::HeartbeatRequest>("Heartbeat", request, 4, [this](const wire::HeartbeatResponse& answer) {
+      if (phase_ == Phase::kMember && answer.error_code != wire::ErrorCode::kNone) obey("Heartbeat", answer.error_code);
+    });
+  }
+
+  void commit() {
+    if (assignment_.empty()) return;
+    wire::OffsetCommitRequest request;
+    request.group_id = stage_.group.name();
+    request.generation_id_or_member_epoch = generation_;
+    request.member_id = member_id_;
+    request.group_instance_id = instance_id_;
+    auto& topic = request.topics.emplace_back();
+    topic.name = kSimulatedTopic;
+    const int number = stage_.group.new_commit(assignment_);
+    for (const int32_t partition : assignment_)
+      topic.partitions.push_back({.partition_index = partition, .committed_offset = number});
+    ask<wire::OffsetCommitRequest>(("OffsetCommit " + std::to_string(number)).c_str(), request, 8,
+                                   [this](const wire::OffsetCommitResponse& answer) {
+                                     const auto error = answer.topics.at(0).partitions.at(0).error_code;
+                                     if (phase_ == Phase::kMember && error != wire::ErrorCode::kNone)
+                                       obey("OffsetCommit", error);
+                                   },
+                                   [&group = stage_.group, number](const wire::OffsetCommitResponse& answer) {
+                                     group.committed(number, answer.topics.at(0).partitions.at(0).error_code);
+                                   });
+  }
+
+  void obey(const char* what, wire::ErrorCode error) {
+    switch (error) {
+      case wire::ErrorCode::kUnknownMemberId:
+        member_id_.clear();
+        phase_ = Phase::kOut;
+        return;
+      case wire::ErrorCode::kIllegalGeneration:
+      case wire::ErrorCode::kRebalanceInProgress:
+      case wire::ErrorCode::kNotCoordinator:
+      case wire::ErrorCode::kCoordinatorNotAvailable:
+        phase_ = Phase::kOut;
+        return;
+      case wire::ErrorCode::kFencedInstanceId:
+        phase_ = Phase::kDown;
+        ++life_;
+        return;
+      default:
+        undeserved(what, error);
+    }
+  }
+
+  const std::optional<std::string> instance_id_;
+  const int16_t join_version_;
+  LinkPtr link_;
+  Phase phase_ = Phase::kOut;
+  int life_ = 0;  // grows when what was asked is of no interest any more
+  std::string member_id_;
+  int32_t generation_ = -1;
+  std::vector<int32_t> assignment_;
+  MonoTime asked_at_;
+  MonoTime heartbeat_at_;
+};
+
+}  // namespace millrace::broker

@@ -1,0 +1,409 @@
+// A small world around the broker, run from a seed: producers, transactional or only idempotent, that crash, come back,
+// go on as zombies and fall asleep; consumers of both isolation levels; a group's members, that join, commit, leave and
+// die; a network that delays, loses and repeats; a
+// disk that forgets and tears what was not synced; a broker that is killed at any moment and starts again. Everything
+// behind the broker's network is the real thing, on one thread. After every step what is durable is held against what
+// was sent and told; in the end, when the world calms down, everything must be decided and readable.
+//
+//   MILLRACE_SEEDS=N   how many seeds to run (default 200)
+//   MILLRACE_SEED=S    run this seed alone and print its steps
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <deque>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/text.h"
+#include "broker/internal/simulation_broker.h"
+#include "broker/internal/simulation_group.h"
+#include "broker/internal/simulation_member.h"
+#include "broker/internal/simulation_network.h"
+#include "broker/internal/simulation_producer.h"
+#include "broker/internal/simulation_reader.h"
+#include "broker/internal/simulation_referee.h"
+
+namespace millrace::broker {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int kSteps = 4000;
+constexpr int kTransactionalIds = 3;
+constexpr int kIdempotentProducers = 2;
+constexpr int kMembers = 3;  // of the consumer group, as many as there are partitions
+
+Settings simulated_settings() {
+  Settings settings;
+  settings.group_initial_rebalance_delay_ms = 0;
+  return settings;
+}
+
+class Simulation {
+ public:
+  Simulation(uint64_t seed, bool verbose)
+      : random_(seed), trouble_(0.1 + 0.9 * random_.uniform()), verbose_(verbose), network_(random_) {
+    start_broker();
+    for (int i = 0; i < kTransactionalIds; ++i) add_producer("tx-" + std::to_string(i));
+    for (int i = 0; i < kIdempotentProducers; ++i) add_producer("");
+    for (const bool committed_only : {true, true, false}) {
+      const std::string name = "r" + std::to_string(readers_.size());
+      readers_.push_back(std::make_unique<SimulatedReader>(stage(), name, committed_only));
+    }
+    for (int i = 0; i < kMembers; ++i) {
+      const std::string name = "m" + std::to_string(i);
+      members_.push_back(std::make_unique<SimulatedMember>(stage(), name, i == 0 ? std::optional(name) : std::nullopt));
+    }
+  }
+
+  void run() {
+    for (int step = 0; step < kSteps && !failed(); ++step) {
+      act();
+      if (!failed()) referee_.check();
+    }
+    if (!failed()) calm_down();
+    if (failed())
+      for (const std::string& line : recent_) std::cerr << "  " << line << "\n";
+  }
+
+  // Everything that happened, as a number.
+  uint64_t digest() const { return digest_; }
+  const SimulatedReferee& referee() const { return referee_; }
+  const SimulatedGroup& group() const { return group_; }
+  int kills() const { return kills_; }
+
+ private:
+  static bool failed() { return testing::Test::HasFailure(); }
+
+  SimulatedStage stage() { return {random_, clock_, network_, referee_, group_}; }
+
+  // --- The broker
+
+  void start_broker() {
+    // The power may go while it starts, too.
+    while (true) {
+      if (broker_starts_ > 0 && random_.chance(0.1)) files_.power_off_after(random_.below(60));
+      auto started = SimulatedBroker::start(settings_, files_, clock_, random_.fork(), metrics_, worker_);
+      if (started) {
+        ++broker_starts_;
+        broker_ = std::move(*started);
+        // What was durable when the power went during the start is durable now.
+        referee_.started(*broker_);
+        return group_.started(*broker_);
+      }
+      ASSERT_EQ(started.error().code, Errc::kIo) << started.error().message;
+      files_.crash(any_damage(), random_);
+      say("the power goes while the broker starts");
+    }
+  }
+
+  env::FaultFileSystem::Unsynced any_damage() {
+    using enum env::FaultFileSystem::Unsynced;
+    const uint64_t dice = random_.below(10);
+    return dice < 2 ? kKept : dice < 5 ? kDropped : kRandom;
+  }
+
+  void kill_broker(const char* how) {
+    ++kills_;
+    say(how);
+    files_.crash(any_damage(), random_);
+    network_.lose_all();
+    broker_.reset();
+    start_broker();
+    say("the broker is back");
+  }
+
+  void sync_log() {
+    if (random_.chance(0.01 * trouble_)) files_.power_off_after(random_.below(4));
+    if (broker_->store().commit_group()) return say("the log is synced");
+    // Until the process has ended, which it does for that, it still answers.
+    for (uint64_t i = random_.below(10); i > 0; --i) {
+      run_task();
+      note(network_.deliver_answer());
+    }
+    kill_broker("the power went while the log was written");
+  }
+
+  void keep_house() {
+    const bool fails = random_.chance(0.1 * trouble_);
+    if (fails) files_.power_off_after(random_.below(40));
+    const bool tidies = random_.chance(0.5);
+    const Status done = tidies ? broker_->store().tidy() : broker_->store().checkpoint();
+    say(tidies ? "retention and compaction" : "a checkpoint");
+    if (fails || !done) kill_broker("the power went while the log was kept in order");
+  }
+
+  // --- The world
+
+  void add_producer(const std::string& transactional_id) {
+    const std::string name = "p" + std::to_string(producers_.size() + graveyard_.size());
+    producers_.push_back(std::make_unique<SimulatedProducer>(stage(), name, transactional_id));
+    say(name + " starts" + (transactional_id.empty() ? "" : " as " + transactional_id));
+  }
+
+  void act() {
+    const uint64_t dice = random_.below(1000);
+    if (dice < 300) return run_task();
+    if (dice < 480) return note(network_.deliver_request(*broker_));
+    if (dice < 620) return note(network_.deliver_answer());
+    if (dice < 820) return let_act();
+    if (dice < 920) return sync_log();
+    if (dice < 960) return pass(milliseconds{static_cast<int64_t>(random_.below(random_.chance(0.1) ? 8'000 : 300))});
+    if (dice < 970) return keep_house();
+    if (!random_.chance(trouble_)) return;
+    if (dice < 985) return lose_connection();
+    if (dice < 992) return disturb_producer();
+    if (dice < 997) return disturb_member();
+    kill_broker("the broker is killed");
+  }
+
+  void run_task() {
+    SimulatedExecutor& first = random_.chance(0.5) ? broker_->network() : broker_->coordinators();
+    SimulatedExecutor& other = &first == &broker_->network() ? broker_->coordinators() : broker_->network();
+    if (first.has_work()) return first.run_one();
+    if (other.has_work()) other.run_one();
+  }
+
+  void let_act() {
+    const uint64_t dice = random_.below(10);
+    if (dice < 5) return producers_[random_.below(producers_.size())]->act();
+    if (dice < 8) return members_[random_.below(members_.size())]->act();
+    readers_[random_.below(readers_.size())]->act();
+  }
+
+  void lose_connection() {
+    if (const LinkPtr link = network_.any_open()) {
+      say("connection " + std::to_string(link->number()) + " is lost");
+      network_.lose(link);
+    }
+  }
+
+  void disturb_producer() {
+    SimulatedProducer& producer = *producers_[random_.below(producers_.size())];
+    if (producer.is_dead()) return;
+    const std::string id = producer.transactional_id();
+    if (random_.chance(0.3)) {
+      say(producer.name() + " loses its connections");
+      return producer.lose_connections();
+    }
+    // Another takes its place; the first may not know that it is thought dead.
+    producer.supersede();
+    if (id.empty() || random_.chance(0.6)) {
+      say(producer.name() + " crashes");
+      producer.crash();
+    }
+    add_producer(id);
+  }
+
+  void disturb_member() {
+    SimulatedMember& member = *members_[random_.below(members_.size())];
+    const uint64_t dice = random_.below(10);
+    if (member.is_down()) {
+      say(member.name() + " comes back");
+      member.come_back();
+    } else if (dice < 4) {
+      say(member.name() + " crashes");
+      member.crash();
+    } else if (dice < 7) {
+      say(member.name() + " leaves");
+      member.leave();
+    } else {
+      say(member.name() + " loses its connection");
+      member.lose_connections();
+    }
+  }
+
+  // A producer that was fenced is started again by whoever watches over it.
+  void replace_the_dead() {
+    std::set<std::string> alive;
+    for (const auto& producer : producers_)
+      if (!producer->is_dead()) alive.insert(producer->transactional_id());
+    for (int i = 0; i < kTransactionalIds; ++i) {
+      const std::string id = "tx-" + std::to_string(i);
+      if (!alive.contains(id)) add_producer(id);
+    }
+    std::erase_if(producers_, [&](auto& producer) {
+      if (!producer->is_dead()) return false;
+      graveyard_.push_back(std::move(producer));
+      return true;
+    });
+  }
+
+  void pass(milliseconds step) {
+    replace_the_dead();
+    const MonoTime end = clock_.mono_now() + step;
+    while (true) {
+      std::optional<MonoTime> next;
+      for (SimulatedExecutor* executor : {&broker_->network(), &broker_->coordinators()})
+        if (const auto timer = executor->next_timer()) next = next ? std::min(*next, *timer) : timer;
+      if (!next || *next > end) break;
+      if (*next > clock_.mono_now()) advance_to(*next);
+      while (broker_->network().run_due(clock_.mono_now())) {
+      }
+      while (broker_->coordinators().run_due(clock_.mono_now())) {
+      }
+    }
+    advance_to(end);
+    say("time passes");
+  }
+  void advance_to(MonoTime time) {
+    clock_.advance(std::chrono::duration_cast<std::chrono::microseconds>(time - clock_.mono_now()));
+  }
+
+  // Nobody fails any more, and nobody begins anything: what was begun ends, by its producer or by its timeout.
+  void calm_down() {
+    say("calm");
+    for (const auto& member : members_) member->calm_down();
+    for (int round = 0; round < 600 && !failed(); ++round) {
+      pass(milliseconds{100});
+      for (const auto& producer : producers_) {
+        producer->calm_down();
+        producer->act();
+      }
+      for (const auto& reader : readers_) reader->act();
+      for (const auto& member : members_) member->act();
+      settle();
+      referee_.check();
+    }
+    if (failed()) return;
+    referee_.check_quiet();
+    check_members();
+    for (int round = 0; round < 2'000 && !failed() && !all_read(); ++round) {
+      for (const auto& reader : readers_) reader->act();
+      settle();
+      pass(milliseconds{10});
+    }
+    EXPECT_TRUE(all_read()) << "a consumer does not reach the end";
+  }
+
+  // Each has its share of the partitions, in one generation.
+  void check_members() const {
+    const auto group = broker_->groups().coordinator().describe(group_.name());
+    ASSERT_TRUE(group);
+    EXPECT_EQ(group->state, coord::GroupState::kStable);
+    EXPECT_EQ(group->members.size(), members_.size());
+    std::multiset<int32_t> owned;
+    for (const auto& member : members_) {
+      EXPECT_TRUE(member->is_member()) << member->name();
+      EXPECT_EQ(member->generation(), group->generation) << member->name();
+      owned.insert(member->assignment().begin(), member->assignment().end());
+    }
+    EXPECT_EQ(owned, (std::multiset<int32_t>{0, 1, 2}));
+  }
+
+  void settle() {
+    bool busy = true;
+    while (busy && !failed()) {
+      busy = false;
+      while (!network_.deliver_request(*broker_).empty()) busy = true;
+      while (broker_->network().has_work() || broker_->coordinators().has_work()) {
+        run_task();
+        busy = true;
+      }
+      if (!broker_->store().commit_group()) kill_broker("the power, planned to go before, goes");
+      while (!network_.deliver_answer().empty()) busy = true;
+    }
+  }
+
+  bool all_read() const {
+    return std::ranges::all_of(readers_, [&](const auto& reader) {
+      for (int32_t p = 0; p < kSimulatedPartitions; ++p)
+        if (reader->positions()[static_cast<size_t>(p)] < referee_.durable_end(p)) return false;
+      return true;
+    });
+  }
+
+  // --- What happened
+
+  void note(const std::string& what) {
+    if (!what.empty()) say(what);
+  }
+  void say(const std::string& what) {
+    std::string line = std::to_string(clock_.mono_now().time_since_epoch() / milliseconds{1}) + " ms  " + what;
+    for (const char c : line) digest_ = (digest_ ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+    if (verbose_) std::cerr << line << "\n";
+    recent_.push_back(std::move(line));
+    if (recent_.size() > 80) recent_.pop_front();
+  }
+
+  Random random_;
+  const double trouble_;  // how likely troubles are in this world, up to 1
+  const bool verbose_;
+  const Settings settings_ = simulated_settings();
+  FakeClock clock_;
+  env::FaultFileSystem files_;
+  Metrics metrics_;
+  Worker worker_;
+  SimulatedNetwork network_;
+  SimulatedReferee referee_;
+  SimulatedGroup group_{"consumers"};
+  std::unique_ptr<SimulatedBroker> broker_;
+  std::vector<std::unique_ptr<SimulatedProducer>> producers_;
+  std::vector<std::unique_ptr<SimulatedProducer>> graveyard_;  // answers may still be on their way to them
+  std::vector<std::unique_ptr<SimulatedReader>> readers_;
+  std::vector<std::unique_ptr<SimulatedMember>> members_;
+  int broker_starts_ = 0;
+  int kills_ = 0;
+  uint64_t digest_ = 0xcbf29ce484222325;
+  std::deque<std::string> recent_;
+};
+
+std::optional<int64_t> number_in_environment(const char* name) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? std::nullopt : parse_int64(text);
+}
+
+TEST(Simulator, PromisesHoldInEveryWorld) {
+  if (const auto seed = number_in_environment("MILLRACE_SEED")) {
+    Simulation(static_cast<uint64_t>(*seed), true).run();
+    return;
+  }
+  const int64_t seeds = number_in_environment("MILLRACE_SEEDS").value_or(200);
+  const int64_t first = number_in_environment("MILLRACE_FIRST_SEED").value_or(1);
+  int64_t acknowledged = 0;
+  int64_t commits = 0;
+  int64_t aborts = 0;
+  int64_t consumed = 0;
+  int64_t kills = 0;
+  int64_t joins = 0;
+  int64_t offsets = 0;
+  for (int64_t seed = first; seed < first + seeds; ++seed) {
+    SCOPED_TRACE("replay with MILLRACE_SEED=" + std::to_string(seed));
+    Simulation simulation(static_cast<uint64_t>(seed), false);
+    simulation.run();
+    if (HasFailure()) return;
+    acknowledged += static_cast<int64_t>(simulation.referee().acknowledged());
+    commits += static_cast<int64_t>(simulation.referee().commits());
+    aborts += static_cast<int64_t>(simulation.referee().aborts());
+    consumed += static_cast<int64_t>(simulation.referee().consumed());
+    kills += simulation.kills();
+    joins += simulation.group().joins();
+    offsets += simulation.group().accepted();
+  }
+  std::cerr << acknowledged << " records, " << commits << " commits, " << aborts << " aborts, " << consumed
+            << " consumed, " << kills << " kills, " << joins << " joins, " << offsets << " offsets\n";
+  // Worlds in which nothing succeeds would prove nothing.
+  EXPECT_GT(acknowledged, 20 * seeds);
+  EXPECT_GT(commits, 3 * seeds);
+  EXPECT_GT(aborts, 2 * seeds);
+  EXPECT_GT(consumed, 50 * seeds);
+  EXPECT_GT(kills, seeds);
+  EXPECT_GT(joins, 5 * seeds);
+  EXPECT_GT(offsets, 4 * seeds);
+}
+
+TEST(Simulator, TheSameSeedIsTheSameWorld) {
+  Simulation one(7, false);
+  Simulation two(7, false);
+  one.run();
+  two.run();
+  EXPECT_GT(one.referee().acknowledged(), 0u);
+  EXPECT_EQ(one.digest(), two.digest());
+}
+
+}  // namespace
+}  // namespace millrace::broker
