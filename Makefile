@@ -38,8 +38,10 @@ compatibility: build
 bench: build
 	@bench/run.sh $(BUILD) $(ARGS)
 
-## make soak        sanitizers, fuzzers and long loops: an hour or more
-soak:
+## make soak        simulators, sanitizers, fuzzers and long loops: an hour or more
+soak: build
+	@MILLRACE_SEEDS=10000 $(BUILD)/bin/coord_test --gtest_brief --gtest_filter='Simulator.*'
+	@MILLRACE_SEEDS=20000 $(BUILD)/bin/broker_test --gtest_brief --gtest_filter='Simulator.*'
 	@$(MAKE) test PRESET=asan-ubsan
 	@$(MAKE) test PRESET=tsan
 	@MILLRACE_FUZZ_SECONDS=60 $(MAKE) test PRESET=fuzz

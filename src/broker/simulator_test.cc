@@ -86,7 +86,7 @@ class Simulation {
   void start_broker() {
     // The power may go while it starts, too.
     while (true) {
-      if (broker_starts_ > 0 && random_.chance(0.1)) files_.power_off_after(random_.below(60));
+      if (broker_starts_ > 0 && !is_calm_ && random_.chance(0.1)) plan_power_cut(60);
       auto started = SimulatedBroker::start(settings_, files_, clock_, random_.fork(), metrics_, worker_);
       if (started) {
         ++broker_starts_;
@@ -96,8 +96,8 @@ class Simulation {
         return group_.started(*broker_);
       }
       ASSERT_EQ(started.error().code, Errc::kIo) << started.error().message;
-      files_.crash(any_damage(), random_);
-      say("the power goes while the broker starts");
+      cut_power();
+      say("the power went while the broker started");
     }
   }
 
@@ -107,10 +107,20 @@ class Simulation {
     return dice < 2 ? kKept : dice < 5 ? kDropped : kRandom;
   }
 
+  // Before so many more changes of the disk.
+  void plan_power_cut(uint64_t changes_max) {
+    files_.power_off_after(random_.below(changes_max));
+    power_cut_is_planned_ = true;
+  }
+  void cut_power() {
+    files_.crash(any_damage(), random_);
+    power_cut_is_planned_ = false;
+  }
+
   void kill_broker(const char* how) {
     ++kills_;
     say(how);
-    files_.crash(any_damage(), random_);
+    cut_power();
     network_.lose_all();
     broker_.reset();
     start_broker();
@@ -118,7 +128,7 @@ class Simulation {
   }
 
   void sync_log() {
-    if (random_.chance(0.01 * trouble_)) files_.power_off_after(random_.below(4));
+    if (random_.chance(0.01 * trouble_)) plan_power_cut(4);
     if (broker_->store().commit_group()) return say("the log is synced");
     // Until the process has ended, which it does for that, it still answers.
     for (uint64_t i = random_.below(10); i > 0; --i) {
@@ -130,7 +140,7 @@ class Simulation {
 
   void keep_house() {
     const bool fails = random_.chance(0.1 * trouble_);
-    if (fails) files_.power_off_after(random_.below(40));
+    if (fails) plan_power_cut(40);
     const bool tidies = random_.chance(0.5);
     const Status done = tidies ? broker_->store().tidy() : broker_->store().checkpoint();
     say(tidies ? "retention and compaction" : "a checkpoint");
@@ -146,6 +156,8 @@ class Simulation {
   }
 
   void act() {
+    // With the power gone the broker may go on for a moment, but it does not come back.
+    if (power_cut_is_planned_ && random_.chance(0.02)) return kill_broker("the broker is killed, the power off or not");
     const uint64_t dice = random_.below(1000);
     if (dice < 300) return run_task();
     if (dice < 480) return note(network_.deliver_request(*broker_));
@@ -257,6 +269,8 @@ class Simulation {
   // Nobody fails any more, and nobody begins anything: what was begun ends, by its producer or by its timeout.
   void calm_down() {
     say("calm");
+    is_calm_ = true;
+    if (power_cut_is_planned_) kill_broker("the broker is killed for the last time");
     for (const auto& member : members_) member->calm_down();
     for (int round = 0; round < 600 && !failed(); ++round) {
       pass(milliseconds{100});
@@ -304,7 +318,7 @@ class Simulation {
         run_task();
         busy = true;
       }
-      if (!broker_->store().commit_group()) kill_broker("the power, planned to go before, goes");
+      ASSERT_TRUE(broker_->store().commit_group());
       while (!network_.deliver_answer().empty()) busy = true;
     }
   }
@@ -347,6 +361,8 @@ class Simulation {
   std::vector<std::unique_ptr<SimulatedReader>> readers_;
   std::vector<std::unique_ptr<SimulatedMember>> members_;
   int broker_starts_ = 0;
+  bool power_cut_is_planned_ = false;
+  bool is_calm_ = false;
   int kills_ = 0;
   uint64_t digest_ = 0xcbf29ce484222325;
   std::deque<std::string> recent_;

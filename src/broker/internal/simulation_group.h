@@ -18,7 +18,7 @@ class SimulatedGroup {
  public:
   explicit SimulatedGroup(std::string name) : name_(std::move(name)) {}
   const std::string& name() const { return name_; }
-  // The last that members have heard of.
+  // The last in which somebody was told its assignment: no start forgets it.
   int32_t generation() const { return generation_; }
 
   // --- What members do
@@ -31,14 +31,13 @@ class SimulatedGroup {
 
   // --- What the broker lets out
 
-  // `at_least`: generation() when the request was sent. Answers to others may have overtaken this one.
+  // `at_least`: generation() when the request was sent. Answers to others may overtake this one.
   void joined(int32_t generation, int32_t at_least) {
     EXPECT_GE(generation, at_least) << "a generation goes back";
-    generation_ = std::max(generation_, generation);
     ++joins_;
   }
   void assigned(int32_t generation, const std::string& owner, const std::vector<int32_t>& partitions) {
-    generation_recorded_ = std::max(generation_recorded_, generation);
+    generation_ = std::max(generation_, generation);
     for (const int32_t partition : partitions) {
       const auto [place, is_new] = owners_.try_emplace({generation, partition}, owner);
       EXPECT_EQ(place->second, owner) << "two own partition " << partition << " in generation " << generation;
@@ -72,9 +71,7 @@ class SimulatedGroup {
     }
     for (Commit& commit : commits_) commit.is_open = false;
     const auto group = coordinator.describe(name_);
-    EXPECT_GE(group ? group->generation : -1, generation_recorded_) << "a start forgets a generation";
-    // What had not come to an assignment is forgotten, and its number given again.
-    generation_ = generation_recorded_;
+    EXPECT_GE(group ? group->generation : -1, generation_) << "a start forgets a generation";
   }
 
   int64_t joins() const { return joins_; }
@@ -103,7 +100,6 @@ class SimulatedGroup {
   std::map<int32_t, int64_t> positions_;
   std::map<std::pair<int32_t, int32_t>, std::string> owners_;  // by generation and partition
   int32_t generation_ = -1;
-  int32_t generation_recorded_ = -1;
   int64_t joins_ = 0;
   int64_t accepted_ = 0;
 };
