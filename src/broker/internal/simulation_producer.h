@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -275,7 +276,7 @@ class SimulatedProducer final : public SimulatedClient {
           if (raises_epoch_) {
             producer_ = {ProducerId{answer->producer_id}, ProducerEpoch{answer->producer_epoch}};
             sequences_.clear();
-          } else if (!step->commit && stage_.random.chance(0.2)) {
+          } else if (!step->commit && steps_.empty() && stage_.random.chance(0.2)) {
             add_step(Step::kInit);  // KIP-360: begin anew with another epoch
           }
         },
@@ -291,8 +292,9 @@ class SimulatedProducer final : public SimulatedClient {
 
   // Whether the step is done. `error`: nothing where the answer was lost.
   bool take(const StepPtr& step, std::optional<wire::ErrorCode> error, const char* what) {
-    if (is_dead()) return false;
+    if (is_dead() || std::ranges::find(steps_, step) == steps_.end()) return false;
     step->in_flight = false;
+    if (!error && step->kind == Step::kProduce && !transactional_id_.empty() && stage_.random.chance(0.2)) give_up();
     if (!error || wire::is_retriable(*error)) return false;
     if (is_fenced(*error)) {
       if (!may_be_fenced()) undeserved(what, *error);
@@ -312,6 +314,14 @@ class SimulatedProducer final : public SimulatedClient {
   // Before KIP-890 a request of a transaction that has ended, coming late, would count for the next one: a weakness of
   // the protocol, and none of the broker's.
   Link& coordinator() { return open(coordinator_, raises_epoch_); }
+
+  // End the transaction without knowing what became of its last batches: they may come late. A new epoch keeps their
+  // sequence numbers from those that follow.
+  void give_up() {
+    steps_.clear();
+    add_step(Step::kEnd);
+    if (!raises_epoch_) add_step(Step::kInit);
+  }
 
   void note_begin() {
     if (!began_) began_ = stage_.clock.mono_now();
