@@ -149,6 +149,7 @@ int run_command_line(int argc, const char* const* argv, std::ostream& out, std::
   add_config_commands(root, line);
   add_txn_commands(root, line);
   add_log_commands(root, line);
+  add_doctor_command(root, line);
   add_demo_commands(root, line);
   add_pipeline_commands(root, line);
   add_model_commands(root, line);

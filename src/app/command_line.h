@@ -39,6 +39,7 @@ void add_group_commands(CLI::App& root, CommandLine& line);
 void add_config_commands(CLI::App& root, CommandLine& line);
 void add_txn_commands(CLI::App& root, CommandLine& line);
 void add_log_commands(CLI::App& root, CommandLine& line);
+void add_doctor_command(CLI::App& root, CommandLine& line);
 void add_demo_commands(CLI::App& root, CommandLine& line);
 void add_pipeline_commands(CLI::App& root, CommandLine& line);
 void add_model_commands(CLI::App& root, CommandLine& line);

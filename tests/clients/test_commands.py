@@ -76,3 +76,15 @@ def test_a_group_with_members_is_not_reset_or_deleted(bootstrap):
     (member,) = millrace(bootstrap, "group", "describe", group, "--members")
     assert member["assignment"] == f"{topic}[0]"
     consumer.close()
+
+
+def test_the_doctor_sees_a_group_that_is_ahead_of_its_topic(bootstrap):
+    topic, group = make_topic(bootstrap), unique("group")
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    consumer.commit(offsets=[confluent_kafka.TopicPartition(topic, 0, 1000)], asynchronous=False)
+    consumer.close()
+    result = subprocess.run([os.environ["MILLRACE_BINARY"], "--bootstrap", bootstrap, "doctor", "--json"],
+                            capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1, result.stdout
+    (problem,) = [finding for finding in json.loads(result.stdout)["findings"] if finding["where"] == f"group {group}"]
+    assert f"committed offset 1000 of {topic}[0], which ends at 0" in problem["what"]
