@@ -6,6 +6,7 @@
 
 #include "app/command_line.h"
 #include "app/connection.h"
+#include "app/copy_commands.h"
 #include "app/record_commands.h"
 #include "app/topic_change_commands.h"
 #include "base/text.h"
@@ -161,6 +162,7 @@ void add_topic_commands(CLI::App& root, CommandLine& line) {
 
   add_topic_change_commands(*topic, line);
   add_record_commands(*topic, line);
+  add_copy_command(*topic, line);
 }
 
 }  // namespace millrace::app

@@ -50,7 +50,7 @@ TEST(Reader, ReturnsWhatWasProducedWithKeysHeadersAndTimes) {
   cluster.create_topic("clicks", 1);
   auto producer = must(Producer::create(cluster.options()));
   const auto topic = must(producer->topic("clicks"));
-  const HeaderRef headers[] = {{"origin", as_byte_view("web")}, {"empty", {}}};
+  const HeaderRef headers[] = {{"origin", as_byte_view("web")}, {"empty", ByteView{}}};
   must(producer->produce(
       topic,
       {.key = as_byte_view("k"), .value = as_byte_view("v"), .headers = headers, .timestamp_ms = 1'522'540'800'000}));

@@ -122,7 +122,8 @@ Status Producer::produce(Topic topic, const OutRecord& record) {
     headers = rd_kafka_headers_new(record.headers.size());
     for (const HeaderRef& header : record.headers)
       rd_kafka_header_add(headers, header.name.data(), static_cast<ssize_t>(header.name.size()),
-                          pointer_to(header.value), static_cast<ssize_t>(header.value.size()));
+                          header.value ? pointer_to(*header.value) : nullptr,
+                          header.value ? static_cast<ssize_t>(header.value->size()) : 0);
     add(RD_KAFKA_VTYPE_HEADERS).u.headers = headers;
   }
 

@@ -27,7 +27,7 @@ struct ProducerOptions {
 
 struct HeaderRef {
   std::string_view name;
-  ByteView value;
+  std::optional<ByteView> value;  // none: null
 };
 
 // What to produce. Views are read before produce() returns.

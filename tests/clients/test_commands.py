@@ -1,4 +1,4 @@
-"""`millrace txn` against transactions that a real client has open."""
+"""The command line's verbs against what real clients have open, committed and aborted."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import confluent_kafka
 import pytest
 
 from conftest import make_topic, unique
-from test_transactions import producer, read_all
+from test_transactions import consumer, producer, read_all
 
 WAIT_S = 60
 
@@ -65,26 +65,70 @@ def test_aborting_in_a_partition_lets_its_readers_go_on(bootstrap, open_transact
 
 def test_a_group_with_members_is_not_reset_or_deleted(bootstrap):
     topic, group = make_topic(bootstrap), unique("group")
-    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    member = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": group})
     assigned = []
-    consumer.subscribe([topic], on_assign=lambda _, partitions: assigned.extend(partitions))
+    member.subscribe([topic], on_assign=lambda _, partitions: assigned.extend(partitions))
     while not assigned:
-        consumer.poll(0.1)
+        member.poll(0.1)
     assert "has members" in millrace(bootstrap, "group", "reset-offsets", group, "--topic", topic, "--to-earliest",
                                      "--execute", code=4)
     assert "has members" in millrace(bootstrap, "group", "delete", group, "--execute", code=4)
-    (member,) = millrace(bootstrap, "group", "describe", group, "--members")
-    assert member["assignment"] == f"{topic}[0]"
-    consumer.close()
+    (listed,) = millrace(bootstrap, "group", "describe", group, "--members")
+    assert listed["assignment"] == f"{topic}[0]"
+    member.close()
 
 
 def test_the_doctor_sees_a_group_that_is_ahead_of_its_topic(bootstrap):
     topic, group = make_topic(bootstrap), unique("group")
-    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": group})
-    consumer.commit(offsets=[confluent_kafka.TopicPartition(topic, 0, 1000)], asynchronous=False)
-    consumer.close()
+    member = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    member.commit(offsets=[confluent_kafka.TopicPartition(topic, 0, 1000)], asynchronous=False)
+    member.close()
     result = subprocess.run([os.environ["MILLRACE_BINARY"], "--bootstrap", bootstrap, "doctor", "--json"],
                             capture_output=True, text=True, timeout=60)
     assert result.returncode == 1, result.stdout
     (problem,) = [finding for finding in json.loads(result.stdout)["findings"] if finding["where"] == f"group {group}"]
     assert f"committed offset 1000 of {topic}[0], which ends at 0" in problem["what"]
+
+
+def messages(bootstrap, topic):
+    """All that is committed: key, value, headers, timestamp."""
+    reader = consumer(bootstrap, topic)
+    found = []
+    while (message := reader.poll(WAIT_S)) is not None and not message.error():
+        found.append((message.key(), message.value(), message.headers(), message.timestamp()))
+    reader.close()
+    return found
+
+
+def test_a_copy_has_what_was_committed_and_nothing_else(bootstrap, own_broker):
+    topic, group = make_topic(bootstrap), unique("group")
+    writer = producer(bootstrap, unique("txn"))
+    for number, ends in enumerate([writer.commit_transaction, writer.abort_transaction, writer.commit_transaction]):
+        writer.begin_transaction()
+        for key, value in ((b"k", b"v%d" % number), (None, b""), (b"", None)):
+            writer.produce(topic, value, key, headers=[("null", None), ("empty", b""), ("twice", b"\xff"), ("twice", b"2")],
+                           timestamp=1_600_000_000_000 + number)
+        writer.flush(WAIT_S)
+        ends(WAIT_S)
+    # Offsets: 0-2, a marker, 4-6 aborted, a marker, 8-10, a marker.
+    member = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    member.commit(offsets=[confluent_kafka.TopicPartition(topic, 0, 9)], asynchronous=False)
+    member.close()
+    millrace_copy = ["topic", "copy", topic, "--to", own_broker.bootstrap, "--groups", group]
+    result = subprocess.run([os.environ["MILLRACE_BINARY"], "--bootstrap", bootstrap, "--json", *millrace_copy],
+                            capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    copied, groups = (json.loads(line) for line in result.stdout.splitlines())
+    assert [(row["copied"], row["verified"]) for row in copied] == [(6, True)]
+    assert [row["offset"] for row in groups] == [4]
+    assert messages(bootstrap, topic) == messages(own_broker.bootstrap, topic)
+    assert len(messages(bootstrap, topic)) == 6
+
+
+def test_a_copy_ends_before_a_transaction_that_is_open(bootstrap, own_broker, open_transaction):
+    writer, _, topic = open_transaction
+    copy = ("topic", "copy", topic, "--to", own_broker.bootstrap)
+    assert millrace(bootstrap, *copy)[0]["copied"] == 0
+    writer.commit_transaction(WAIT_S)
+    assert millrace(bootstrap, *copy)[0]["copied"] == 1
+    assert read_all(own_broker.bootstrap, topic) == ["held back"]
