@@ -33,7 +33,8 @@ TopicPolicy compacted(const TopicInfo&) {
 class Compacted {
  public:
   explicit Compacted(uint64_t seed) : random(seed) {
-    disk.options.cleaner_map_bytes = 0;  // the least there can be
+    disk.options.cleaner_map_bytes = 0;                         // the least there can be
+    disk.options.cleaner_backoff = std::chrono::hours(10'000);  // only when the test says so
   }
 
   Status open() {
@@ -195,6 +196,20 @@ TEST(OffsetMap, KeepsTheLastOffsetOfEachKeyWithinItsMemory) {
   OffsetMap large(1u << 20, Random(1));
   for (int64_t i = 0; i < 20'000; ++i) ASSERT_TRUE(large.put(as_byte_view(std::to_string(i)), Offset{i}));
   for (int64_t i = 0; i < 20'000; ++i) ASSERT_EQ(large.find(as_byte_view(std::to_string(i))), Offset{i});
+}
+
+TEST(Cleaner, AClosedSegmentDoesNotWaitForTheNextCheckpoint) {
+  Compacted topic(1);
+  topic.disk.options.cleaner_backoff = std::chrono::milliseconds(0);
+  ASSERT_EQ(error_of(topic.open()), "");
+  write_some(topic, 100);
+  // The clock stands still, so no checkpoint becomes due by itself.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (topic.read()->records >= 60) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(topic.read()->values, topic.expected());
 }
 
 TEST(Cleaner, TheLastRecordOfEachKeyStaysAtItsOffset) {

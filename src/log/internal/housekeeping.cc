@@ -100,24 +100,31 @@ void Store::Impl::run_housekeeping() {
   MonoTime compacted = clock_.mono_now();
   while (true) {
     bool check_retention = false;
+    bool take_checkpoint = false;
     {
       MutexLock lock(housekeeping_mutex_);
       while (true) {
         if (housekeeping_ends_) return;
         const MonoTime now = clock_.mono_now();
-        // Only what a checkpoint knows can be compacted: without a new one there is nothing to look at.
+        // Only what a checkpoint knows can be compacted: without a new one, and nothing that waits for one, there is
+        // nothing to look at.
         const MonoTime compaction_due = compacted + options_.cleaner_backoff;
-        const MonoTime next = checkpoint_taken_ ? std::min(retention_due, compaction_due) : retention_due;
+        const bool may_compact = checkpoint_taken_ || (closed_to_compact_ && options_.cleaner_enabled);
+        const MonoTime next = may_compact ? std::min(retention_due, compaction_due) : retention_due;
         check_retention = now >= retention_due;
         if (now >= next) break;
         housekeeping_wake_.wait_for(housekeeping_mutex_, std::chrono::ceil<microseconds>(next - now));
       }
       checkpoint_taken_ = false;
+      take_checkpoint = closed_to_compact_ && options_.cleaner_enabled;
     }
     MutexLock only(tidy_mutex_);
     Status done;
+    // The next one that is due by itself may be a minute away.
+    if (take_checkpoint) done = checkpoint();
     if (check_retention) {
-      done = close_and_expire();
+      const Status kept = close_and_expire();
+      if (done) done = kept;
       retention_due = clock_.mono_now() + options_.retention_check_interval;
     }
     const Status compacted_all = compact([this](uint64_t bytes) { return wait_for_pace(bytes); });

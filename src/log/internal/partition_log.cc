@@ -79,8 +79,11 @@ void PartitionLog::roll() {
   closing->close_for_append();
   // Its last index entries are only in memory: a checkpoint must come by, though it may have seen every batch.
   if (closing->size_bytes() > 0 && (unsynced_.empty() || unsynced_.back() != closing)) unsynced_.push_back(closing);
-  MutexLock lock(mutex_);
-  segments_.push_back(Segment::make(shared_->files, directory_, log_end_, segment_options()));
+  {
+    MutexLock lock(mutex_);
+    segments_.push_back(Segment::make(shared_->files, directory_, log_end_, segment_options()));
+  }
+  if (policy().compacts) shared_->closed_to_compact();
 }
 
 Status PartitionLog::make_room(size_t bytes, Offset last_offset, bool from_reserve) {

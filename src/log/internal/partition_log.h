@@ -39,6 +39,8 @@ class PartitionLog final : public WalParticipant {
     const Clock& clock;
     Wal& wal;
     std::atomic<uint64_t> tails_bytes{0};
+    // A segment of a compacted partition was closed. Must not block.
+    std::function<void()> closed_to_compact;
     // Remove files of a partition in the background, unless its topic is deleted by then. Must not block.
     std::function<void(std::shared_ptr<Partition>, std::vector<std::string>)> remove_later;
   };

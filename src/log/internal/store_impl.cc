@@ -46,6 +46,10 @@ Store::Impl::Impl(const StoreOptions& options, env::FileSystem& files, const Clo
             .synced = [this](uint64_t end) { wal_synced(end); },
             .failed = [this](const Error& error) { failed(error); }}),
       shared_(std::make_shared<PartitionLog::Shared>(options_, files_, clock_, wal_)) {
+  shared_->closed_to_compact = [this] {
+    MutexLock lock(housekeeping_mutex_);
+    if (!std::exchange(closed_to_compact_, true)) housekeeping_wake_.notify_one();
+  };
   shared_->remove_later = [this](std::shared_ptr<Partition> partition, std::vector<std::string> paths) {
     remove_later({std::move(partition), std::move(paths)});
   };
@@ -347,6 +351,11 @@ Status Store::Impl::sync_segments(const std::vector<Taken>& taken, bool& sync_fa
 
 Status Store::Impl::checkpoint() {
   MutexLock only(checkpoint_mutex_);
+  {
+    // What was closed by now is in it. Where it fails, the next one will say so.
+    MutexLock lock(housekeeping_mutex_);
+    closed_to_compact_ = false;
+  }
   CheckpointContent content;
   std::vector<std::shared_ptr<const Topic>> all;
   {

@@ -145,7 +145,8 @@ class Store::Impl {
   Mutex housekeeping_mutex_;
   CondVar housekeeping_wake_;
   bool housekeeping_ends_ GUARDED_BY(housekeeping_mutex_) = false;
-  bool checkpoint_taken_ GUARDED_BY(housekeeping_mutex_) = false;  // since compaction was looked at
+  bool checkpoint_taken_ GUARDED_BY(housekeeping_mutex_) = false;   // since compaction was looked at
+  bool closed_to_compact_ GUARDED_BY(housekeeping_mutex_) = false;  // a segment, since the last checkpoint began
   std::thread housekeeping_;
 };
 
