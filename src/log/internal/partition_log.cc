@@ -243,11 +243,12 @@ Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least
                                     Isolation isolation) const {
   if (is_deleted()) return deleted();
   ReadInfo info;
-  info.high_watermark = high_watermark();
   std::shared_ptr<Segment> segment;
   Offset limit;
   {
     MutexLock lock(mutex_);
+    // Not before the segment: in one that was compacted since, the first record may lie behind an earlier end.
+    info.high_watermark = high_watermark();
     info.log_start_offset = log_start_;
     if (from < log_start_ || from > log_end_) return out_of_range(from);
     info.last_stable_offset = std::max(open_transactions_.last_stable(info.high_watermark), log_start_);
