@@ -7,10 +7,12 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
 
 from both import consume, produce
 from conftest import make_topic
@@ -264,3 +266,136 @@ def test_hundreds_of_connections_come_and_go(broker, healthy):
         assert all(receive(connection) for connection in crowd)
         for connection in crowd:
             connection.close()
+
+
+def string(text):
+    return struct.pack(">h", len(text)) + text.encode()
+
+
+def array(*elements):
+    return struct.pack(">i", len(elements)) + b"".join(elements)
+
+
+def peak_memory(broker):
+    """The most that the server has had resident, in bytes."""
+    with open(f"/proc/{broker.process.pid}/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+
+
+METADATA = frame(3, 1, array(string("nowhere")))
+JOIN_GROUP = frame(11, 2, string("g") + struct.pack(">ii", 10_000, 10_000) + string("") + string("consumer") + array(string("range") + array()))
+OFFSET_COMMIT = frame(8, 2, string("g") + struct.pack(">i", -1) + string("") + struct.pack(">q", -1) + array(string("t") + array(struct.pack(">iq", 0, 5) + string(""))))
+
+
+@pytest.mark.parametrize("whole", [METADATA, JOIN_GROUP, OFFSET_COMMIT], ids=["metadata", "join_group", "offset_commit"])
+def test_a_request_that_ends_anywhere_but_at_its_end_ends_its_connection_only(broker, healthy, whole):
+    header_size = 4 + 8 + 2 + 3
+    for size in range(header_size, len(whole)):
+        with connect(broker) as connection:
+            connection.sendall(struct.pack(">i", size - 4) + whole[4:size])
+            assert ends(connection), f"cut to {size} of {len(whole)} bytes"
+
+
+def test_versions_that_are_not_advertised_end_their_connection_only(broker, healthy):
+    with connect(broker) as connection:
+        connection.sendall(frame(API_VERSIONS, 0))
+        answer = receive(connection)
+    count = struct.unpack(">i", answer[6:10])[0]
+    served = [struct.unpack(">hhh", answer[10 + 6 * i : 16 + 6 * i]) for i in range(count)]
+    assert len(served) > 40
+    for api_key, _, highest in served:
+        if api_key == API_VERSIONS:
+            continue
+        # Produce 12 is served to those who ask for it.
+        for version in (-1, highest + 2, 32767):
+            with connect(broker) as connection:
+                connection.sendall(frame(api_key, version, b"\x00" * 50))
+                assert ends(connection), f"API {api_key} version {version}"
+
+
+def test_every_api_and_version_survives_an_empty_body(broker, healthy):
+    for api_key in range(100):
+        for version in range(20):
+            with connect(broker) as connection:
+                connection.sendall(frame(api_key, version))
+                connection.settimeout(0.02)
+                try:
+                    connection.recv(4096)
+                except (TimeoutError, ConnectionResetError):
+                    pass
+
+
+def test_why_a_connection_was_closed_is_said_but_not_each_time(own_broker):
+    for _ in range(300):
+        with connect(own_broker) as connection:
+            connection.sendall(frame(999, 0))
+            assert ends(connection)
+    assert 1 <= own_broker.output().count("API 999 (?) is not served") <= 20
+
+
+def test_naming_a_thing_often_costs_no_more_memory_than_naming_it_once(broker, healthy):
+    topic = make_topic(broker.bootstrap, partitions=200)
+    before = peak_memory(broker)
+    with connect(broker) as connection:
+        connection.sendall(frame(3, 1, array(*[string(topic)] * 50_000)))
+        assert len(receive(connection)) < 100_000
+        describe_broker = struct.pack(">b", 4) + string("") + struct.pack(">i", -1)
+        connection.sendall(frame(32, 1, array(*[describe_broker] * 20_000) + b"\x01"))
+        assert len(receive(connection)) < 100_000
+        connection.sendall(frame(15, 0, array(*[string("g")] * 100_000)))
+        assert len(receive(connection)) < 1_000
+        connection.sendall(frame(9, 1, string("g") + array(*[string(topic) + array(*[struct.pack(">i", 1)] * 10)] * 10_000)))
+        assert len(receive(connection)) < 1_000
+    assert peak_memory(broker) - before < 100 << 20
+
+
+def test_large_requests_without_records_end_their_connection(broker, healthy):
+    before = peak_memory(broker)
+    for _ in range(5):
+        with connect(broker) as connection:
+            connection.sendall(frame(10, 4, b"\x00" * (20 << 20)))
+            assert ends(connection)
+    assert peak_memory(broker) - before < 100 << 20
+
+
+def test_a_compressed_bomb_is_refused_before_it_is_unpacked_whole(broker, healthy):
+    topic = make_topic(broker.bootstrap, configs={"compression.type": "uncompressed"})
+    before = peak_memory(broker)
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, compression_type="gzip", max_request_size=1 << 30)
+    with pytest.raises(KafkaError):
+        producer.send(topic, bytes(500 << 20)).get(timeout=60)
+    producer.close()
+    assert peak_memory(broker) - before < 400 << 20
+
+
+def test_clients_that_vanish_in_the_middle_of_a_wait_hold_nothing_up(broker, healthy, topic):
+    linger_not = struct.pack("ii", 1, 0)
+    for _ in range(200):
+        connection = connect(broker)
+        connection.sendall(fetch_request(topic, 0, 60_000) + frame(API_VERSIONS, 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not)
+        connection.close()
+    assert max(healthy.round_trip() for _ in range(10)) < 2
+
+
+def test_thousands_of_pipelined_requests_are_answered_in_their_order(broker, healthy):
+    count = 5_000
+    with connect(broker) as connection:
+        sender = threading.Thread(target=lambda: connection.sendall(b"".join(frame(API_VERSIONS, 0, correlation_id=i) for i in range(count))))
+        sender.start()
+        for i in range(count):
+            assert struct.unpack(">i", receive(connection)[:4])[0] == i
+        sender.join()
+
+
+def test_very_many_partitions_in_one_fetch_are_answered(broker, healthy, topic):
+    count = 100_000
+    partitions = b"".join(struct.pack(">iqi", i, 0, 1 << 20) for i in range(count))
+    body = struct.pack(">iiiib", -1, 0, 1, 1 << 20, 0)
+    body += struct.pack(">i", 1) + string(topic) + struct.pack(">i", count) + partitions
+    before = peak_memory(broker)
+    with connect(broker) as connection:
+        connection.sendall(frame(1, 4, body))
+        answer = receive(connection)
+    assert answer is not None and len(answer) < 100 * count
+    assert peak_memory(broker) - before < 200 << 20

@@ -71,6 +71,10 @@ constexpr std::array kHandlers = {
     Row{ApiKey::kAlterClientQuotas, decoded<wire::AlterClientQuotasRequest, handle_alter_client_quotas>},
 };
 
+// Of requests without records. To decode and answer one takes some fifty times its size at worst: an answer has more
+// about a partition than its number, which is all that a request needs.
+constexpr size_t kPlainRequestBytesMax = 8 << 20;
+
 bool is_decodable(const wire::ApiRange& api, int16_t version) {
   return version >= api.decodable_min && version <= api.decodable_max;
 }
@@ -114,6 +118,10 @@ void Dispatcher::handle(Incoming incoming) {
   ByteReader in(incoming.frame->view());
   auto header = read_header(in);
   if (!header) return incoming.reply.give_up(header.error().message);
+  if (header->api_key != ApiKey::kProduce && incoming.frame->size() > kPlainRequestBytesMax)
+    return incoming.reply.give_up(fmt::format("a {} request of {} bytes; only Produce may have more than {}",
+                                              wire::api_name(header->api_key), incoming.frame->size(),
+                                              kPlainRequestBytesMax));
   Request request{.header = std::move(*header),
                   .frame = std::move(incoming.frame),
                   .body = in,

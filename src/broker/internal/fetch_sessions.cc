@@ -4,6 +4,7 @@
 #include <functional>
 #include <limits>
 #include <optional>
+#include <unordered_set>
 #include <utility>
 
 namespace millrace::broker {
@@ -26,6 +27,14 @@ struct KeyHash {
     return topic ^ (static_cast<size_t>(key.partition) * kSpread);
   }
 };
+
+// Of a partition that is named more than once the first wish counts: its aborted transactions are told once.
+void drop_repeats(std::vector<FetchWish>& wishes) {
+  if (wishes.size() < 2) return;
+  std::unordered_set<FetchKey, KeyHash> seen;
+  seen.reserve(wishes.size());
+  std::erase_if(wishes, [&](const FetchWish& wish) { return !seen.insert(wish.key).second; });
+}
 
 }  // namespace
 
@@ -136,6 +145,7 @@ tl::expected<FetchPlan, ErrorCode> FetchSessions::begin(FetchOpening opening, Mo
     if (opening.session_id != kNoSession) remove(opening.session_id);
     plan.opens_session = opening.epoch == kInitialEpoch;
     plan.wishes = std::move(opening.wishes);
+    drop_repeats(plan.wishes);
     return plan;
   }
   auto session = find(opening.session_id);

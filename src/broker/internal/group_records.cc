@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "broker/internal/record_time.h"
 #include "wire/group_records.h"
 #include "wire/versioned.h"
 
@@ -42,7 +43,7 @@ coord::GroupRecordValue from_wire(wire::GroupMetadataValue value) {
   group.generation = value.generation;
   group.protocol_name = std::move(value.protocol);
   group.leader = std::move(value.leader);
-  group.state_since = from_unix_ms(value.current_state_timestamp);
+  group.state_since = record_time(value.current_state_timestamp);
   for (auto& member : value.members) {
     group.members.push_back({.member_id = std::move(member.member_id),
                              .instance_id = std::move(member.group_instance_id),
@@ -89,7 +90,7 @@ Result<std::optional<coord::Record>> decode_offset(ByteView key_bytes, std::opti
     record.value = {.offset = Offset{value.offset},
                     .leader_epoch = value.leader_epoch,
                     .metadata = std::move(value.metadata),
-                    .committed_at = from_unix_ms(value.commit_timestamp)};
+                    .committed_at = record_time(value.commit_timestamp)};
   }
   return coord::Record(std::move(record));
 }

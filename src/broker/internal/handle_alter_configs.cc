@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/shortened.h"
 #include "broker/internal/topic_names.h"
 
 // AlterConfigs replaces what a resource has set, IncrementalAlterConfigs changes single values of it; both come down to
@@ -71,7 +72,7 @@ tl::expected<const TopicConfigInfo*, Refusal> find_config(const Target& target, 
       return refuse(ErrorCode::kInvalidRequest,
                     fmt::format("{} cannot be changed while the broker runs: it stands in its configuration", name));
   }
-  return refuse(ErrorCode::kInvalidConfig, fmt::format("the broker has no setting '{}'", name));
+  return refuse(ErrorCode::kInvalidConfig, fmt::format("the broker has no setting '{}'", shortened(name)));
 }
 
 Changed replaced(const Target& target, const wire::AlterConfigsRequest::AlterConfigsResource& asked,
@@ -82,7 +83,7 @@ Changed replaced(const Target& target, const wire::AlterConfigsRequest::AlterCon
     if (!info) return tl::unexpected(info.error());
     if (!value) return refuse(ErrorCode::kInvalidRequest, fmt::format("{} has no value", name));
     if (!config.emplace(name, *value).second)
-      return refuse(ErrorCode::kInvalidRequest, fmt::format("{} is set twice", name));
+      return refuse(ErrorCode::kInvalidRequest, fmt::format("{} is set twice", shortened(name)));
     if (const auto valid = check_config_value(**info, name, *value); !valid) return invalid(valid.error());
   }
   return config;
@@ -111,7 +112,8 @@ Changed changed(const Target& target, const wire::IncrementalAlterConfigsRequest
   ConfigTexts config = target.config;
   std::set<std::string> seen;
   for (const auto& [name, operation, value] : asked.configs) {
-    if (!seen.insert(name).second) return refuse(ErrorCode::kInvalidRequest, fmt::format("{} is changed twice", name));
+    if (!seen.insert(name).second)
+      return refuse(ErrorCode::kInvalidRequest, fmt::format("{} is changed twice", shortened(name)));
     const auto info = find_config(target, name);
     if (!info) return tl::unexpected(info.error());
     if (operation < 0 || operation > static_cast<int8_t>(Operation::kSubtract))
@@ -126,6 +128,9 @@ Changed changed(const Target& target, const wire::IncrementalAlterConfigsRequest
     if (kind != Operation::kSet) {
       if ((*info)->type != TopicConfigType::kList)
         return refuse(ErrorCode::kInvalidConfig, fmt::format("{} is no list to append to or subtract from", name));
+      constexpr size_t kWordsBytesMax = 1000;
+      if (text.size() > kWordsBytesMax)
+        return refuse(ErrorCode::kInvalidConfig, fmt::format("{} has no such words", name));
       const auto own = config.find(name);
       text = combine(own != config.end() ? own->second : topic_config_default(**info, defaults), text,
                      kind == Operation::kAppend);

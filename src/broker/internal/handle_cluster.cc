@@ -7,6 +7,7 @@
 
 #include "broker/internal/authorized_operations.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/shortened.h"
 #include "broker/internal/topic_names.h"
 
 // The cluster as it is: one node, which is broker and controller.
@@ -164,7 +165,9 @@ void handle_update_features(Core&, Request request, wire::UpdateFeaturesRequest 
   constexpr int16_t kOneErrorFrom = 2;
   wire::UpdateFeaturesResponse response;
   response.error_message.reset();
-  const auto why = [](const std::string& feature) { return fmt::format("there is no feature '{}' here", feature); };
+  const auto why = [](const std::string& feature) {
+    return fmt::format("there is no feature '{}' here", shortened(feature));
+  };
   if (message.feature_updates.empty()) {
     response.error_code = ErrorCode::kInvalidRequest;
     response.error_message = "no feature is named";

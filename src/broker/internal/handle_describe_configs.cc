@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "broker/internal/drop_repeats.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
 #include "broker/internal/topic_configs_shown.h"
@@ -84,6 +85,8 @@ Described describe(const Core& core, const Asked& asked, const wire::DescribeCon
 }  // namespace
 
 void handle_describe_configs(Core& core, Request request, wire::DescribeConfigsRequest message) {
+  drop_repeats(message.resources,
+               [](const Asked& asked) { return std::pair(asked.resource_type, asked.resource_name); });
   wire::DescribeConfigsResponse response;
   for (const Asked& asked : message.resources) response.results.push_back(describe(core, asked, message));
   respond(request, response);

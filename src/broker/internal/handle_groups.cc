@@ -1,11 +1,15 @@
+#include <fmt/core.h>
+
 #include <chrono>
 #include <type_traits>
 #include <utility>
 
 #include "broker/internal/authorized_operations.h"
+#include "broker/internal/drop_repeats.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
 #include "broker/internal/on_groups.h"
+#include "broker/internal/shortened.h"
 
 // The life of a group's members: wire messages to coordinator events, and replies back.
 namespace millrace::broker {
@@ -188,7 +192,7 @@ wire::DescribeGroupsResponse::DescribedGroup describe(const std::string& id, con
     group.group_state = "Dead";
     if (version >= kNotFoundFrom) {
       group.error_code = ErrorCode::kGroupIdNotFound;
-      group.error_message = "there is no group '" + id + "'";
+      group.error_message = fmt::format("there is no group '{}'", shortened(id));
     }
     return group;
   }
@@ -231,6 +235,7 @@ void refuse_to_describe(Request& request, const std::vector<std::string>& ids) {
 }  // namespace
 
 void handle_describe_groups(Core& core, Request request, wire::DescribeGroupsRequest message) {
+  drop_repeats(message.groups);
   const auto ids = message.groups;
   const bool with_operations = message.include_authorized_operations;
   on_groups(

@@ -1,3 +1,5 @@
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "broker/internal/error_codes.h"
@@ -76,7 +78,23 @@ PartitionResponse find_offset(const TopicState* topic, const wire::ListOffsetsRe
   return response;
 }
 
+using Named = std::pair<std::string_view, int32_t>;
+
+// Which partitions the request names more than once: they are refused, each time, as in Kafka.
+std::set<Named> named_again(const wire::ListOffsetsRequest& message) {
+  std::set<Named> seen;
+  std::set<Named> again;
+  for (const auto& topic : message.topics) {
+    for (const auto& asked : topic.partitions) {
+      const Named named{topic.name, asked.partition_index};
+      if (!seen.insert(named).second) again.insert(named);
+    }
+  }
+  return again;
+}
+
 void answer(Core& core, Request& request, const wire::ListOffsetsRequest& message) {
+  const auto repeated = named_again(message);
   const auto topics = core.topics.snapshot();
   const int16_t version = request.header.api_version;
   const auto isolation = isolation_of(message.isolation_level);
@@ -86,7 +104,13 @@ void answer(Core& core, Request& request, const wire::ListOffsetsRequest& messag
     answered.name = topic.name;
     const auto state = topics->find(topic.name);
     for (const auto& asked : topic.partitions) {
-      auto partition = find_offset(state.get(), asked, isolation, version);
+      PartitionResponse partition;
+      if (repeated.contains({topic.name, asked.partition_index})) {
+        partition.partition_index = asked.partition_index;
+        partition.error_code = ErrorCode::kInvalidRequest;
+      } else {
+        partition = find_offset(state.get(), asked, isolation, version);
+      }
       if (version < 4) partition.leader_epoch = -1;
       answered.partitions.push_back(partition);
     }

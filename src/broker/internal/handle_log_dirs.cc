@@ -1,5 +1,7 @@
 #include <filesystem>
+#include <map>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "base/logging.h"
@@ -43,13 +45,14 @@ void describe(Core& core, Request& request, const wire::DescribeLogDirsRequest& 
     }
     return respond(request, response);
   }
-  for (const auto& asked : *message.topics) {
-    const auto state = topics->find(asked.topic);
-    if (!state) continue;
+  std::map<std::string, std::set<int32_t>> partitions;  // however often a topic is named
+  for (const auto& asked : *message.topics)
+    if (topics->find(asked.topic)) partitions[asked.topic].insert(asked.partitions.begin(), asked.partitions.end());
+  for (const auto& [name, indexes] : partitions) {
+    const auto state = topics->find(name);
     Topic topic;
-    topic.name = asked.topic;
-    for (const int32_t index : std::set<int32_t>(asked.partitions.begin(), asked.partitions.end()))
-      add_partition(topic, *state, index);
+    topic.name = name;
+    for (const int32_t index : indexes) add_partition(topic, *state, index);
     if (!topic.partitions.empty()) directory.topics.push_back(std::move(topic));
   }
   respond(request, response);

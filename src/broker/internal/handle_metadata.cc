@@ -5,6 +5,7 @@
 
 #include "base/logging.h"
 #include "broker/internal/authorized_operations.h"
+#include "broker/internal/drop_repeats.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
 #include "broker/internal/topic_names.h"
@@ -91,11 +92,16 @@ void answer(Core& core, Request& request, const wire::MetadataRequest& message) 
 }  // namespace
 
 void handle_metadata(Core& core, Request request, wire::MetadataRequest message) {
+  if (message.topics)
+    drop_repeats(*message.topics, [](const auto& asked) { return std::pair(asked.name, asked.topic_id); });
   std::set<std::string> to_create;
   if (!wants_all(request, message) && core.settings.auto_create_topics && message.allow_auto_topic_creation) {
     const auto topics = core.topics.snapshot();
+    // No more than one request of an administrator could.
+    const auto topics_max = static_cast<size_t>(log::kPartitionsMax / core.settings.num_partitions);
     for (const auto& asked : *message.topics)
-      if (asked.topic_id.is_zero() && asked.name && !topics->find(*asked.name) && check_topic_name(*asked.name))
+      if (asked.topic_id.is_zero() && asked.name && to_create.size() < topics_max && !topics->find(*asked.name) &&
+          check_topic_name(*asked.name))
         to_create.insert(*asked.name);
   }
   if (to_create.empty()) return answer(core, request, message);

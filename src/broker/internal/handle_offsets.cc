@@ -2,6 +2,8 @@
 #include <utility>
 #include <vector>
 
+#include "broker/internal/commit_size.h"
+#include "broker/internal/drop_repeats.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
 
@@ -74,6 +76,10 @@ void handle_offset_commit(Core& core, Request request, wire::OffsetCommitRequest
   commit.generation = message.generation_id_or_member_epoch;
   CommitAnswer answer(*core.topics.snapshot(), std::move(message), commit);
   request.frame.reset();
+  if (record_bytes(commit) > static_cast<size_t>(core.settings.message_bytes_max)) {
+    answer.refuse(ErrorCode::kInvalidCommitOffsetSize);
+    return respond(request, answer.response());
+  }
   core.groups.post([&core, commit = std::move(commit), answer = std::move(answer),
                     request = std::move(request)]() mutable {
     if (core.groups.state() != GroupService::State::kServing) {
@@ -193,8 +199,21 @@ wire::OffsetFetchResponse fetch_all(const GroupService& groups, wire::OffsetFetc
 
 }  // namespace
 
+namespace {
+
+// The same offset is told once, with its metadata.
+void drop_repeated_offsets(wire::OffsetFetchRequest& message) {
+  if (message.topics) merge_repeats(*message.topics);
+  drop_repeats(message.groups, [](const AskedGroup& group) { return group.group_id; });
+  for (AskedGroup& group : message.groups)
+    if (group.topics) merge_repeats(*group.topics);
+}
+
+}  // namespace
+
 // With require_stable an offset that an open transaction holds is not told, for the consumer to ask again (KIP-447).
 void handle_offset_fetch(Core& core, Request request, wire::OffsetFetchRequest message) {
+  drop_repeated_offsets(message);
   core.groups.post([&core, request = std::move(request), message = std::move(message)]() mutable {
     auto response = fetch_all(core.groups, message, request.header.api_version);
     core.groups.after_durable([request = std::move(request), response = std::move(response)](const Status& ok) mutable {

@@ -54,8 +54,14 @@ Checked check_growth(const Core& core, const Growth& asked) {
   return {};
 }
 
-Checked grow(Core& core, const Growth& asked, bool validate_only) {
-  if (const auto checked = check_growth(core, asked); !checked || validate_only) return checked;
+// `partitions_left` in this request: as in Kafka, one request does not make more than kPartitionsMax.
+Checked grow(Core& core, const Growth& asked, bool validate_only, int32_t& partitions_left) {
+  if (const auto checked = check_growth(core, asked); !checked) return checked;
+  if (asked.count > partitions_left)
+    return refuse(ErrorCode::kPolicyViolation,
+                  fmt::format("more than {} partitions in one request", log::kPartitionsMax));
+  partitions_left -= asked.count;
+  if (validate_only) return {};
   const auto grown = core.topics.add_partitions(asked.name, asked.count);
   if (!grown) return refuse(to_wire(grown.error().code), grown.error().message);
   log_info("broker", "topic '{}' has {} partitions now", asked.name, asked.count);
@@ -66,12 +72,13 @@ void create_partitions(Core& core, Request& request, const wire::CreatePartition
   std::map<std::string, int> times;
   for (const Growth& asked : message.topics) ++times[asked.name];
   wire::CreatePartitionsResponse response;
+  int32_t partitions_left = log::kPartitionsMax;
   for (const Growth& asked : message.topics) {
     int& left = times[asked.name];
     if (left == 0) continue;  // answered
     Grown& result = response.results.emplace_back();
     result.name = asked.name;
-    const Checked done = left == 1 ? grow(core, asked, message.validate_only)
+    const Checked done = left == 1 ? grow(core, asked, message.validate_only, partitions_left)
                                    : refuse(ErrorCode::kInvalidRequest, "the topic is named twice");
     left = 0;
     if (done) continue;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "broker/internal/handlers.h"
+#include "broker/internal/shortened.h"
 
 // Client quotas: none are set, and none can be yet.
 namespace millrace::broker {
@@ -33,9 +34,10 @@ void handle_describe_client_quotas(Core&, Request request, wire::DescribeClientQ
   for (const auto& component : message.components) {
     if (std::ranges::find(kEntityTypes, component.entity_type) == kEntityTypes.end())
       refuse(response, ErrorCode::kUnsupportedVersion,
-             fmt::format("'{}' is no kind of entity that has quotas", component.entity_type));
+             fmt::format("'{}' is no kind of entity that has quotas", shortened(component.entity_type)));
     else if (!seen.insert(component.entity_type).second)
-      refuse(response, ErrorCode::kInvalidRequest, fmt::format("'{}' is there twice", component.entity_type));
+      refuse(response, ErrorCode::kInvalidRequest,
+             fmt::format("'{}' is there twice", shortened(component.entity_type)));
     else if (component.match_type < 0 || component.match_type > kAny)
       refuse(response, ErrorCode::kInvalidRequest, fmt::format("match type {} is unknown", component.match_type));
   }

@@ -91,9 +91,14 @@ Created refused(const std::string& name, Refusal refusal) {
   return result;
 }
 
-Created create_one(Core& core, const Creatable& asked, bool validate_only) {
+// `partitions_left` in this request: as in Kafka, one request does not make more than kPartitionsMax.
+Created create_one(Core& core, const Creatable& asked, bool validate_only, int32_t& partitions_left) {
   auto planned = plan(core, asked);
   if (!planned) return refused(asked.name, std::move(planned.error()));
+  if (planned->partitions > partitions_left)
+    return refused(asked.name, {ErrorCode::kPolicyViolation,
+                                fmt::format("more than {} partitions in one request", log::kPartitionsMax)});
+  partitions_left -= planned->partitions;
   Created result;
   result.name = asked.name;
   result.error_message.reset();
@@ -118,10 +123,11 @@ void create_topics(Core& core, Request& request, const wire::CreateTopicsRequest
   for (const Creatable& asked : message.topics) ++times[asked.name];
   wire::CreateTopicsResponse response;
   std::set<std::string> done;
+  int32_t partitions_left = log::kPartitionsMax;
   for (const Creatable& asked : message.topics) {
     if (!done.insert(asked.name).second) continue;
     response.topics.push_back(times[asked.name] == 1
-                                  ? create_one(core, asked, message.validate_only)
+                                  ? create_one(core, asked, message.validate_only, partitions_left)
                                   : refused(asked.name, {ErrorCode::kInvalidRequest, "the topic is named twice"}));
   }
   respond(request, response);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/logging.h"
+#include "broker/internal/commit_size.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/group_records.h"
 #include "broker/internal/handlers.h"
@@ -286,6 +287,8 @@ class TxnOffsetCommitTask : public std::enable_shared_from_this<TxnOffsetCommitT
   }
 
   void start() {
+    if (record_bytes(commit_) > static_cast<size_t>(core_.settings.message_bytes_max))
+      return refuse(ErrorCode::kInvalidCommitOffsetSize);
     constexpr int16_t kAddsFrom = 5;
     const bool adds = request_.header.api_version >= kAddsFrom;
     ask<coord::AddPartitionsReply>(

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "broker/internal/coordinator_log.h"
+#include "broker/internal/drop_repeats.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
 #include "record/marker.h"
@@ -132,6 +133,7 @@ wire::DescribeProducersResponse::PartitionResponse describe_producers(const Topi
 
 void handle_describe_transactions(Core& core, Request request, wire::DescribeTransactionsRequest message) {
   request.frame.reset();
+  drop_repeats(message.transactional_ids);
   respond_from_coordinator<wire::DescribeTransactionsResponse>(
       core, std::move(request), [&core, message = std::move(message)] {
         wire::DescribeTransactionsResponse response;
@@ -149,6 +151,7 @@ void handle_list_transactions(Core& core, Request request, wire::ListTransaction
 
 void handle_describe_producers(Core& core, Request request, wire::DescribeProducersRequest message) {
   const auto topics = core.topics.snapshot();
+  merge_repeats(message.topics);
   wire::DescribeProducersResponse response;
   for (const auto& topic : message.topics) {
     auto& answered = response.topics.emplace_back();

@@ -21,6 +21,9 @@ constexpr int32_t kPartitions = 1;
 // Of each list in a record; the counts beside them count all.
 constexpr size_t kListedMax = 500;
 
+// How much of what members say they hold is compared.
+constexpr size_t kOwnedMax = 200'000;
+
 // A static member is the same one under every member id.
 const std::string& name_of(const coord::RebalanceMember& member) {
   return member.instance_id ? *member.instance_id : member.member_id;
@@ -39,7 +42,10 @@ void add_owned(const coord::RebalanceMember& member, Owners& owners) {
   if (!assignment) return;
   for (const auto& topic : assignment->assigned_partitions) {
     if (topic.topic.size() > log::kTopicNameBytesMax) continue;  // no topic has such a name
-    for (const int32_t partition : topic.partitions) owners[{topic.topic, partition}] = name_of(member);
+    for (const int32_t partition : topic.partitions) {
+      if (owners.size() >= kOwnedMax) return;
+      owners[{topic.topic, partition}] = name_of(member);
+    }
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "broker/internal/shortened.h"
 
 namespace millrace::broker {
 namespace {
@@ -155,7 +156,7 @@ const TopicConfigInfo* find_topic_config_of_setting(std::string_view broker_sett
 
 Status check_config_value(const TopicConfigInfo& info, std::string_view name, std::string_view value) {
   const auto refuse = [&](std::string_view wanted) {
-    return fail(Errc::kInvalidArgument, fmt::format("{} is {}, not '{}'", name, wanted, value));
+    return fail(Errc::kInvalidArgument, fmt::format("{} is {}, not '{}'", name, wanted, shortened(value)));
   };
   switch (info.type) {
     case kBool:
@@ -186,6 +187,7 @@ Status check_config_value(const TopicConfigInfo& info, std::string_view name, st
 }
 
 tl::unexpected<Error> unknown_topic_config(std::string_view name) {
+  name = shortened(name);
   std::vector<std::string> known;
   for (const TopicConfigInfo& info : kInfos) known.emplace_back(info.name);
   const auto nearest = nearest_name(name, known);

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "broker/internal/record_time.h"
 #include "wire/transaction_records.h"
 #include "wire/versioned.h"
 
@@ -75,8 +76,8 @@ Result<std::optional<coord::TransactionRecord>> decode_transaction_record(ByteVi
       for (const int32_t partition : topic.partition_ids)
         value.partitions.insert({topic.topic, PartitionId{partition}});
   }
-  value.last_update = from_unix_ms(in.transaction_last_update_timestamp_ms);
-  if (in.transaction_start_timestamp_ms >= 0) value.started_at = from_unix_ms(in.transaction_start_timestamp_ms);
+  value.last_update = record_time(in.transaction_last_update_timestamp_ms);
+  if (in.transaction_start_timestamp_ms >= 0) value.started_at = record_time(in.transaction_start_timestamp_ms);
   value.raises_epoch = in.client_transaction_version >= kRaisesEpochFrom;
   return record;
 }
