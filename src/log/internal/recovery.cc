@@ -33,7 +33,9 @@ Result<Uuid> parse_format(std::string_view text, const std::string& path) {
   }
   rest.remove_prefix(kCluster.size());
   rest.remove_suffix(1);
-  return Uuid::parse(rest);
+  const auto cluster = Uuid::parse(rest);
+  if (!cluster) return fail(Errc::kCorruption, fmt::format("{} names no cluster: {}", path, cluster.error().message));
+  return *cluster;
 }
 
 }  // namespace
