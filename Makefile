@@ -44,7 +44,9 @@ soak: build
 	@MILLRACE_SEEDS=20000 $(BUILD)/bin/broker_test --gtest_brief --gtest_filter='Simulator.*'
 	@$(MAKE) test PRESET=asan-ubsan
 	@$(MAKE) test PRESET=tsan
-	@MILLRACE_FUZZ_SECONDS=60 $(MAKE) test PRESET=fuzz
+	@[ -f build/fuzz/build.ninja ] || cmake --preset fuzz >/dev/null
+	@cmake --build --preset fuzz --target fuzzers
+	@ctest --preset fuzz -L fuzz
 	@$(MAKE) build && tests/clients/venv.sh $(BUILD)/clients-venv
 	@MILLRACE_KILLS=200 MILLRACE_BINARY=$(CURDIR)/$(BUILD)/bin/millrace $(BUILD)/clients-venv/bin/python -B -m pytest -s tests/clients/test_kill_9.py
 	@$(BUILD)/clients-venv/bin/python -B tests/soak/soak.py $(BUILD)/bin/millrace --out $(BUILD)/soak --minutes $(SOAK_MINUTES)

@@ -3,7 +3,8 @@
 # Makes the library millrace::<name> of src/<name>: every *.cc there and in internal/, but for what these endings set apart.
 #   x_test.cc   goes into the test program <name>_test (GoogleTest), run by ctest as unit.<name>
 #   x_bench.cc  becomes the program <name>_x_bench (Google Benchmark), built on demand by `make bench`
-#   x_fuzz.cc   becomes the libFuzzer program <name>_x_fuzz in the fuzz preset; its corpus is src/<name>/corpus/x/
+#   x_fuzz.cc   becomes the libFuzzer program <name>_x_fuzz in the fuzz preset; its corpus is src/<name>/corpus/x/, which the
+#               test program goes through in every preset
 # USES are modules that its headers or sources include (the include-graph test compares them with docs/architecture.md), LIBS are
 # libraries that its headers need, PRIVATE_LIBS those that only its sources need, TEST_LIBS what its tests need besides.
 function(millrace_module name)
@@ -30,6 +31,13 @@ function(millrace_module name)
   add_library(millrace::${name} ALIAS millrace_${name})
 
   if(tests)
+    foreach(fuzzer ${fuzzers})
+      cmake_path(GET fuzzer STEM stem)
+      string(REGEX REPLACE "_fuzz$" "" target ${stem})
+      set(corpus ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${target})
+      configure_file(${PROJECT_SOURCE_DIR}/cmake/corpus_test.cc.in ${CMAKE_CURRENT_BINARY_DIR}/${stem}_corpus_test.cc @ONLY)
+      list(APPEND tests ${CMAKE_CURRENT_BINARY_DIR}/${stem}_corpus_test.cc)
+    endforeach()
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE millrace_${name} ${arg_PRIVATE_LIBS} ${arg_TEST_LIBS} GTest::gmock_main)
     target_compile_definitions(${name}_test PRIVATE MILLRACE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
@@ -52,8 +60,10 @@ function(millrace_module name)
       set(corpus ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${corpus})
       file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${stem}_found)
       add_test(NAME fuzz.${name}.${stem}
-        COMMAND ${name}_${stem} -max_total_time=$ENV{MILLRACE_FUZZ_SECONDS} ${CMAKE_CURRENT_BINARY_DIR}/${stem}_found ${corpus})
+        COMMAND ${name}_${stem} -max_total_time=${MILLRACE_FUZZ_SECONDS} -timeout=30 -malloc_limit_mb=256
+          ${CMAKE_CURRENT_BINARY_DIR}/${stem}_found ${corpus})
       set_tests_properties(fuzz.${name}.${stem} PROPERTIES LABELS fuzz)
+      set_property(GLOBAL APPEND PROPERTY MILLRACE_FUZZERS ${name}_${stem})
     endforeach()
   endif()
 endfunction()

@@ -4,9 +4,11 @@
     generate.py message SCHEMA OUT      OUT/wire/<stem>.h and .cc of one schema file
     generate.py tables SCHEMA_DIR OUT   OUT/wire/{api,error_code,messages}.{h,cc}, from all of them
     generate.py seeds SCHEMA_DIR OUT    OUT/*: the golden bytes as inputs of frame_fuzz.cc
+    generate.py requests SCHEMA_DIR OUT   OUT/*: the golden requests, as inputs of the broker's request_fuzz.cc
 """
 
 import pathlib
+import struct
 import sys
 
 sys.dont_write_bytecode = True  # the source tree stays as it is
@@ -28,6 +30,23 @@ def write_seeds(schemas: pathlib.Path, out: pathlib.Path) -> None:
                 (out / f"{name}_v{version}_{number}").write_bytes(bytes([index, int(version) - low]) + bytes.fromhex("".join(content)))
 
 
+def write_requests(schemas: pathlib.Path, out: pathlib.Path) -> None:
+    """One file per API: all versions of its request, as src/broker/internal/request_sequence.h says."""
+    messages = {message.name: message for path in sorted(schemas.glob("*.msg")) for message in schema.parse_file(path)}
+    out.mkdir(parents=True, exist_ok=True)
+    for path in sorted((schemas.parent / "golden").glob("*.hex")):
+        sequence = b""
+        for line in path.read_text().splitlines():
+            name, version, *content = line.split(" ")
+            message = messages.get(name)
+            if message is None or message.kind != "request":
+                continue
+            body = bytes.fromhex("".join(content))
+            sequence += struct.pack(">BBH", message.key, int(version) - message.versions.low, len(body)) + body
+        if sequence:
+            (out / path.stem).write_bytes(sequence)
+
+
 def put(path: pathlib.Path, text: str) -> None:
     """Leaves a file alone that is as it should be: whoever includes it need not be compiled again."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +55,7 @@ def put(path: pathlib.Path, text: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 3 or arguments[0] not in ("message", "tables", "seeds"):
+    if len(arguments) != 3 or arguments[0] not in ("message", "tables", "seeds", "requests"):
         print(__doc__, file=sys.stderr)
         return 2
     given, out = pathlib.Path(arguments[1]), pathlib.Path(arguments[2]) / "wire"
@@ -48,6 +67,9 @@ def main(arguments: list[str]) -> int:
             return 0
         if arguments[0] == "seeds":
             write_seeds(given, pathlib.Path(arguments[2]))
+            return 0
+        if arguments[0] == "requests":
+            write_requests(given, pathlib.Path(arguments[2]))
             return 0
         for name, (head, body) in cpp_tables.files(given).items():
             put(out / f"{name}.h", head)
