@@ -19,7 +19,8 @@ void Store::Impl::set_policies(PolicyOf policy_of) {
     policy_of_ = std::move(policy_of);
     for (const auto& topic : topics()) apply_policy(*topic);
   }
-  if (!housekeeping_.joinable() && !options_.single_threaded) housekeeping_ = std::thread([this] { run_housekeeping(); });
+  if (!housekeeping_.joinable() && !options_.single_threaded)
+    housekeeping_ = std::thread([this] { run_housekeeping(); });
 }
 
 Status Store::Impl::close_and_expire() {
