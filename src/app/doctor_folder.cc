@@ -27,13 +27,6 @@ void add(Diagnosis& diagnosis, Severity severity, std::string where, std::string
   diagnosis.findings.push_back({severity, std::move(where), std::move(what), std::move(advice)});
 }
 
-Status refuse_running(const std::string& data) {
-  if (const auto server = running_server(data))
-    return fail(Errc::kConflict, fmt::format("a server runs on {}: process {}", data, server->pid),
-                "check it with millrace doctor --server, or stop it first");
-  return {};
-}
-
 // Held while we look. A folder that we may not lock, we may still look at.
 Result<std::unique_ptr<env::FileLock>> take_lock(env::FileSystem& files, const std::string& data) {
   const std::string path = data + "/LOCK";
@@ -41,8 +34,12 @@ Result<std::unique_ptr<env::FileLock>> take_lock(env::FileSystem& files, const s
   auto lock = files.lock(path);
   if (lock) return lock;
   if (lock.error().code != Errc::kConflict) return nullptr;
-  return fail(Errc::kConflict, fmt::format("another process uses {}", data),
-              "check a running server with millrace doctor --server");
+  // The file of addresses may be a dead server's, the lock cannot.
+  const auto server = running_server(data);
+  return fail(Errc::kConflict,
+              server ? fmt::format("a server runs on {}: process {}", data, server->pid)
+                     : fmt::format("another process uses {}", data),
+              "check a running server with millrace doctor --server, or stop it first");
 }
 
 // The settings that were changed while a server ran: "name=value" lines.
@@ -97,7 +94,6 @@ void show_partitions(const log::FolderReport& report, Diagnosis& diagnosis) {
 }  // namespace
 
 Result<Diagnosis> examine_folder(const CommandLine& line, log::InspectOptions options) {
-  MILLRACE_RETURN_IF_ERROR(refuse_running(line.data));
   env::PosixFileSystem files;
   MILLRACE_ASSIGN_OR_RETURN(const auto lock, take_lock(files, line.data));
   options.check = [](std::string_view topic, const record::BatchView&, const record::Record& record) -> Status {

@@ -307,6 +307,9 @@ class ServerExamination {
       const std::string_view series = one.substr(0, space);
       const auto name = std::string(series.substr(0, series.find('{')));
       sums[name] += *value;
+      if (name.find("quarantined") != std::string::npos && *value > 0)
+        add(Severity::kDamage, std::string(series), "partitions are quarantined: their files are damaged",
+            "the server's log names file and byte; stop it and run millrace doctor");
       if (name.ends_with("_failures_total") && *value > 0)
         add(Severity::kWarning, std::string(series), fmt::format("counted {:.0f} failures since the start", *value),
             "see the server's log");

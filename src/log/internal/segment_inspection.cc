@@ -87,7 +87,9 @@ class SegmentWalk {
       add(Severity::kDamage, at(position),
           fmt::format("the checksum of the batch of offsets {} to {} is wrong", batch.base_offset().value(),
                       batch.last_offset().value()),
-          kRestoreHint);
+          fmt::format("restore the folder from a copy, or copy what can be read and give up what is up to there: "
+                      "millrace topic delete-records {}:{} --before {} --execute",
+                      report_.topic, report_.partition, batch.last_offset().value() + 1));
     } else {
       check_records(position, batch);
     }
