@@ -234,7 +234,7 @@ class Simulation {
     std::set<std::string> alive;
     for (const auto& producer : producers_)
       if (!producer->is_dead()) alive.insert(producer->transactional_id());
-    for (int i = 0; i < kTransactionalIds; ++i) {
+    for (int i = 0; i < kTransactionalIds && !is_calm_; ++i) {
       const std::string id = "tx-" + std::to_string(i);
       if (!alive.contains(id)) add_producer(id);
     }
@@ -270,6 +270,9 @@ class Simulation {
   void calm_down() {
     say("calm");
     is_calm_ = true;
+    // Nobody comes back for some of the transactions that are open.
+    for (const auto& producer : producers_)
+      if (!producer->transactional_id().empty() && random_.chance(0.3)) producer->crash();
     if (power_cut_is_planned_) kill_broker("the broker is killed for the last time");
     for (const auto& member : members_) member->calm_down();
     for (int round = 0; round < 600 && !failed(); ++round) {

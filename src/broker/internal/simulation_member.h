@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -91,6 +92,7 @@ class SimulatedMember final : public SimulatedClient {
            std::function<void(const typename Request::Response&)> answered,
            std::function<void(const typename Request::Response&)> released = {}) {
     asked_at_ = stage_.clock.mono_now();
+    const auto generation_then = std::make_shared<int32_t>(-1);
     stage_.network.send<Request>(
         open(link_), name() + " " + member_id_ + " in " + std::to_string(generation_) + ": " + what, request, version,
         [this, life = life_, answered = std::move(answered)](const typename Request::Response* answer) {
@@ -98,8 +100,25 @@ class SimulatedMember final : public SimulatedClient {
           if (answer != nullptr) return answered(*answer);
           if (phase_ == Phase::kWaiting) phase_ = Phase::kOut;
         },
-        std::move(released));
+        [released = std::move(released), generation_then,
+         generation = generation_in(request)](const typename Request::Response& answer) {
+          if (released) released(answer);
+          if (generation && is_success(answer))
+            EXPECT_GE(*generation, *generation_then) << "what a member of an old generation asked was done";
+        },
+        [&group = stage_.group, generation_then] { *generation_then = group.generation(); });
   }
+
+  template <typename Request>
+  static std::optional<int32_t> generation_in(const Request& request) {
+    if constexpr (requires { request.generation_id_or_member_epoch; }) return request.generation_id_or_member_epoch;
+    if constexpr (requires { request.generation_id; }) return request.generation_id;
+    return std::nullopt;
+  }
+  static bool is_success(const wire::OffsetCommitResponse& answer) {
+    return answer.topics.at(0).partitions.at(0).error_code == wire::ErrorCode::kNone;
+  }
+  static bool is_success(const auto& answer) { return answer.error_code == wire::ErrorCode::kNone; }
 
   void give_up_waiting() {
     ++life_;

@@ -21,6 +21,8 @@ namespace millrace::broker {
 struct InFlight {
   std::string what;  // for people
   Bytes frame;       // without its length
+  // The broker is about to take it up.
+  std::function<void()> arriving;
   // The broker has let the answer out: from now on it must be true. Called whether or not the client gets it.
   std::function<void(ByteView frame)> released;
   // What the client hears: the answer, or nothing where the connection was lost. Once; empty when it has heard.
@@ -78,7 +80,7 @@ class SimulatedNetwork {
   template <typename Request>
   void send(Link& link, std::string what, const Request& request, int16_t version,
             std::function<void(const typename Request::Response*)> heard,
-            std::function<void(const typename Request::Response&)> released = {}) {
+            std::function<void(const typename Request::Response&)> released = {}, std::function<void()> arriving = {}) {
     using Answer = typename Request::Response;
     const auto encoded = wire::encode_request(request, ++last_id_, "client", version);
     ASSERT_TRUE(encoded) << encoded.error().message;
@@ -88,7 +90,11 @@ class SimulatedNetwork {
       ByteReader in(bytes);
       return wire::decode_response<Answer>(in, version);
     };
-    InFlight sent{.what = std::move(what), .frame = std::move(frame), .released = {}, .heard = {}};
+    InFlight sent{.what = std::move(what),
+                  .frame = std::move(frame),
+                  .arriving = std::move(arriving),
+                  .released = {},
+                  .heard = {}};
     sent.heard = [heard = std::move(heard), decode](std::optional<ByteView> bytes) {
       if (!bytes) return heard(nullptr);
       const auto answer = decode(*bytes);
@@ -124,6 +130,7 @@ class SimulatedNetwork {
     link->in_work = std::move(link->requests.front());
     link->requests.pop_front();
     const std::string what = link->in_work->what;
+    if (link->in_work->arriving) link->in_work->arriving();
     // The answer may come at once.
     const Bytes frame = std::move(link->in_work->frame);
     broker.handle(frame, link->number(), link);
@@ -154,7 +161,7 @@ class SimulatedNetwork {
     std::vector<InFlight> unheard;
     const auto forget = [&](InFlight& request) {
       if (request.heard)
-        unheard.push_back({.what = {}, .frame = {}, .released = {}, .heard = std::move(request.heard)});
+        unheard.push_back({.what = {}, .frame = {}, .arriving = {}, .released = {}, .heard = std::move(request.heard)});
       request.heard = nullptr;
     };
     for (InFlight& request : link->answers) forget(request);

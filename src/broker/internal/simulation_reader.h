@@ -99,10 +99,10 @@ class SimulatedReader final : public SimulatedClient {
 
   void ask_position() {
     if (stage_.random.chance(0.5)) return ask_group_position();
-    const auto groups = stage_.referee.groups();
+    const auto& groups = stage_.referee.groups();
     if (groups.empty()) return;
     const std::string group =
-        *std::next(groups.begin(), static_cast<std::ptrdiff_t>(stage_.random.below(groups.size())));
+        std::next(groups.begin(), static_cast<std::ptrdiff_t>(stage_.random.below(groups.size())))->first;
     wire::OffsetFetchRequest request;
     auto& asked = request.groups.emplace_back();
     asked.group_id = group;

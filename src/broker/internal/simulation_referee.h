@@ -32,7 +32,8 @@ class SimulatedReferee {
   // --- What clients do
 
   int begin_transaction(const std::string& id, const std::string& group) {
-    transactions_.push_back({.transactional_id = id, .group = group});
+    transactions_.push_back({.group = group});
+    ids_[group] = id;
     return static_cast<int>(transactions_.size()) - 1;
   }
   int new_record(int32_t partition, const coord::Producer& producer, int transaction) {
@@ -141,7 +142,7 @@ class SimulatedReferee {
       EXPECT_TRUE(std::equal(was.begin(), was.end(), is.begin())) << "partition " << p << " has changed";
     }
     for (size_t t = 0; t < transactions_.size(); ++t) check_told(static_cast<int>(t));
-    for (const std::string& group : groups()) {
+    for (const auto& [group, id] : groups()) {
       const auto* offset = broker.groups().coordinator().committed_offset(group, kSimulatedTopic, PartitionId{0});
       EXPECT_EQ(offset == nullptr ? Offset{-1} : offset->offset, committed_offset(group)) << group << " after a start";
     }
@@ -160,6 +161,7 @@ class SimulatedReferee {
       const auto& partition = broker_->partition(static_cast<int32_t>(p));
       EXPECT_EQ(partition->last_stable_offset(), last_stable(partitions_[p])) << "last stable offset of " << p;
     }
+    check_pending();
   }
 
   // Nothing is going on any more.
@@ -168,7 +170,7 @@ class SimulatedReferee {
     for (size_t p = 0; p < partitions_.size(); ++p)
       EXPECT_TRUE(partitions_[p].open.empty()) << "partition " << p << " has an open transaction";
     EXPECT_EQ(broker_->transactions().coordinator().ongoing(), 0u);
-    for (const std::string& group : groups())
+    for (const auto& [group, id] : groups())
       EXPECT_FALSE(broker_->groups().coordinator().has_pending_offset(group, kSimulatedTopic, PartitionId{0}))
           << group << " has a position that is not decided";
   }
@@ -184,11 +186,8 @@ class SimulatedReferee {
   Offset durable_end(int32_t partition) const {
     return Offset{static_cast<int64_t>(partitions_[index(partition)].history.size())};
   }
-  std::set<std::string> groups() const {
-    std::set<std::string> groups;
-    for (const Transaction& one : transactions_) groups.insert(one.group);
-    return groups;
-  }
+  // Groups of transactional producers, and their transactional ids.
+  const std::map<std::string, std::string>& groups() const { return ids_; }
 
   size_t acknowledged() const { return acknowledged_; }
   size_t commits() const { return commits_; }
@@ -205,7 +204,6 @@ class SimulatedReferee {
     int transaction;
   };
   struct Transaction {
-    std::string transactional_id;
     std::string group;
     bool commit_asked = false;
     std::optional<Offset> offset = std::nullopt;
@@ -337,6 +335,17 @@ class SimulatedReferee {
     transaction.outcome = commit;
   }
 
+  // Only an open transaction holds positions.
+  void check_pending() const {
+    if (!broker_->groups().is_alive() || !broker_->transactions().is_alive()) return;
+    for (const auto& [group, id] : ids_) {
+      if (!broker_->groups().coordinator().has_pending_offset(group, kSimulatedTopic, PartitionId{0})) continue;
+      const auto transaction = broker_->transactions().coordinator().describe(id);
+      EXPECT_TRUE(transaction && transaction->value.state == coord::TransactionState::kOngoing)
+          << group << " has a position that waits for a transaction which is over";
+    }
+  }
+
   // What is decided in one partition is decided in all.
   void check_atomic() const {
     for (size_t p = 0; p < partitions_.size(); ++p) {
@@ -360,6 +369,7 @@ class SimulatedReferee {
   SimulatedBroker* broker_ = nullptr;
   std::vector<Record> records_;
   std::vector<Transaction> transactions_;
+  std::map<std::string, std::string> ids_;
   std::array<Partition, kSimulatedPartitions> partitions_;
   std::map<ProducerId, Floor> floors_;
   std::map<std::string, Takeovers> takeovers_;
