@@ -5,8 +5,9 @@
 // behind the broker's network is the real thing, on one thread. After every step what is durable is held against what
 // was sent and told; in the end, when the world calms down, everything must be decided and readable.
 //
-//   MILLRACE_SEEDS=N   how many seeds to run (default 200)
-//   MILLRACE_SEED=S    run this seed alone and print its steps
+//   MILLRACE_SEEDS=N       how many seeds to run (default 200)
+//   MILLRACE_FIRST_SEED=S  from which on (default 1)
+//   MILLRACE_SEED=S        run this seed alone and print its steps
 
 #include <gtest/gtest.h>
 

@@ -409,5 +409,46 @@ TEST_F(StoreTest, RefusesTopicsWithoutAFormatFile) {
   EXPECT_EQ(open().error().code, Errc::kCorruption);
 }
 
+// What simulations build on.
+TEST(SingleThreadedStore, MakesAppendsDurableOnlyWhenAskedTo) {
+  TestStore world;
+  world.options.single_threaded = true;
+  ASSERT_EQ(error_of(world.open()), "");
+  const auto partition = world.make_topic("t");
+  Bytes first = make_batch({.values = {"a"}});
+  Bytes second = make_batch({.values = {"b"}});
+  std::vector<std::string> heard;
+  for (Bytes* batch : {&first, &second}) {
+    const auto appended = partition->append(*batch);
+    world.store->when_durable(appended->position, [&](const Status& durable) { heard.push_back(error_of(durable)); });
+  }
+  EXPECT_EQ(partition->high_watermark(), Offset{0});
+  EXPECT_EQ(heard, Strings{});
+
+  ASSERT_EQ(error_of(world.store->commit_group()), "");
+  EXPECT_EQ(partition->high_watermark(), Offset{2});
+  EXPECT_EQ(heard, (Strings{"", ""}));
+
+  ASSERT_TRUE(world.append("t", {.values = {"c"}})) << "who waits writes";
+  world.crash();
+  ASSERT_EQ(error_of(world.open()), "");
+  EXPECT_EQ(read_all(*world.partition("t")).value(), (Strings{"a@0", "b@1", "c@2"}));
+}
+
+TEST(SingleThreadedStore, TellsThoseWhoWaitThatItHasFailed) {
+  TestStore world;
+  world.options.single_threaded = true;
+  ASSERT_EQ(error_of(world.open()), "");
+  const auto partition = world.make_topic("t");
+  Bytes batch = make_batch({.values = {"a"}});
+  const auto appended = partition->append(batch);
+  Status heard;
+  world.store->when_durable(appended->position, [&](const Status& durable) { heard = durable; });
+  world.files.fail_sync(1);
+  EXPECT_EQ(world.store->commit_group().error().code, Errc::kUnavailable);
+  EXPECT_EQ(heard.error().code, Errc::kUnavailable);
+  EXPECT_EQ(partition->high_watermark(), Offset{0});
+}
+
 }  // namespace
 }  // namespace millrace::log
