@@ -175,7 +175,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--minutes", type=float, default=30, help="at least 1: compaction needs as long to show")
     arguments = parser.parse_args()
     os.environ["MILLRACE_BINARY"] = str(arguments.binary.resolve())
     arguments.out.mkdir(parents=True, exist_ok=True)
