@@ -12,6 +12,7 @@
 #include "app/data_folder.h"
 #include "app/overview_source.h"
 #include "app/pipeline_host.h"
+#include "app/process_metrics.h"
 #include "app/rebalance_route.h"
 #include "base/check.h"
 #include "base/logging.h"
@@ -21,6 +22,7 @@
 #include "env/system_clock.h"
 #include "http/console_files.h"
 #include "http/live_feed.h"
+#include "http/metrics_route.h"
 #include "http/server.h"
 #include "http/sql_route.h"
 #include "warehouse/warehouse.h"
@@ -89,7 +91,9 @@ struct Server::Impl {
   env::SystemClock clock;
   env::PosixFileSystem files;
   Metrics metrics;
+  Metrics::Registration process_metrics;
   std::unique_ptr<http::Server> http;
+  std::unique_ptr<http::MetricsRoute> metrics_route;
   std::unique_ptr<http::LiveFeed> live;
   std::unique_ptr<broker::Broker> broker;  // null with --bootstrap
   PipelineHost pipelines;
@@ -141,9 +145,8 @@ Status Server::Impl::start_http() {
     responder->send(
         {.status = ready ? 200 : 503, .content_type = "text/plain", .body = ready ? "ready\n" : "not ready\n"});
   });
-  http->route("GET", "/metrics", [this](const http::Request&, http::ResponderPtr responder) {
-    responder->send({.content_type = "text/plain; version=0.0.4", .body = metrics.to_prometheus_text()});
-  });
+  metrics_route = std::make_unique<http::MetricsRoute>(*http, metrics);
+  process_metrics = show_process(metrics, clock);
   live = std::make_unique<http::LiveFeed>(*http, [this] { return ready ? overviews->sample() : http::Overview{}; });
   return http->start();
 }
@@ -206,6 +209,7 @@ void Server::Impl::stop() {
   };
   stop_room("http", [this] {
     if (http) http->stop();
+    if (metrics_route) metrics_route->stop();
     if (live) live->stop();
     overviews.reset();
   });

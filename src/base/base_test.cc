@@ -10,7 +10,6 @@
 #include "base/fake_clock.h"
 #include "base/ids.h"
 #include "base/json_writer.h"
-#include "base/metrics.h"
 #include "base/random.h"
 #include "base/utf8.h"
 #include "base/uuid.h"
@@ -126,17 +125,6 @@ TEST(FakeClock, MovesOnlyWhenTold) {
   clock.advance(std::chrono::milliseconds(5));
   EXPECT_EQ(clock.wall_now() - wall, std::chrono::milliseconds(5));
   EXPECT_EQ(clock.mono_now() - mono, std::chrono::milliseconds(5));
-}
-
-TEST(Metrics, TheSameNameAndLabelsAreTheSameSeries) {
-  Metrics metrics;
-  metrics.counter("millrace_test_total", "A test.", {{"topic", "a"}}).add(2);
-  metrics.counter("millrace_test_total", "A test.", {{"topic", "a"}}).add(3);
-  const Gauge lag = metrics.gauge("millrace_lag", "A lag.");
-  metrics.before_exposition([&] { lag.set(7); });
-  const std::string text = metrics.to_prometheus_text();
-  EXPECT_NE(text.find("millrace_test_total{topic=\"a\"} 5"), std::string::npos) << text;
-  EXPECT_NE(text.find("millrace_lag 7"), std::string::npos) << text;
 }
 
 TEST(StrongId, MovesByDistances) {

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/logging.h"
+#include "broker/internal/broker_metrics.h"
 #include "broker/internal/core.h"
 #include "broker/internal/dispatch.h"
 #include "broker/internal/rebalance_history.h"
@@ -53,7 +54,7 @@ struct Broker::Impl {
         notes(the_clock),
         purgatory(options.settings.parked_fetch_bytes_max),
         fetch_sessions({.sessions_max = static_cast<size_t>(options.settings.fetch_sessions_max)}, random.fork()),
-        server(options.settings, the_clock, the_metrics),
+        server(options.settings, the_clock, requests),
         producer_ids(files, options.data_dir),
         dynamic_configs(files, options.data_dir) {}
 
@@ -77,12 +78,12 @@ struct Broker::Impl {
       if (options.on_fatal) options.on_fatal(error);
     });
     MILLRACE_ASSIGN_OR_RETURN(ConfigTexts dynamic, dynamic_configs.read());
-    topics.emplace(*store, options.settings, std::move(dynamic), metrics, random.fork());
-    groups.emplace(*store, *topics, options.settings, clock, random.fork(), metrics);
+    topics.emplace(*store, options.settings, std::move(dynamic), random.fork());
+    groups.emplace(*store, *topics, options.settings, clock, random.fork());
     history.emplace(*topics, clock, worker, notes);
     groups->set_rebalance_observer([this](std::vector<coord::Rebalance> ended) { history->add(std::move(ended)); });
     MILLRACE_RETURN_IF_ERROR(groups->load(server.thread(0)));
-    transactions.emplace(*store, *topics, *groups, producer_ids, options.settings, clock, metrics);
+    transactions.emplace(*store, *topics, *groups, producer_ids, options.settings, clock);
     MILLRACE_RETURN_IF_ERROR(transactions->load(server.thread(0)));
     store->set_advance_observer(
         [this](std::span<const std::shared_ptr<log::Partition>> partitions) { purgatory.advanced(partitions); });
@@ -103,13 +104,15 @@ struct Broker::Impl {
                       .dynamic_configs = dynamic_configs,
                       .worker = worker,
                       .notes = notes});
-    dispatcher.emplace(*core, metrics);
+    dispatcher.emplace(*core, requests);
     server.start(*dispatcher);
+    shown.emplace(*core, server, requests, metrics);
   }
 
   // First those who ask, then those who do, then the log, whose callbacks post to network threads that no longer run.
   void stop() {
     if (std::exchange(stopped, true)) return;
+    shown.reset();
     server.stop();
     worker.stop();
     if (!store) return;
@@ -130,6 +133,7 @@ struct Broker::Impl {
   std::optional<RebalanceHistory> history;
   std::optional<GroupService> groups;
   std::optional<TransactionService> transactions;
+  RequestMetrics requests;
   Server server;
   ProducerIds producer_ids;
   DynamicConfigs dynamic_configs;
@@ -138,6 +142,7 @@ struct Broker::Impl {
   std::vector<uint16_t> ports;
   std::optional<Core> core;
   std::optional<Dispatcher> dispatcher;
+  std::optional<BrokerMetrics> shown;
   bool stopped = false;
 };
 

@@ -164,6 +164,20 @@ std::vector<PartitionOffset> GroupCoordinator::committed_offsets(std::string_vie
   return found == groups_.end() ? std::vector<PartitionOffset>{} : found->second->offsets.all();
 }
 
+void GroupCoordinator::visit_groups(std::string_view after,
+                                    const std::function<bool(const GroupSummary&)>& visit) const {
+  for (auto entry = groups_.upper_bound(after); entry != groups_.end(); ++entry) {
+    const ClassicGroup& membership = entry->second->membership;
+    if (!visit({entry->first, membership.state(), membership.members().size()})) return;
+  }
+}
+
+std::optional<std::string> GroupCoordinator::visit_offsets(std::string_view group, std::string_view after,
+                                                           size_t count_max, const OffsetVisitor& visit) const {
+  const auto found = groups_.find(group);
+  return found == groups_.end() ? std::nullopt : found->second->offsets.visit(after, count_max, visit);
+}
+
 void GroupCoordinator::on(JoinRequest request, Instant now, Effects& effects) {
   const auto refuse = [&](GroupError error) {
     JoinReply refusal;

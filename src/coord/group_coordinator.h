@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -31,6 +32,12 @@ struct GroupListing {
   std::string protocol_type;  // empty for a group that only commits offsets
   GroupState state = GroupState::kEmpty;
   std::string type;  // "classic"
+};
+
+struct GroupSummary {
+  const std::string& group;
+  GroupState state = GroupState::kEmpty;
+  size_t members = 0;
 };
 
 struct MemberDescription {
@@ -104,6 +111,13 @@ class GroupCoordinator {
   bool has_pending_offset(std::string_view group, std::string_view topic, PartitionId partition) const;
   // All of a group, sorted by topic and partition.
   std::vector<PartitionOffset> committed_offsets(std::string_view group) const;
+  // Look at the groups in order of their ids, from the first behind `after` on, as long as `visit` says so.
+  void visit_groups(std::string_view after, const std::function<bool(const GroupSummary&)>& visit) const;
+  // Look at what the group has committed, topic by topic, from the first behind `after` on, until a topic ends with at
+  // least `count_max` partitions seen. Where to go on after that; nothing: that was all.
+  using OffsetVisitor = std::function<void(const std::string& topic, PartitionId partition, Offset committed)>;
+  std::optional<std::string> visit_offsets(std::string_view group, std::string_view after, size_t count_max,
+                                           const OffsetVisitor& visit) const;
 
  private:
   using Groups = std::map<std::string, std::unique_ptr<internal::Group>, std::less<>>;

@@ -167,6 +167,10 @@ std::vector<TransactionDescription> TransactionCoordinator::list(const Transacti
   return listed;
 }
 
+void TransactionCoordinator::visit_open(const std::function<void(const TransactionRecordValue&)>& visit) const {
+  for (const auto& [deadline, id] : deadlines_) visit(transactions_.find(id)->second.value());
+}
+
 std::optional<TransactionDescription> TransactionCoordinator::describe(std::string_view transactional_id) const {
   const auto found = transactions_.find(transactional_id);
   if (found == transactions_.end()) return std::nullopt;

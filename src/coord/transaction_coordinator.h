@@ -63,8 +63,10 @@ class TransactionCoordinator {
   std::vector<TransactionDescription> list(const TransactionFilter& filter, WallTime now) const;
   // Nothing: the id is not known.
   std::optional<TransactionDescription> describe(std::string_view transactional_id) const;
-  // How many transactions are open.
-  size_t ongoing() const { return deadlines_.size(); }
+  // Those that are open, in no order.
+  void visit_open(const std::function<void(const TransactionRecordValue&)>& visit) const;
+  // How many transactional ids are known.
+  size_t id_count() const { return transactions_.size(); }
 
  private:
   using Transactions = std::map<std::string, internal::Transaction, std::less<>>;

@@ -50,8 +50,8 @@ struct Shared {
   asio::io_context io{1};
   ServerOptions options;
   internal::Router router;
-  Counter requests;
-  Counter refused;
+  Counter& requests;
+  Counter& refused;
   std::atomic<size_t> connections{0};
   std::atomic<bool> stopping{false};
   std::set<Session*> sessions;  // on the server's thread alone

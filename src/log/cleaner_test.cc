@@ -220,6 +220,11 @@ TEST(Cleaner, TheLastRecordOfEachKeyStaysAtItsOffset) {
   const uint64_t before = topic.log()->size_bytes();
   ASSERT_EQ(error_of(topic.disk.store->tidy()), "");
   EXPECT_LT(topic.log()->size_bytes(), before / 2);
+  const auto statistics = topic.disk.store->statistics();
+  EXPECT_EQ(statistics.compactions, 1u);
+  EXPECT_EQ(statistics.compaction_failures, 0u);
+  EXPECT_EQ(statistics.compaction_removed_bytes, before - topic.log()->size_bytes());
+  EXPECT_LE(statistics.compaction_removed_bytes, statistics.compacted_bytes);
   const auto reading = topic.read();
   ASSERT_TRUE(reading) << error_of(reading);
   EXPECT_EQ(reading->values, topic.expected());

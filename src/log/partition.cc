@@ -38,6 +38,8 @@ Offset Partition::high_watermark() const { return log_->high_watermark(); }
 Offset Partition::last_stable_offset() const { return log_->last_stable_offset(); }
 Offset Partition::log_end_offset() const { return log_->log_end_offset(); }
 uint64_t Partition::size_bytes() const { return log_->size_bytes(); }
+size_t Partition::segment_count() const { return log_->segment_count(); }
+size_t Partition::producer_count() const { return log_->producer_count(); }
 std::vector<ProducerInfo> Partition::producers() const { return log_->producers(); }
 LeaderEpoch Partition::leader_epoch() const { return log_->leader_epoch(); }
 EpochEnd Partition::epoch_end_offset(LeaderEpoch epoch) const { return log_->epoch_end_offset(epoch); }

@@ -159,6 +159,9 @@ class Partition {
   Offset log_end_offset() const;
   // Bytes in all segments.
   uint64_t size_bytes() const;
+  size_t segment_count() const;
+  // Producers whose last batches are remembered. Waits for no append.
+  size_t producer_count() const;
 
   // The producers that are remembered, by id.
   std::vector<ProducerInfo> producers() const;

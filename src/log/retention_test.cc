@@ -120,6 +120,12 @@ TEST_F(Retention, BeyondItsSizeAPartitionLosesItsOldestSegments) {
   ASSERT_EQ(error_of(disk.store->tidy()), "");
   EXPECT_GE(disk.partition("t")->size_bytes(), 8000u);
   EXPECT_LT(disk.partition("t")->size_bytes(), 8000u + 4096u);
+  const auto statistics = disk.store->statistics();
+  EXPECT_EQ(statistics.retention_runs, 2u);
+  EXPECT_EQ(statistics.retention_failures, 0u);
+  EXPECT_GT(statistics.removed_segments, 1u);
+  EXPECT_NEAR(static_cast<double>(statistics.removed_bytes + disk.partition("t")->size_bytes()), 20 * 1070, 20 * 20);
+  EXPECT_GT(disk.partition("t")->segment_count(), 1u);
 }
 
 TEST_F(Retention, WhatATransactionHasNotDecidedStays) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/random.h"
 #include "base/result.h"
 #include "base/uuid.h"
@@ -178,10 +179,25 @@ class Store {
   const std::string& dir() const;
   Result<uint64_t> free_bytes() const;
 
+  // Counts are since open().
   struct Statistics {
     uint64_t wal_syncs = 0;
-    uint64_t wal_bytes = 0;    // written in all, with framing
-    uint64_t checkpoints = 0;  // completed
+    uint64_t wal_bytes = 0;                         // written in all, with framing
+    DurationHistogram::Snapshot wal_sync_times;     // of those syncs
+    uint64_t wal_replayable_bytes = 0;              // after the last checkpoint: what a start now would read again
+    uint64_t checkpoints = 0;                       // completed
+    uint64_t checkpoints_failed = 0;                // of those taken in the background
+    std::chrono::microseconds since_checkpoint{0};  // or since open()
+    uint64_t tails_bytes = 0;                       // appended and still in memory
+    // By retention and DeleteRecords: segments as a whole.
+    uint64_t removed_segments = 0;
+    uint64_t removed_bytes = 0;
+    uint64_t retention_runs = 0;
+    uint64_t retention_failures = 0;  // partitions that could not be looked after
+    uint64_t compactions = 0;         // of a partition, where there was something to do
+    uint64_t compaction_failures = 0;
+    uint64_t compacted_bytes = 0;           // of segments that were written anew
+    uint64_t compaction_removed_bytes = 0;  // how much smaller they are now
   };
   Statistics statistics() const;
 

@@ -230,7 +230,9 @@ TEST_F(StoreTest, ManyThreadsShareSyncsAndKeepTheirOrder) {
     });
   }
   for (auto& thread : threads) thread.join();
-  EXPECT_LT(store->statistics().wal_syncs, static_cast<uint64_t>(kThreads * kAppends));
+  const auto statistics = store->statistics();
+  EXPECT_LT(statistics.wal_syncs, static_cast<uint64_t>(kThreads * kAppends));
+  EXPECT_EQ(statistics.wal_sync_times.count, statistics.wal_syncs);
   crash();
   ASSERT_EQ(error_of(open()), "");
   for (int n = 0; n < kThreads; ++n) {

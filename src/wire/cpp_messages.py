@@ -77,6 +77,10 @@ def holds(struct: Struct, *types: str) -> bool:
     return any(holds(field.struct, *types) if field.struct else field.type in types for field in struct.fields)
 
 
+def tells_errors(message: Message) -> bool:
+    return message.kind == "response" and holds(message.root, "error")
+
+
 def element_type(message: Message, field: Field) -> str:
     return f"{message.name}::{field.struct.name}" if field.struct else CPP_TYPES[field.type]
 
@@ -175,6 +179,8 @@ def message_header(message: Message) -> list[str]:
             "  // As encode(), but leaves out large record batches and says where they go.",
             "  [[nodiscard]] Status encode(ByteWriter& out, int16_t version, std::vector<RecordSlice>& slices) const;",
         ]
+    if tells_errors(message):
+        lines += ["  // Append the codes in it that are not kNone.", "  void collect_errors(std::vector<ErrorCode>& errors) const;"]
     lines += [f"  {line}" for line in equality(message.root)]
     return lines + ["};", ""]
 
@@ -388,7 +394,25 @@ def entry_points(message: Message) -> list[str]:
             "}",
             "",
         ]
+    if tells_errors(message):
+        lines += [f"void {name}::collect_errors(std::vector<ErrorCode>& errors) const {{ collect(*this, errors); }}", ""]
     return lines
+
+
+def error_collector(message: Message, struct: Struct, type_name: str) -> list[str]:
+    if not holds(struct, "error"):
+        return []
+    lines = [f"void collect(const {type_name}& in, std::vector<ErrorCode>& errors) {{"]
+    for field in struct.fields:
+        if field.struct and not holds(field.struct, "error") or not field.struct and field.type != "error":
+            continue
+        value = f"*in.{field.name}" if field.nullable else f"in.{field.name}"
+        one = "element" if field.array else value
+        statement = f"collect({one}, errors);" if field.struct else f"if ({one} != ErrorCode::kNone) errors.push_back({one});"
+        if field.array:
+            statement = f"for (const auto& element : {value}) {statement}"
+        lines += guarded(f"in.{field.name}" if field.nullable else "", [statement])
+    return [lines[0], *[f"  {line}" for line in lines[1:]], "}", ""]
 
 
 def source(messages: list[Message], stem: str) -> str:
@@ -407,6 +431,10 @@ def source(messages: list[Message], stem: str) -> str:
             type_name = f"{message.name}::{struct.name}"
             lines += reader(message, struct, type_name) + writer(message, struct, type_name)
         lines += reader(message, message.root, message.name) + writer(message, message.root, message.name)
+        if tells_errors(message):
+            for struct in message.structs():
+                lines += error_collector(message, struct, f"{message.name}::{struct.name}")
+            lines += error_collector(message, message.root, message.name)
     lines += ["}  // namespace", ""]
     for message in messages:
         lines += entry_points(message)

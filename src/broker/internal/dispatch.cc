@@ -102,14 +102,6 @@ Handler find_handler(ApiKey key) {
 
 bool is_served(ApiKey key) { return key == ApiKey::kApiVersions || find_handler(key) != nullptr; }
 
-Dispatcher::Dispatcher(Core& core, Metrics& metrics) : core_(core) {
-  for (const wire::ApiRange& api : wire::supported_apis()) {
-    if (!is_served(api.key)) continue;
-    requests_.emplace(api.key,
-                      metrics.counter("millrace_broker_requests_total", "Requests begun", {{"api", api.name}}));
-  }
-}
-
 void Dispatcher::closed(uint64_t connection) {
   core_.groups.post([&core = core_, connection] { core.groups.connection_closed(connection); });
 }
@@ -128,11 +120,12 @@ void Dispatcher::handle(Incoming incoming) {
                   .client_host = std::move(incoming.client_host),
                   .listener = incoming.listener,
                   .connection = incoming.connection,
+                  .metrics = &metrics_,
                   .reply = std::move(incoming.reply)};
   const ApiKey key = request.header.api_key;
   const int16_t version = request.header.api_version;
   const wire::ApiRange* api = wire::find_api(static_cast<int16_t>(key));
-  if (const auto counter = requests_.find(key); counter != requests_.end()) counter->second.add();
+  metrics_.begun(key);
   const bool supported = api != nullptr && is_decodable(*api, version);
   if (key == ApiKey::kApiVersions) return handle_api_versions(std::move(request), supported);
   const Handler handler = find_handler(key);

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <map>
-
 #include "broker/internal/core.h"
 #include "broker/internal/session.h"
 
@@ -10,13 +8,13 @@ namespace millrace::broker {
 // Reads a frame's header, checks that the API and its version are served, and calls the handler.
 class Dispatcher final : public FrameHandler {
  public:
-  Dispatcher(Core& core, Metrics& metrics);
+  Dispatcher(Core& core, RequestMetrics& metrics) : core_(core), metrics_(metrics) {}
   void handle(Incoming incoming) override;
   void closed(uint64_t connection) override;
 
  private:
   Core& core_;
-  std::map<wire::ApiKey, Counter> requests_;
+  RequestMetrics& metrics_;
 };
 
 }  // namespace millrace::broker

@@ -47,12 +47,8 @@ struct Refuse {
 }  // namespace
 
 GroupService::GroupService(log::Store& store, const Topics& topics, const Settings& settings, const Clock& clock,
-                           Random random, Metrics& metrics)
-    : CoordinatorHost("groups", store, clock),
-      topics_(topics),
-      settings_(settings),
-      random_(random),
-      group_gauge_(metrics.gauge("millrace_broker_groups", "Consumer groups")) {}
+                           Random random)
+    : CoordinatorHost("groups", store, clock), topics_(topics), settings_(settings), random_(random) {}
 
 Result<std::unique_ptr<coord::GroupCoordinator>> GroupService::rebuild() {
   auto coordinator = std::make_unique<coord::GroupCoordinator>(group_settings(settings_), random_.fork());
@@ -123,9 +119,8 @@ Status GroupService::append(const coord::Effects& effects) {
 
 void GroupService::appended(const coord::Effects& effects) {
   if (on_rebalances_ && !effects.rebalances.empty()) on_rebalances_(effects.rebalances);
-  const size_t groups = coordinator().group_count();
-  group_count_.store(groups, std::memory_order_relaxed);
-  group_gauge_.set(static_cast<double>(groups));
+  for (const coord::Rebalance& rebalance : effects.rebalances) rebalances_.observe(rebalance.took);
+  group_count_.store(coordinator().group_count(), std::memory_order_relaxed);
 }
 
 void GroupService::refuse(coord::Reply& reply) const { std::visit(Refuse{}, reply.body); }

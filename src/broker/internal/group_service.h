@@ -18,8 +18,7 @@ namespace millrace::broker {
 // The group coordinator with its log, __consumer_offsets.
 class GroupService final : public CoordinatorHost<coord::GroupCoordinator, coord::Event, coord::Effects, coord::Reply> {
  public:
-  GroupService(log::Store& store, const Topics& topics, const Settings& settings, const Clock& clock, Random random,
-               Metrics& metrics);
+  GroupService(log::Store& store, const Topics& topics, const Settings& settings, const Clock& clock, Random random);
 
   // Read __consumer_offsets and start the coordinator. Once, before `owner` runs; `owner` outlives the service's use.
   Status load(Executor& owner) { return CoordinatorHost::load(owner); }
@@ -42,6 +41,8 @@ class GroupService final : public CoordinatorHost<coord::GroupCoordinator, coord
 
   // Groups that have records. From any thread.
   uint64_t group_count() const { return group_count_.load(std::memory_order_relaxed); }
+  // How long rebalances took that ended since the start. From any thread.
+  const DurationHistogram& rebalances() const { return rebalances_; }
 
  private:
   Result<std::unique_ptr<coord::GroupCoordinator>> rebuild() override;
@@ -57,7 +58,7 @@ class GroupService final : public CoordinatorHost<coord::GroupCoordinator, coord
   Random random_;
   std::function<void(std::vector<coord::Rebalance>)> on_rebalances_;
   std::atomic<uint64_t> group_count_{0};
-  Gauge group_gauge_;
+  DurationHistogram rebalances_;
 };
 
 }  // namespace millrace::broker

@@ -31,7 +31,7 @@ struct Part {
   ErrorCode error = ErrorCode::kNone;
   Offset next;
   Bytes records;
-  double record_count = 0;
+  uint64_t record_count = 0;
   Offset log_start{-1};
   Offset high_watermark{-1};
   Offset last_stable{-1};
@@ -160,7 +160,7 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
       const auto batch = reader.next();
       if (!batch || !*batch) return;
       part.next = (*batch)->last_offset() + 1;
-      part.record_count += (*batch)->record_count();
+      part.record_count += static_cast<uint64_t>((*batch)->record_count());
     }
   }
 
@@ -254,8 +254,10 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
     if (limits_.isolation == log::Isolation::kReadCommitted) data.aborted_transactions.emplace();
     data.records = ByteView{};
     if (part.error == ErrorCode::kNone && !part.records.empty()) {
-      part.topic->records_out.add(part.record_count);
-      part.topic->bytes_out.add(static_cast<double>(part.records.size()));
+      for (TopicTraffic* traffic : {part.topic->traffic.get(), &core_.topics.traffic()}) {
+        traffic->records_out.add(part.record_count);
+        traffic->bytes_out.add(part.records.size());
+      }
       if (data.aborted_transactions) {
         list_aborted(part, *data.aborted_transactions);
         // What was aborted before the log's start is forgotten: if that has moved meanwhile, the list says too little.

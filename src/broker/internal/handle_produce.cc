@@ -87,8 +87,10 @@ class Appender {
     last_ = std::max(last_, appended->position);
     appended_any_ = true;
     if (appended->outcome == log::AppendOutcome::kAppended) {
-      topic->records_in.add(static_cast<double>(arrived->records));
-      topic->bytes_in.add(static_cast<double>(stored.size()));
+      for (TopicTraffic* traffic : {topic->traffic.get(), &core_.topics.traffic()}) {
+        traffic->records_in.add(static_cast<uint64_t>(arrived->records));
+        traffic->bytes_in.add(stored.size());
+      }
     }
     PartitionResponse response;
     response.index = index;

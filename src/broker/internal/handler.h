@@ -23,6 +23,11 @@ bool is_served(wire::ApiKey key);
 // Answer with `response`; what its views point into must be in `held`.
 template <typename Response>
 void respond(Request& request, const Response& response, std::vector<Bytes> held = {}) {
+  if constexpr (requires(std::vector<wire::ErrorCode> errors) { response.collect_errors(errors); }) {
+    std::vector<wire::ErrorCode> errors;
+    response.collect_errors(errors);
+    for (const wire::ErrorCode error : errors) request.metrics->failed(request.header.api_key, error);
+  }
   auto frame = wire::encode_response(response, request.header.correlation_id, request.header.api_version);
   if (!frame) return request.reply.give_up(fmt::format("no answer could be made: {}", frame.error().message));
   request.reply.send({std::move(*frame), std::move(held)});

@@ -43,6 +43,7 @@ class MemoryBudget : public std::enable_shared_from_this<MemoryBudget> {
   // A frame of `size` bytes, or null: then `retry` is posted to `executor` as soon as it is worth asking again.
   FramePtr allocate(size_t size, Executor& executor, Task retry);
   uint64_t used();
+  int64_t bytes_max() const { return bytes_max_; }
   // Forget those who wait, because their executors end.
   void drop_waiters();
 

@@ -6,11 +6,13 @@
 namespace millrace::broker {
 
 void Purgatory::enter(const std::shared_ptr<Parked>& parked, const Partitions& partitions) {
+  parked_.fetch_add(1, std::memory_order_relaxed);
   MutexLock lock(mutex_);
   for (const auto& partition : partitions) waiting_[partition.get()].push_back(parked);
 }
 
 void Purgatory::leave(const Parked& parked, const Partitions& partitions) {
+  parked_.fetch_sub(1, std::memory_order_relaxed);
   MutexLock lock(mutex_);
   for (const auto& partition : partitions) {
     const auto found = waiting_.find(partition.get());

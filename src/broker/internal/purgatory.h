@@ -34,7 +34,7 @@ class Parked {
 // Where requests wait for high watermarks to move, without a thread or a timer. Thread-safe.
 class Purgatory {
  public:
-  explicit Purgatory(int64_t memory_bytes_max) : memory_left_(memory_bytes_max) {}
+  explicit Purgatory(int64_t memory_bytes_max) : memory_bytes_max_(memory_bytes_max), memory_left_(memory_bytes_max) {}
 
   using Partitions = std::vector<std::shared_ptr<log::Partition>>;
 
@@ -53,10 +53,16 @@ class Purgatory {
   bool take_memory(int64_t bytes);
   void give_back_memory(int64_t bytes) { memory_left_.fetch_add(bytes, std::memory_order_relaxed); }
 
+  size_t parked() const { return parked_.load(std::memory_order_relaxed); }
+  int64_t memory_bytes() const { return memory_bytes_max_ - memory_left_.load(std::memory_order_relaxed); }
+  int64_t memory_bytes_max() const { return memory_bytes_max_; }
+
  private:
   using Woken = std::vector<std::shared_ptr<Parked>>;
 
+  const int64_t memory_bytes_max_;
   std::atomic<int64_t> memory_left_;
+  std::atomic<size_t> parked_{0};
   Mutex mutex_;
   std::unordered_map<const log::Partition*, std::vector<std::shared_ptr<Parked>>> waiting_ GUARDED_BY(mutex_);
 };

@@ -8,6 +8,7 @@
 
 #include "broker/internal/executor.h"
 #include "broker/internal/memory_budget.h"
+#include "broker/internal/request_metrics.h"
 #include "wire/frame.h"
 
 namespace millrace::broker {
@@ -62,6 +63,7 @@ struct Request {
   std::string client_host;
   size_t listener = 0;      // index of the listener it came in by
   uint64_t connection = 0;  // number of the connection it came by
+  RequestMetrics* metrics = nullptr;
   Reply reply;
 };
 

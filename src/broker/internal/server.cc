@@ -15,16 +15,10 @@ size_t thread_count(const Settings& settings) {
   return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 4);
 }
 
-std::vector<double> latency_buckets_s() {
-  return {0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5};
-}
-
 }  // namespace
 
-Server::Server(const Settings& settings, Clock& clock, Metrics& metrics)
-    : connections_max_(static_cast<uint64_t>(settings.max_connections)),
-      connections_gauge_(metrics.gauge("millrace_broker_connections", "Connections open now")),
-      rejects_(std::make_unique<RateLimit>(clock)) {
+Server::Server(const Settings& settings, Clock& clock, RequestMetrics& requests)
+    : connections_max_(static_cast<uint64_t>(settings.max_connections)), rejects_(std::make_unique<RateLimit>(clock)) {
   shared_.reset(new SessionShared{
       .handler = nullptr,
       .limits = {.request_bytes_max = static_cast<size_t>(settings.socket_request_bytes_max),
@@ -32,15 +26,10 @@ Server::Server(const Settings& settings, Clock& clock, Metrics& metrics)
       .budget = std::make_shared<MemoryBudget>(settings.queued_request_bytes_max),
       .clock = clock,
       .rejects = *rejects_,
-      .bytes_in = metrics.counter("millrace_broker_received_bytes_total", "Bytes read from clients"),
-      .bytes_out = metrics.counter("millrace_broker_sent_bytes_total", "Bytes written to clients"),
-      .latency_s = metrics.histogram("millrace_broker_request_seconds",
-                                     "From a request's start to its answer's turn to be sent", latency_buckets_s()),
-      .on_closed =
-          [this] {
-            connections_gauge_.add(-1);
-            connections_.fetch_sub(1, std::memory_order_relaxed);
-          },
+      .requests = requests,
+      .bytes_in = bytes_in_,
+      .bytes_out = bytes_out_,
+      .on_closed = [this] { connections_.fetch_sub(1, std::memory_order_relaxed); },
   });
   for (size_t i = 0; i < thread_count(settings); ++i) threads_.push_back(std::make_unique<IoThread>(clock));
 }
@@ -65,12 +54,12 @@ void Server::start(FrameHandler& handler) {
            .on_connection =
                [this, index](Listener::Socket socket, IoThread& home) {
                  if (connections_.load(std::memory_order_relaxed) >= connections_max_) {
+                   refused_.add();
                    if (rejects_->pass())
                      log_warning("broker", "a connection refused: max.connections is {}", connections_max_);
                    return;
                  }
                  connections_.fetch_add(1, std::memory_order_relaxed);
-                 connections_gauge_.add(1);
                  auto session = std::make_shared<Session>(std::move(socket), home, *shared_, index);
                  home.post([session = std::move(session)] { session->start(); });
                },
@@ -92,6 +81,22 @@ void Server::clock_moved() {
 }
 
 uint64_t Server::queued_request_bytes() const { return shared_->budget->used(); }
+
+void Server::collect(Exposition& out) const {
+  using enum Exposition::Type;
+  out.family("millrace_broker_connections", "Connections open now.", kGauge).add({}, connections());
+  out.family("millrace_broker_connections_opened_total", "Connections accepted.", kCounter)
+      .add({}, shared_->connections_made.load(std::memory_order_relaxed));
+  out.family("millrace_broker_connections_refused_total", "Connections closed as they came: max.connections.", kCounter)
+      .add({}, refused_.value());
+  out.family("millrace_broker_received_bytes_total", "Bytes read from clients.", kCounter).add({}, bytes_in_.value());
+  out.family("millrace_broker_sent_bytes_total", "Bytes written to clients.", kCounter).add({}, bytes_out_.value());
+  out.family("millrace_broker_request_memory_bytes", "Memory of requests being read or in work.", kGauge)
+      .add({}, queued_request_bytes());
+  out.family("millrace_broker_request_memory_limit_bytes", "The most memory of requests: queued.max.request.bytes.",
+             kGauge)
+      .add({}, shared_->budget->bytes_max());
+}
 
 uint16_t Server::port(size_t listener) const { return listeners_[listener]->port(); }
 

@@ -14,12 +14,13 @@ class FrameHandler;
 class IoThread;
 class Listener;
 class RateLimit;
+class RequestMetrics;
 struct SessionShared;
 
 // The network side: the I/O threads, the listeners and all sessions. Knows frames, not what is in them.
 class Server {
  public:
-  Server(const Settings& settings, Clock& clock, Metrics& metrics);
+  Server(const Settings& settings, Clock& clock, RequestMetrics& requests);
   ~Server();
 
   // Take the ports, without accepting yet.
@@ -37,11 +38,15 @@ class Server {
   uint16_t port(size_t listener) const;
   uint64_t queued_request_bytes() const;
   uint64_t connections() const { return connections_.load(std::memory_order_relaxed); }
+  // What went through connections and what they hold; thread-safe.
+  void collect(Exposition& out) const;
 
  private:
   const uint64_t connections_max_;
   std::atomic<uint64_t> connections_{0};
-  Gauge connections_gauge_;
+  Counter refused_;
+  Counter bytes_in_;
+  Counter bytes_out_;
   // Sessions refer to `shared_` and are owned by the threads' contexts: the threads go first.
   std::unique_ptr<SessionShared> shared_;
   std::unique_ptr<RateLimit> rejects_;

@@ -17,8 +17,8 @@ using boost::system::error_code;
 namespace {
 
 // By the frame's first field, the API key. Every frame has at least kFrameBytesMin.
-bool is_produce(const Frame& frame) {
-  return ByteReader(frame.view()).fixed<int16_t>().value() == static_cast<int16_t>(wire::ApiKey::kProduce);
+wire::ApiKey api_of(const Frame& frame) {
+  return static_cast<wire::ApiKey>(ByteReader(frame.view()).fixed<int16_t>().value());
 }
 
 // A request's header without client id and tags.
@@ -89,7 +89,7 @@ bool Session::read_some() {
     return false;
   }
   last_activity_ = shared_.clock.mono_now();
-  shared_.bytes_in.add(static_cast<double>(got));
+  shared_.bytes_in.add(got);
   const size_t direct = std::min(got, frame_left);
   frame_bytes_read_ += direct;
   finish_frame_if_whole();
@@ -184,16 +184,20 @@ void Session::work() {
 bool Session::may_start_next() const {
   if (closed_ || pending_.empty() || unsent_.bytes() >= kUnsentBytesMax) return false;
   if (slots_.empty()) return true;
-  return slots_.back().produce && is_produce(*pending_.front()) && slots_.size() < kProducesInWorkMax;
+  return slots_.back().api == wire::ApiKey::kProduce && api_of(*pending_.front()) == wire::ApiKey::kProduce &&
+         slots_.size() < kProducesInWorkMax;
 }
 
 void Session::start_next() {
   FramePtr frame = std::move(pending_.front());
   pending_.pop_front();
   const uint64_t slot = first_slot_ + slots_.size();
-  slots_.push_back({shared_.clock.mono_now(), is_produce(*frame), false, std::nullopt});
+  const MonoTime begun = shared_.clock.mono_now();
+  const wire::ApiKey api = api_of(*frame);
+  slots_.push_back({begun, api, false, std::nullopt});
   shared_.handler->handle(
       {std::move(frame), client_host_, listener_, connection_, Reply(weak_from_this(), thread_, slot)});
+  shared_.requests.handled(api, shared_.clock.mono_now() - begun);
 }
 
 void Session::answer(uint64_t slot, std::optional<Response> response) {
@@ -215,8 +219,7 @@ void Session::collect_answered() {
     Slot done = std::move(slots_.front());
     slots_.pop_front();
     ++first_slot_;
-    const auto took = std::chrono::duration<double>(shared_.clock.mono_now() - done.begun);
-    shared_.latency_s.observe(took.count());
+    shared_.requests.answered(done.api, shared_.clock.mono_now() - done.begun);
     if (done.response) unsent_.push(std::move(*done.response));
   }
 }
@@ -227,7 +230,7 @@ void Session::flush() {
   if (closed_ || writing_ || unsent_.empty()) return;
   const auto sent = unsent_.send(socket_);
   if (sent.bytes > 0) last_activity_ = shared_.clock.mono_now();
-  shared_.bytes_out.add(static_cast<double>(sent.bytes));
+  shared_.bytes_out.add(sent.bytes);
   if (sent.error == asio::error::would_block || sent.error == asio::error::try_again) return wait_until_writable();
   if (sent.error) close();
 }
@@ -260,6 +263,7 @@ void Session::watch_idle() {
 
 void Session::give_up(const std::string& reason) {
   if (closed_) return;
+  shared_.requests.rejected();
   if (const auto held_back = shared_.rejects.pass()) {
     log_warning("broker", "connection of {} closed: {}{}", client_host_, reason,
                 *held_back > 0 ? fmt::format(" ({} such messages held back)", *held_back) : "");

@@ -13,6 +13,7 @@
 #include "broker/internal/io_thread.h"
 #include "broker/internal/rate_limit.h"
 #include "broker/internal/request.h"
+#include "broker/internal/request_metrics.h"
 #include "broker/internal/send_queue.h"
 
 namespace millrace::broker {
@@ -46,9 +47,9 @@ struct SessionShared {
   std::shared_ptr<MemoryBudget> budget;
   const Clock& clock;
   RateLimit& rejects;
-  Counter bytes_in;
-  Counter bytes_out;
-  Histogram latency_s;
+  RequestMetrics& requests;
+  Counter& bytes_in;
+  Counter& bytes_out;
   std::function<void()> on_closed;  // from the session's thread, once
   std::atomic<uint64_t> connections_made{0};
 };
@@ -70,7 +71,7 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
  private:
   struct Slot {
     MonoTime begun;
-    bool produce = false;
+    wire::ApiKey api;
     bool answered = false;
     std::optional<Response> response;
   };

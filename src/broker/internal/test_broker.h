@@ -51,6 +51,7 @@ class TestBroker {
   }
 
   uint16_t port() const { return broker->address("TEST").port; }
+  std::string metrics_text() { return metrics_.to_prometheus_text(); }
   std::unique_ptr<TestClient> connect() const { return std::make_unique<TestClient>(port()); }
 
   env::FaultFileSystem files;

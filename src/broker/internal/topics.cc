@@ -18,14 +18,14 @@ std::shared_ptr<const TopicState> TopicTable::find(const Uuid& id) const {
   return found == by_id_.end() ? nullptr : found->second;
 }
 
-Topics::Topics(log::Store& store, const Settings& settings, ConfigTexts dynamic, Metrics& metrics, Random random)
-    : store_(store), settings_(settings), metrics_(metrics), random_(random) {
+Topics::Topics(log::Store& store, const Settings& settings, ConfigTexts dynamic, Random random)
+    : store_(store), settings_(settings), random_(random) {
   auto table = std::make_shared<TopicTable>();
   table->settings_ = &settings_;
   table->dynamic_ = std::move(dynamic);
   set_policies(table->dynamic_);
   for (const auto& topic : store.topics()) {
-    auto state = make_state(topic, table->defaults());
+    auto state = make_state(topic, table->defaults(), nullptr);
     table->by_id_.emplace(state->id(), state);
     table->by_name_.emplace(state->name(), std::move(state));
   }
@@ -39,18 +39,11 @@ std::shared_ptr<const TopicTable> Topics::snapshot() const {
 }
 
 std::shared_ptr<const TopicState> Topics::make_state(std::shared_ptr<const log::Topic> topic,
-                                                     const ConfigDefaults& defaults) const {
-  const MetricLabels labels = {{"topic", topic->info.name}};
-  TopicState state{
-      .topic = topic,
-      .config = parse_topic_config(topic->info.config, defaults),
-      .internal = is_internal_topic(topic->info.name),
-      .records_in = metrics_.counter("millrace_broker_produced_records_total", "Records appended", labels),
-      .bytes_in = metrics_.counter("millrace_broker_produced_bytes_total", "Bytes of record batches appended", labels),
-      .records_out = metrics_.counter("millrace_broker_fetched_records_total", "Records sent to consumers", labels),
-      .bytes_out =
-          metrics_.counter("millrace_broker_fetched_bytes_total", "Bytes of record batches sent to consumers", labels),
-  };
+                                                     const ConfigDefaults& defaults, const TopicState* known) {
+  TopicState state{.topic = topic,
+                   .config = parse_topic_config(topic->info.config, defaults),
+                   .internal = is_internal_topic(topic->info.name),
+                   .traffic = known == nullptr ? std::make_shared<TopicTraffic>() : known->traffic};
   return std::make_shared<const TopicState>(std::move(state));
 }
 
@@ -63,7 +56,7 @@ Result<std::shared_ptr<const TopicState>> Topics::create(const std::string& name
   }
   MILLRACE_ASSIGN_OR_RETURN(const auto topic, store_.create_topic(info));
   MutexLock lock(mutex_);
-  auto state = make_state(topic, table_->defaults());
+  auto state = make_state(topic, table_->defaults(), nullptr);
   auto changed = std::make_shared<TopicTable>(*table_);
   changed->by_name_.insert_or_assign(name, state);
   changed->by_id_.insert_or_assign(state->id(), state);
@@ -83,8 +76,9 @@ Status Topics::add_partitions(const std::string& name, int32_t count) {
   MILLRACE_ASSIGN_OR_RETURN(const auto topic, store_.add_partitions(name, count));
   MutexLock lock(mutex_);
   // By now it may be gone, and another of that name made.
-  if (table_->find(topic->info.id) == nullptr) return fail(Errc::kNotFound, "topic '" + name + "' does not exist");
-  auto state = make_state(topic, table_->defaults());
+  const auto known = table_->find(topic->info.id);
+  if (known == nullptr) return fail(Errc::kNotFound, "topic '" + name + "' does not exist");
+  auto state = make_state(topic, table_->defaults(), known.get());
   auto changed = std::make_shared<TopicTable>(*table_);
   changed->by_name_.insert_or_assign(name, state);
   changed->by_id_.insert_or_assign(state->id(), std::move(state));
@@ -113,7 +107,7 @@ Status Topics::configure(const std::string& name, ConfigTexts config) {
   // By now it may be gone, and another of that name made.
   const auto known = table_->find(topic->info.id);
   if (known == nullptr) return fail(Errc::kNotFound, "topic '" + name + "' does not exist");
-  auto state = make_state(topic, table_->defaults());
+  auto state = make_state(topic, table_->defaults(), known.get());
   auto changed = std::make_shared<TopicTable>(*table_);
   changed->by_name_.insert_or_assign(name, state);
   changed->by_id_.insert_or_assign(state->id(), std::move(state));
@@ -127,7 +121,7 @@ void Topics::set_dynamic(ConfigTexts dynamic) {
   auto changed = std::make_shared<TopicTable>(*table_);
   changed->dynamic_ = std::move(dynamic);
   for (auto& [name, state] : changed->by_name_) {
-    state = make_state(state->topic, changed->defaults());
+    state = make_state(state->topic, changed->defaults(), state.get());
     changed->by_id_.insert_or_assign(state->id(), state);
   }
   table_ = std::move(changed);
@@ -145,10 +139,10 @@ std::vector<TopicStats> Topics::stats() const {
     stats.push_back({.name = name,
                      .internal = state->internal,
                      .partitions = state->partitions(),
-                     .records_in = static_cast<uint64_t>(state->records_in.value()),
-                     .bytes_in = static_cast<uint64_t>(state->bytes_in.value()),
-                     .records_out = static_cast<uint64_t>(state->records_out.value()),
-                     .bytes_out = static_cast<uint64_t>(state->bytes_out.value())});
+                     .records_in = state->traffic->records_in.value(),
+                     .bytes_in = state->traffic->bytes_in.value(),
+                     .records_out = state->traffic->records_out.value(),
+                     .bytes_out = state->traffic->bytes_out.value()});
   return stats;
 }
 

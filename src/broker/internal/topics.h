@@ -24,15 +24,20 @@ inline constexpr std::string_view kTransactionsTopic = "__transaction_state";
 // Topics that the broker itself writes: shown as internal, and closed to producers.
 bool is_internal_topic(std::string_view name);
 
-// An existing topic as requests see it. Immutable but for the counters; usable after deletion (its log then refuses).
-struct TopicState {
-  std::shared_ptr<const log::Topic> topic;
-  TopicConfig config;
-  bool internal;
+// What went in and out of a topic since the start, or since it was made.
+struct TopicTraffic {
   Counter records_in;
   Counter bytes_in;
   Counter records_out;
   Counter bytes_out;
+};
+
+// An existing topic as requests see it. Immutable but for its traffic; usable after deletion (its log then refuses).
+struct TopicState {
+  std::shared_ptr<const log::Topic> topic;
+  TopicConfig config;
+  bool internal;
+  std::shared_ptr<TopicTraffic> traffic;  // the same whatever else changes
 
   const std::string& name() const { return topic->info.name; }
   const Uuid& id() const { return topic->info.id; }
@@ -67,7 +72,7 @@ class TopicTable {
 class Topics {
  public:
   // Takes up the topics that the store has, with `dynamic` of the settings changed.
-  Topics(log::Store& store, const Settings& settings, ConfigTexts dynamic, Metrics& metrics, Random random);
+  Topics(log::Store& store, const Settings& settings, ConfigTexts dynamic, Random random);
 
   std::shared_ptr<const TopicTable> snapshot() const EXCLUDES(mutex_);
 
@@ -85,17 +90,20 @@ class Topics {
   void set_dynamic(ConfigTexts dynamic) EXCLUDES(mutex_);
 
   std::vector<TopicStats> stats() const;
+  // Of all topics, deleted ones included, since the start.
+  TopicTraffic& traffic() { return traffic_; }
 
  private:
-  std::shared_ptr<const TopicState> make_state(std::shared_ptr<const log::Topic> topic,
-                                               const ConfigDefaults& defaults) const;
+  // With the traffic of `known`, the same topic's state before; null: it is new.
+  static std::shared_ptr<const TopicState> make_state(std::shared_ptr<const log::Topic> topic,
+                                                      const ConfigDefaults& defaults, const TopicState* known);
   // Tell the store what its topics' configurations mean.
   void set_policies(const ConfigTexts& dynamic);
 
   log::Store& store_;
   const Settings& settings_;
-  Metrics& metrics_;
 
+  TopicTraffic traffic_;
   mutable Mutex mutex_;
   Random random_ GUARDED_BY(mutex_);
   std::shared_ptr<const TopicTable> table_ GUARDED_BY(mutex_);

@@ -43,14 +43,12 @@ void for_each_existing(const TopicTable& topics, const std::vector<coord::TopicP
 }  // namespace
 
 TransactionService::TransactionService(log::Store& store, const Topics& topics, GroupService& groups,
-                                       ProducerIds& producer_ids, const Settings& settings, const Clock& clock,
-                                       Metrics& metrics)
+                                       ProducerIds& producer_ids, const Settings& settings, const Clock& clock)
     : CoordinatorHost("transactions", store, clock),
       topics_(topics),
       groups_(groups),
       producer_ids_(producer_ids),
-      settings_(settings),
-      open_gauge_(metrics.gauge("millrace_broker_open_transactions", "Transactions that are open")) {}
+      settings_(settings) {}
 
 Status TransactionService::load(Executor& owner) {
   MILLRACE_RETURN_IF_ERROR(CoordinatorHost::load(owner));
@@ -110,7 +108,6 @@ void TransactionService::appended(const coord::TransactionEffects& effects) {
         groups_.transaction_ended(marker.producer.id, marker.commit, partition.value(), last_append());
     }
   }
-  open_gauge_.set(static_cast<double>(coordinator().ongoing()));
 }
 
 void TransactionService::refuse(coord::TransactionReply& reply) const { std::visit(Refuse{}, reply.body); }

@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "base/metrics.h"
 #include "broker/internal/coordinator_host.h"
 #include "broker/internal/group_service.h"
 #include "broker/internal/producer_ids.h"
@@ -19,7 +18,7 @@ class TransactionService final : public CoordinatorHost<coord::TransactionCoordi
                                                         coord::TransactionEffects, coord::TransactionReply> {
  public:
   TransactionService(log::Store& store, const Topics& topics, GroupService& groups, ProducerIds& producer_ids,
-                     const Settings& settings, const Clock& clock, Metrics& metrics);
+                     const Settings& settings, const Clock& clock);
 
   // Read __transaction_state and start the coordinator; behind GroupService::load(). Once, before `owner` runs.
   Status load(Executor& owner);
@@ -37,7 +36,6 @@ class TransactionService final : public CoordinatorHost<coord::TransactionCoordi
   GroupService& groups_;
   ProducerIds& producer_ids_;
   const Settings& settings_;
-  Gauge open_gauge_;
 };
 
 }  // namespace millrace::broker

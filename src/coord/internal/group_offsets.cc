@@ -121,6 +121,18 @@ const CommittedOffset* GroupOffsets::find(std::string_view topic, PartitionId pa
   return entry == found->second.end() ? nullptr : &entry->second.offset;
 }
 
+std::optional<std::string> GroupOffsets::visit(
+    std::string_view after, size_t count_max,
+    const std::function<void(const std::string& topic, PartitionId partition, Offset committed)>& visit) const {
+  size_t seen = 0;
+  for (auto entry = topics_.upper_bound(after); entry != topics_.end(); ++entry) {
+    for (const auto& [partition, committed] : entry->second) visit(entry->first, partition, committed.offset.offset);
+    seen += entry->second.size();
+    if (seen >= count_max && std::next(entry) != topics_.end()) return entry->first;
+  }
+  return std::nullopt;
+}
+
 std::vector<PartitionOffset> GroupOffsets::all() const {
   std::vector<PartitionOffset> all;
   for (const auto& [topic, partitions] : topics_)

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -38,6 +40,10 @@ class GroupOffsets {
   bool empty() const { return topics_.empty() && pending_.empty(); }
   const CommittedOffset* find(std::string_view topic, PartitionId partition) const;
   std::vector<PartitionOffset> all() const;
+  // As GroupCoordinator::visit_offsets().
+  std::optional<std::string> visit(
+      std::string_view after, size_t count_max,
+      const std::function<void(const std::string& topic, PartitionId partition, Offset committed)>& visit) const;
 
  private:
   // `order` grows with each commit: of two for a partition, the greater is the later.

@@ -28,8 +28,11 @@ Status Store::Impl::close_and_expire() {
   Status first;
   bool closed_any = false;
   WalPosition last{0};
+  retention_runs_.add();
   const auto note = [&](Status outcome, const PartitionLog& log) {
-    if (!outcome && !log.is_deleted() && first) first = std::move(outcome);
+    if (outcome || log.is_deleted()) return;
+    retention_failures_.add();
+    if (first) first = std::move(outcome);
   };
   for (const auto& topic : topics()) {
     for (const auto& partition : topic->partitions) {
@@ -72,8 +75,14 @@ Status Store::Impl::compact(const std::function<bool(uint64_t)>& pace) {
     for (const auto& partition : topic->partitions) {
       PartitionLog& log = partition->impl();
       auto cleaned = cleaner.clean(log);
+      if (cleaned && cleaned->bytes_before > 0) {
+        compactions_.add();
+        compacted_bytes_.add(cleaned->bytes_before);
+        compaction_removed_bytes_.add(cleaned->bytes_before - std::min(cleaned->bytes_before, cleaned->bytes_after));
+      }
       if (cleaned || log.is_deleted()) continue;
       if (cleaned.error().code == Errc::kCancelled) return tl::unexpected(std::move(cleaned).error());
+      compaction_failures_.add();
       if (first) first = tl::unexpected(std::move(cleaned).error());
     }
   }

@@ -179,6 +179,7 @@ void PartitionLog::apply(ByteView batches, bool written_ahead) {
     MILLRACE_CHECK(batch.has_value());
     if (batch->has_producer_id()) {
       producers_.update(*batch, to_unix_ms(shared_->clock.wall_now()));
+      producer_count_.store(producers_.size(), std::memory_order_relaxed);
       if (batch->is_transactional()) {
         MutexLock lock(mutex_);
         note_transaction(*batch);
@@ -310,7 +311,11 @@ Result<WalPosition> PartitionLog::advance_log_start(Offset to) {
                          .partition = identity_.partition.value(),
                          .log_start = to};
     MILLRACE_RETURN_IF_ERROR(shared_->wal.admit(encoded_size(entry), true));
-    for (const auto& segment : drop_before(to)) std::ranges::copy(segment->paths(), std::back_inserter(leaving));
+    for (const auto& segment : drop_before(to)) {
+      shared_->removed_segments.add();
+      shared_->removed_bytes.add(segment->size_bytes());
+      std::ranges::copy(segment->paths(), std::back_inserter(leaving));
+    }
     last_position_ = position = shared_->wal.append(entry, nullptr, Offset{0});
   }
   if (!leaving.empty()) {
@@ -366,6 +371,11 @@ uint64_t PartitionLog::size_bytes() const {
   return bytes;
 }
 
+size_t PartitionLog::segment_count() const {
+  MutexLock lock(mutex_);
+  return segments_.size();
+}
+
 EpochEnd PartitionLog::epoch_end_offset(LeaderEpoch epoch) const {
   MutexLock lock(mutex_);
   if (epoch == leader_epoch_) return {epoch, high_watermark()};
@@ -394,6 +404,7 @@ Result<PartitionLog::Snapshot> PartitionLog::snapshot() {
   const int64_t expiration_ms =
       std::chrono::duration_cast<std::chrono::milliseconds>(shared_->options.producer_id_expiration).count();
   producers_.expire(to_unix_ms(shared_->clock.wall_now()) - expiration_ms);
+  producer_count_.store(producers_.size(), std::memory_order_relaxed);
   Snapshot snapshot;
   PartitionSnapshot& content = snapshot.content;
   content.has_directory = has_directory_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/result.h"
 #include "env/file_system.h"
@@ -41,6 +42,8 @@ class PartitionLog final : public WalParticipant {
     std::atomic<uint64_t> tails_bytes{0};
     // A segment of a compacted partition was closed. Must not block.
     std::function<void()> closed_to_compact;
+    Counter removed_segments;
+    Counter removed_bytes;
     // Remove files of a partition in the background, unless its topic is deleted by then. Must not block.
     std::function<void(std::shared_ptr<Partition>, std::vector<std::string>)> remove_later;
   };
@@ -123,6 +126,8 @@ class PartitionLog final : public WalParticipant {
   Offset last_stable_offset() const;
   Offset log_end_offset() const;
   uint64_t size_bytes() const;
+  size_t segment_count() const;
+  size_t producer_count() const { return producer_count_.load(std::memory_order_relaxed); }
   std::vector<ProducerInfo> producers() const;
   LeaderEpoch leader_epoch() const;
   EpochEnd epoch_end_offset(LeaderEpoch epoch) const;
@@ -202,6 +207,7 @@ class PartitionLog final : public WalParticipant {
 
   mutable Mutex append_mutex_;
   ProducerStates producers_ GUARDED_BY(append_mutex_);
+  std::atomic<size_t> producer_count_{0};  // of those, for who does not append
   WalPosition last_position_ GUARDED_BY(append_mutex_){0};
   bool has_directory_ GUARDED_BY(append_mutex_) = false;
   std::vector<std::shared_ptr<Segment>> unsynced_ GUARDED_BY(append_mutex_);  // written since their last sync

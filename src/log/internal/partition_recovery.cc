@@ -69,6 +69,7 @@ Status PartitionLog::restore(const PartitionSnapshot& snapshot, Offset log_start
   MutexLock append_lock(append_mutex_);
   ByteReader producers(snapshot.producers);
   if (!snapshot.producers.empty()) MILLRACE_RETURN_IF_ERROR(producers_.decode(producers));
+  producer_count_.store(producers_.size(), std::memory_order_relaxed);
   has_directory_ = has_directory;
   for (const auto& segment : opened) {
     if (segment->needs_sync()) unsynced_.push_back(segment);

@@ -36,7 +36,7 @@ Store::Impl::Impl(const StoreOptions& options, env::FileSystem& files, const Clo
             .buffer_bytes = options.wal_buffer_bytes,
             .reserve_bytes = std::min<uint64_t>(1u << 20, options.wal_file_bytes / 4),
             .single_threaded = options.single_threaded},
-           files,
+           files, clock,
            {.wants_spare =
                 [this] {
                   MutexLock lock(background_mutex_);
@@ -50,6 +50,10 @@ Store::Impl::Impl(const StoreOptions& options, env::FileSystem& files, const Clo
     MutexLock lock(housekeeping_mutex_);
     if (!std::exchange(closed_to_compact_, true)) housekeeping_wake_.notify_one();
   };
+  {
+    MutexLock lock(background_mutex_);
+    checkpointed_at_ = clock.mono_now();
+  }
   shared_->remove_later = [this](std::shared_ptr<Partition> partition, std::vector<std::string> paths) {
     remove_later({std::move(partition), std::move(paths)});
   };
@@ -305,8 +309,26 @@ void Store::Impl::failed(const Error& error) {
   if (callback) callback(error);
 }
 
-Store::Statistics Store::Impl::statistics() const {
-  return {.wal_syncs = wal_.syncs(), .wal_bytes = wal_.bytes_written(), .checkpoints = checkpoints_.load()};
+Store::Statistics Store::Impl::statistics() {
+  Statistics all;
+  all.wal_sync_times = wal_.syncs();
+  all.wal_syncs = all.wal_sync_times.count;
+  all.wal_bytes = wal_.bytes_written();
+  all.checkpoints = checkpoints_.value();
+  all.checkpoints_failed = checkpoints_failed_.value();
+  all.tails_bytes = shared_->tails_bytes.load(std::memory_order_relaxed);
+  all.removed_segments = shared_->removed_segments.value();
+  all.removed_bytes = shared_->removed_bytes.value();
+  all.retention_runs = retention_runs_.value();
+  all.retention_failures = retention_failures_.value();
+  all.compactions = compactions_.value();
+  all.compaction_failures = compaction_failures_.value();
+  all.compacted_bytes = compacted_bytes_.value();
+  all.compaction_removed_bytes = compaction_removed_bytes_.value();
+  all.wal_replayable_bytes = replayable_bytes();
+  MutexLock lock(background_mutex_);
+  all.since_checkpoint = std::chrono::floor<std::chrono::microseconds>(clock_.mono_now() - checkpointed_at_);
+  return all;
 }
 
 Status Store::Impl::take_snapshots(const std::vector<std::shared_ptr<const Topic>>& topics, CheckpointContent& content,
@@ -379,7 +401,7 @@ Status Store::Impl::checkpoint() {
     for (const Taken& one : taken) one.partition->impl().put_back(one.snapshot);
     return done;
   }
-  checkpoints_.fetch_add(1, std::memory_order_relaxed);
+  checkpoints_.add();
   for (size_t i = 0; i < all.size(); ++i) {
     // A topic may have got more partitions since.
     for (size_t p = 0; p < content.topics[i].partitions.size(); ++p) {
@@ -394,6 +416,7 @@ Status Store::Impl::checkpoint() {
   {
     MutexLock lock(background_mutex_);
     checkpoint_position_ = content.position;
+    checkpointed_at_ = clock_.mono_now();
     dirty_since_.reset();
     if (wal_end_ > content.position) dirty_since_ = clock_.mono_now();
   }
@@ -446,7 +469,9 @@ void Store::Impl::run_background() {
       log_warning("log", "the checkpoint failed: {}", taken.error().message);
     MutexLock lock(background_mutex_);
     not_before_.reset();
-    if (!taken) not_before_ = clock_.mono_now() + kCheckpointRetry;
+    if (taken) continue;
+    checkpoints_failed_.add();
+    not_before_ = clock_.mono_now() + kCheckpointRetry;
   }
 }
 

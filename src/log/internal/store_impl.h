@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/random.h"
 #include "env/file_system.h"
@@ -53,7 +54,7 @@ class Store::Impl {
   Status tidy();
   const std::string& dir() const { return options_.dir; }
   Result<uint64_t> free_bytes() const { return files_.free_bytes(options_.dir); }
-  Statistics statistics() const;
+  Statistics statistics() EXCLUDES(background_mutex_);
 
  private:
   // A topic as recovery finds it.
@@ -136,10 +137,18 @@ class Store::Impl {
   std::optional<MonoTime> not_before_ GUARDED_BY(background_mutex_);   // after a checkpoint that failed
   uint64_t wal_end_ GUARDED_BY(background_mutex_) = 0;
   uint64_t checkpoint_position_ GUARDED_BY(background_mutex_) = 0;
+  MonoTime checkpointed_at_ GUARDED_BY(background_mutex_);
   std::vector<Removal> removals_ GUARDED_BY(background_mutex_);
   std::function<void(const Error&)> fatal_callback_ GUARDED_BY(background_mutex_);
   std::atomic<bool> abandon_checkpoint_{false};  // close() does not wait for the background's
-  std::atomic<uint64_t> checkpoints_{0};
+  Counter checkpoints_;
+  Counter checkpoints_failed_;
+  Counter retention_runs_;
+  Counter retention_failures_;
+  Counter compactions_;
+  Counter compaction_failures_;
+  Counter compacted_bytes_;
+  Counter compaction_removed_bytes_;
   std::thread background_;
 
   Mutex housekeeping_mutex_;

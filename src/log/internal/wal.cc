@@ -27,8 +27,8 @@ void Wal::Group::clear() {
   targets.clear();
 }
 
-Wal::Wal(Options options, env::FileSystem& files, Events events)
-    : options_(std::move(options)), files_(files), events_(std::move(events)) {
+Wal::Wal(Options options, env::FileSystem& files, const Clock& clock, Events events)
+    : options_(std::move(options)), files_(files), clock_(clock), events_(std::move(events)) {
   MutexLock lock(mutex_);
   filling_.clear();
 }
@@ -300,9 +300,10 @@ Status Wal::write_group(Group& group) {
     }
     wake_.wait_for(mutex_, kFullDiskRetry);
   }
+  const MonoTime begun = clock_.mono_now();
   MILLRACE_RETURN_IF_ERROR(file_->sync_data());
+  syncs_.observe(clock_.mono_now() - begun);
   position_ += bytes;
-  syncs_.fetch_add(1, std::memory_order_relaxed);
   bytes_written_.fetch_add(bytes, std::memory_order_relaxed);
   return {};
 }

@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
+#include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/result.h"
 #include "env/file_system.h"
@@ -56,7 +58,7 @@ class Wal {
     std::function<void(const Error&)> failed;           // once
   };
 
-  Wal(Options options, env::FileSystem& files, Events events);
+  Wal(Options options, env::FileSystem& files, const Clock& clock, Events events);
   ~Wal();
   Wal(const Wal&) = delete;
   Wal& operator=(const Wal&) = delete;
@@ -104,7 +106,7 @@ class Wal {
   // End in failure, as after a failed sync.
   void fail_for_good(const Error& error);
 
-  uint64_t syncs() const { return syncs_.load(std::memory_order_relaxed); }
+  DurationHistogram::Snapshot syncs() const { return syncs_.snapshot(); }
   uint64_t bytes_written() const { return bytes_written_.load(std::memory_order_relaxed); }
 
  private:
@@ -144,6 +146,7 @@ class Wal {
 
   const Options options_;
   env::FileSystem& files_;
+  const Clock& clock_;
   const Events events_;
 
   Mutex mutex_;
@@ -180,7 +183,7 @@ class Wal {
   uint64_t file_size_ = 0;
   uint64_t position_ = 0;
 
-  std::atomic<uint64_t> syncs_{0};
+  DurationHistogram syncs_;
   std::atomic<uint64_t> bytes_written_{0};
   std::thread thread_;
 };

@@ -285,7 +285,7 @@ void Carrier::publish(const Table& table, uint64_t rows, uint64_t rejected) {
       .set(static_cast<double>(lag));
   if (rows > 0)
     metrics_.counter("millrace_warehouse_rows_total", "Rows carried into tables", labels)
-        .add(static_cast<double>(rows));
+        .add(rows);
 }
 
 }  // namespace millrace::warehouse
