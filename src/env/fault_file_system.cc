@@ -66,10 +66,13 @@ struct FaultFileSystem::Disk {
   uint64_t writes_to_fault GUARDED_BY(mutex) = 0;  // 0: none planned
   uint64_t syncs_to_fault GUARDED_BY(mutex) = 0;
   Fault write_fault GUARDED_BY(mutex) = Fault::kIo;
+  std::string unreadable GUARDED_BY(mutex);  // "": nothing is
+  bool read_only GUARDED_BY(mutex) = false;
   uint64_t capacity GUARDED_BY(mutex) = std::numeric_limits<uint64_t>::max();
 
   // Every changing call begins here.
   Status begin_change(const std::string& path) REQUIRES(mutex) {
+    if (read_only) return fail(Errc::kPermissionDenied, fmt::format("{}: the file system is read-only", path));
     if (++operations > power_off_at) return fail(Errc::kIo, fmt::format("{}: the power is off", path));
     return {};
   }
@@ -114,6 +117,9 @@ class FaultFile final : public File {
   Result<size_t> read_at(uint64_t position, std::span<std::byte> out) const override {
     MutexLock lock(disk_->mutex);
     MILLRACE_RETURN_IF_ERROR(disk_->check_alive(boot_, path_));
+    if (!disk_->unreadable.empty() && path_.starts_with(disk_->unreadable)) {
+      return fail(Errc::kIo, fmt::format("{}: injected read failure", path_));
+    }
     if (position >= node_->content.size()) return size_t{0};
     const size_t count = std::min<size_t>(out.size(), node_->content.size() - position);
     std::copy_n(node_->content.begin() + static_cast<std::ptrdiff_t>(position), count, out.begin());
@@ -411,6 +417,8 @@ void FaultFileSystem::crash(Unsynced unsynced, Random& random) {
   disk_->power_off_at = std::numeric_limits<uint64_t>::max();
   disk_->writes_to_fault = 0;
   disk_->syncs_to_fault = 0;
+  disk_->unreadable.clear();
+  disk_->read_only = false;
 }
 
 void FaultFileSystem::power_off_after(uint64_t operations) {
@@ -432,6 +440,16 @@ void FaultFileSystem::fail_write(uint64_t nth, Fault fault) {
 void FaultFileSystem::fail_sync(uint64_t nth) {
   MutexLock lock(disk_->mutex);
   disk_->syncs_to_fault = nth;
+}
+
+void FaultFileSystem::fail_reads(const std::string& prefix) {
+  MutexLock lock(disk_->mutex);
+  disk_->unreadable = prefix;
+}
+
+void FaultFileSystem::set_read_only(bool read_only) {
+  MutexLock lock(disk_->mutex);
+  disk_->read_only = read_only;
 }
 
 void FaultFileSystem::set_capacity(uint64_t bytes) {

@@ -52,6 +52,11 @@ class FaultFileSystem final : public FileSystem {
   // The n-th write, or sync, from now on (1: the next) fails once; a failed write stores a prefix of its bytes.
   void fail_write(uint64_t nth, Fault fault);
   void fail_sync(uint64_t nth);
+  // From now on every read of a file whose path begins with `prefix` fails with kIo; "": none does.
+  void fail_reads(const std::string& prefix);
+  // From now on every changing call is kPermissionDenied, as on a file system that was mounted read-only, or is again
+  // none. Not counted in operations().
+  void set_read_only(bool read_only);
   // All files together hold at most this many bytes; more is kOutOfSpace.
   void set_capacity(uint64_t bytes);
 

@@ -65,8 +65,8 @@ struct DirectoryEntry {
 };
 
 // The files of a machine, as the modules see them: passed in, so that tests can forget what was not synced.
-// Thread-safe. Missing files are kNotFound, a full disk kOutOfSpace, refused access kPermissionDenied, all else kIo;
-// messages name the path. Names are created, renamed and removed durably only once their directory is synced.
+// Thread-safe. Missing files are kNotFound, a full disk kOutOfSpace, refused access kPermissionDenied, too few file
+// descriptors kUnavailable, else kIo; messages name the path. Names change durably once their directory is synced.
 class FileSystem {
  public:
   virtual ~FileSystem() = default;

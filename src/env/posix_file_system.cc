@@ -33,19 +33,42 @@ Errc errc_of(int error) {
     case EPERM:
     case EROFS:
       return Errc::kPermissionDenied;
+    // Of the process or the system, and none of the file.
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+      return Errc::kUnavailable;
     default:
       return Errc::kIo;
   }
 }
 
+const char* hint_of(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+      return "free space on this disk";
+    case EMFILE:
+    case ENFILE:
+      return "raise the limit of open files (ulimit -n)";
+    case EACCES:
+    case EPERM:
+      return "let this user read and write there, or use another folder";
+    case EROFS:
+      return "mount the disk so that it can be written (a system that meets errors on it may have ended that: see "
+             "dmesg), or use another folder";
+    case ENOTDIR:
+      return "a part of this path is a file: use another folder";
+    case EIO:
+      return "the disk has failed: see dmesg";
+    default:
+      return "";
+  }
+}
+
 tl::unexpected<Error> failed(const char* action, const std::string& path, int error) {
-  std::string hint;
-  if (errc_of(error) == Errc::kOutOfSpace) hint = "free space on this disk";
-  if (error == EROFS) hint = "mount the disk so that it can be written, or use another folder";
-  if (error == EACCES) hint = "let this user read and write there, or use another folder";
-  if (error == EMFILE) hint = "raise the limit of open files (ulimit -n)";
   return fail(errc_of(error), fmt::format("cannot {} {}: {}", action, path, std::generic_category().message(error)),
-              std::move(hint));
+              hint_of(error));
 }
 
 // An open file descriptor, closed on destruction.
