@@ -11,6 +11,7 @@ const std::string& Partition::topic() const { return log_->identity().topic; }
 const Uuid& Partition::topic_id() const { return log_->identity().topic_id; }
 PartitionId Partition::id() const { return log_->identity().partition; }
 
+std::optional<Error> Partition::damage() const { return log_->damage(); }
 Result<Appended> Partition::append(std::span<std::byte> batches, const AppendOptions& options) {
   return log_->append(batches, options);
 }

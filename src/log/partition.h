@@ -110,6 +110,14 @@ class Partition {
   const Uuid& topic_id() const;
   PartitionId id() const;
 
+  // What is wrong with the partition's files, with file and position (kCorruption); nullopt: nothing that is known.
+  // Found at a start, where a file is missing or does not fit what was durable, or when what it holds is read. Until
+  // the log begins behind the damage (advance_log_start()), or a start finds the files whole again, the partition is
+  // quarantined: appends are kUnavailable but for those from the reserve, nothing is compacted or deleted by retention,
+  // and no file is changed that was there before. What is whole can be read; read_committed gets no batches of
+  // transactions where it is not known which of them were aborted.
+  std::optional<Error> damage() const;
+
   // Append `batches`, one or more that passed record::check_batches() and lie one after another: assigns offsets and
   // the leader epoch in place, checks the producer's sequence, hands a copy to the write-ahead log. Nothing is durable
   // on return. A batch with a producer id must be alone. All batches are appended, or none:
@@ -138,7 +146,7 @@ class Partition {
   // Append to `out` whole batches from the one that holds `from`, at most `bytes_max` together; with `at_least_one` the
   // first comes even if it is larger. Never beyond the high watermark, or for kReadCommitted the last stable offset,
   // nor across a segment's end: a caller who wants more asks again. kInvalidArgument where `from` is below the log
-  // start or beyond the log end (OFFSET_OUT_OF_RANGE); kCorruption names file and position.
+  // start or beyond the log end (OFFSET_OUT_OF_RANGE); kCorruption names file and position; kIo: the disk.
   Result<ReadInfo> read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out,
                         Isolation isolation = Isolation::kReadUncommitted) const;
   // The aborted transactions with records or their marker in [from, end), in the order of their markers.

@@ -449,33 +449,6 @@ TEST_F(SegmentDamageTest, CutAndScrambledIndexesAreBuiltAnew) {
   expect_all();
 }
 
-TEST_F(SegmentDamageTest, AShortenedSegmentIsReported) {
-  for (const std::string& path : {files_ending(".log").front(), files_ending(".log").back()}) {
-    const Bytes good = files.content(path);
-    Bytes cut = good;
-    cut.pop_back();
-    files.set_content(path, cut);
-    const auto opened = open();
-    ASSERT_FALSE(opened) << path;
-    EXPECT_EQ(opened.error().code, Errc::kCorruption);
-    EXPECT_NE(opened.error().message.find(path), std::string::npos) << opened.error().message;
-    files.set_content(path, good);
-  }
-  expect_all();
-}
-
-TEST_F(SegmentDamageTest, AMissingSegmentIsReported) {
-  const std::vector<std::string> logs = files_ending(".log");
-  for (const std::string& path : {logs[0], logs[1], logs.back()}) {
-    const Bytes good = files.content(path);
-    ASSERT_TRUE(files.remove(path));
-    EXPECT_FALSE(open()) << path;
-    ASSERT_TRUE(files.open(path, env::OpenMode::kCreate));
-    files.set_content(path, good);
-  }
-  expect_all();
-}
-
 TEST_F(SegmentDamageTest, BytesBehindTheCheckpointAreCutOff) {
   const std::string path = files_ending(".log").back();
   Bytes longer = files.content(path);

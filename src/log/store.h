@@ -89,8 +89,9 @@ struct Topic {
 class Store {
  public:
   // Open or make the data folder, recovering what a crash left: replays the write-ahead log from the last checkpoint,
-  // cuts a torn end, rebuilds indexes, restores producers. kCorruption names file and position of damage inside what
-  // was durable, and nothing is changed; kConflict: another process has the folder, or it is of another version.
+  // cuts a torn end, rebuilds indexes, restores producers. Damage of a partition's files quarantines that partition
+  // (Partition::damage()); of the checkpoint or the write-ahead log it is kCorruption, with file and position, and
+  // nothing is changed. kConflict: another process has the folder, or it is of another version.
   // `files` and `clock` must outlive the store; `random` is used during the call, for a new cluster id.
   static Result<std::unique_ptr<Store>> open(const StoreOptions& options, env::FileSystem& files, const Clock& clock,
                                              Random& random);

@@ -12,6 +12,13 @@
 namespace millrace::broker {
 namespace {
 
+// Without what cannot be read here, committed offsets and transactions would be forgotten without a word.
+tl::unexpected<Error> unreadable(const log::Partition& partition, Error error) {
+  error.message = fmt::format("{}-{} cannot be read: {}", partition.topic(), partition.id().value(), error.message);
+  error.hint = "restore the file from a copy; without it committed offsets or transactions would be lost";
+  return tl::unexpected(std::move(error));
+}
+
 // What the sequence rules say about a coordinator's own writes is a defect of ours.
 std::string refusal(const log::Partition& partition, log::AppendOutcome outcome) {
   return fmt::format("{}-{} refused a coordinator's write with outcome {}", partition.topic(), partition.id().value(),
@@ -28,12 +35,19 @@ Status read_partition(const log::Partition& partition,
   Bytes bytes;
   for (Offset next = partition.log_start_offset(); next < partition.high_watermark();) {
     bytes.clear();
-    MILLRACE_RETURN_IF_ERROR(partition.read(next, kReadBytes, true, bytes));
+    if (auto read = partition.read(next, kReadBytes, true, bytes); !read)
+      return unreadable(partition, std::move(read).error());
     if (bytes.empty()) return {};
     record::BatchReader reader(bytes);
     while (true) {
       MILLRACE_ASSIGN_OR_RETURN(const auto batch, reader.next());
       if (!batch) break;
+      if (!batch->checksum_matches()) {
+        return unreadable(partition, {Errc::kCorruption,
+                                      fmt::format("the checksum of the batch at offset {} does not match",
+                                                  batch->base_offset().value()),
+                                      {}});
+      }
       next = batch->last_offset() + 1;
       if (batch->is_control()) {
         MILLRACE_RETURN_IF_ERROR(on_control(*batch));

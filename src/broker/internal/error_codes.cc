@@ -14,9 +14,10 @@ ErrorCode to_wire(Errc code) {
       return ErrorCode::kTopicAlreadyExists;
     case Errc::kConflict:
       return ErrorCode::kConcurrentTransactions;
+    // Retriable: clients refresh their metadata and come again, which is right for a full, failed or read-only disk,
+    // and for files that are damaged until somebody restores them. What clients send is checked before it gets that
+    // far.
     case Errc::kCorruption:
-      return ErrorCode::kCorruptMessage;
-    // Retriable: clients refresh their metadata and come again, which is right for a full, failed or read-only disk.
     case Errc::kIo:
     case Errc::kOutOfSpace:
     case Errc::kPermissionDenied:

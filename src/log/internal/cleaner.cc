@@ -114,22 +114,28 @@ Cleaner::Cleaner(env::FileSystem& files, const Clock& clock, const Options& opti
       pace_(std::move(pace)),
       exclusively_(std::move(exclusively)) {}
 
-Status Cleaner::each_batch(const Segment& segment, Offset from, Offset end,
+Status Cleaner::each_batch(const PartitionLog& log, const Segment& segment, Offset from, Offset end,
                            const std::function<Result<bool>(const record::BatchView&)>& visit) {
   Bytes bytes;
   while (from < end) {
     bytes.clear();
-    MILLRACE_ASSIGN_OR_RETURN(const size_t read, segment.read(from, end, kReadBytes, true, bytes));
-    if (read == 0) return {};
-    if (pace_ && !pace_(read)) return fail(Errc::kCancelled, "the store is closing");
+    const auto read = segment.read(from, end, kReadBytes, true, bytes);
+    if (!read) {
+      if (read.error().code == Errc::kCorruption) log.note_damage(segment.base_offset(), end, read.error());
+      return tl::unexpected(read.error());
+    }
+    if (*read == 0) return {};
+    if (pace_ && !pace_(*read)) return fail(Errc::kCancelled, "the store is closing");
     record::BatchReader batches(bytes);
     while (true) {
       MILLRACE_ASSIGN_OR_RETURN(const auto batch, batches.next());
       if (!batch) break;
       // What is rewritten gets a checksum of its own: damage must not come out as good.
       if (!batch->checksum_matches()) {
-        return fail(Errc::kCorruption, fmt::format("{}: the batch at offset {} is damaged, and is not compacted",
-                                                   segment.log_path(), batch->base_offset().value()));
+        auto damaged = fail(Errc::kCorruption, fmt::format("{}: the checksum of the batch at offset {} does not match",
+                                                           segment.log_path(), batch->base_offset().value()));
+        log.note_damage(segment.base_offset(), end, PartitionLog::as_damage(damaged.value()));
+        return damaged;
       }
       MILLRACE_ASSIGN_OR_RETURN(const bool more, visit(*batch));
       if (!more) return {};
@@ -139,7 +145,7 @@ Status Cleaner::each_batch(const Segment& segment, Offset from, Offset end,
   return {};
 }
 
-Status Cleaner::note_keys(Pass& pass) {
+Status Cleaner::note_keys(const PartitionLog& log, Pass& pass) {
   const auto note = [&](const record::BatchView& batch) -> Result<bool> {
     if (batch.is_control() || pass.is_aborted(batch)) return true;
     MILLRACE_ASSIGN_OR_RETURN(auto reader, record::RecordReader::open(batch, kPlainBytesMax));
@@ -157,7 +163,7 @@ Status Cleaner::note_keys(Pass& pass) {
   const auto& segments = pass.cleanable.segments;
   for (size_t i = 0; i < segments.size() && pass.map_end == pass.cleanable.end; ++i) {
     const Offset from = std::max(segments[i]->base_offset(), pass.cleanable.cleaned);
-    if (from < pass.end_of(i)) MILLRACE_RETURN_IF_ERROR(each_batch(*segments[i], from, pass.end_of(i), note));
+    if (from < pass.end_of(i)) MILLRACE_RETURN_IF_ERROR(each_batch(log, *segments[i], from, pass.end_of(i), note));
   }
   return {};
 }
@@ -232,7 +238,7 @@ Status Cleaner::clean_group(PartitionLog& log, Pass& pass, size_t begin, size_t 
   MILLRACE_RETURN_IF_ERROR(output.open());
   Status done;
   for (size_t i = begin; done && i < end; ++i) {
-    done = each_batch(*segments[i], segments[i]->base_offset(), pass.end_of(i),
+    done = each_batch(log, *segments[i], segments[i]->base_offset(), pass.end_of(i),
                       [&](const record::BatchView& batch) -> Result<bool> {
                         MILLRACE_RETURN_IF_ERROR(clean_batch(pass, batch, output));
                         return true;
@@ -267,7 +273,7 @@ Result<Cleaner::Outcome> Cleaner::clean(PartitionLog& log) {
   MILLRACE_ASSIGN_OR_RETURN(auto cleanable, log.cleanable(now_ms));
   if (!cleanable) return Outcome{};
   Pass pass(std::move(*cleanable), OffsetMap(options_.map_bytes, random_.fork()), now_ms);
-  MILLRACE_RETURN_IF_ERROR(note_keys(pass));
+  MILLRACE_RETURN_IF_ERROR(note_keys(log, pass));
   const auto& segments = pass.cleanable.segments;
   for (size_t begin = 0; begin < segments.size() && segments[begin]->base_offset() < pass.map_end;) {
     uint64_t bytes = segments[begin]->size_bytes();

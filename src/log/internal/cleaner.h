@@ -50,7 +50,7 @@ class Cleaner {
   struct Pass;
   class Output;
 
-  Status each_batch(const Segment& segment, Offset from, Offset end,
+  Status each_batch(const PartitionLog& log, const Segment& segment, Offset from, Offset end,
                     const std::function<Result<bool>(const record::BatchView&)>& visit);
   // Fill the pass's map, up to where it is full.
   Status note_keys(Pass& pass);

@@ -23,6 +23,7 @@ Result<std::optional<PartitionLog::Cleanable>> PartitionLog::cleanable(int64_t n
   std::shared_ptr<Segment> first_dirty;
   {
     MutexLock lock(mutex_);
+    if (!damage_.empty()) return std::nullopt;
     found.cleaned = std::max(cleaned_, log_start_);
     for (size_t i = 0; i + 1 < segments_.size(); ++i) {
       const auto& segment = segments_[i];

@@ -50,8 +50,9 @@ std::vector<std::shared_ptr<Segment>> PartitionLog::segments() const {
 }
 
 Status PartitionLog::make_directory() {
-  if (has_directory_) return {};
   env::FileSystem& files = shared_->files;
+  // Whoever has lost the directory, too, gets one for what is new.
+  if (has_directory_) return damage() ? files.make_directories(directory_) : Status{};
   MILLRACE_ASSIGN_OR_RETURN(const bool exists, files.exists(directory_));
   if (exists) {
     const std::string stray = fmt::format("{}.{}-stray", directory_, identity_.topic_id.to_string());
@@ -109,6 +110,8 @@ Status PartitionLog::prepare(std::span<std::byte> batches, const AppendOptions& 
   Offset next;
   {
     MutexLock lock(mutex_);
+    // What must go on does: markers and the coordinators' own records.
+    if (!damage_.empty() && !options.from_reserve) return quarantined();
     epoch = leader_epoch_;
     next = log_end_;
     plan.result.log_start_offset = log_start_;
@@ -245,6 +248,7 @@ Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least
   if (is_deleted()) return deleted();
   ReadInfo info;
   std::shared_ptr<Segment> segment;
+  Offset segment_end;
   Offset limit;
   {
     MutexLock lock(mutex_);
@@ -255,13 +259,29 @@ Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least
     info.last_stable_offset = std::max(open_transactions_.last_stable(info.high_watermark), log_start_);
     limit = isolation == Isolation::kReadCommitted ? info.last_stable_offset : info.high_watermark;
     if (from >= limit || (bytes_max == 0 && !at_least_one)) return info;
-    segment = *std::prev(std::ranges::upper_bound(segments_, from, {}, [](const auto& s) { return s->base_offset(); }));
+    const auto next = std::ranges::upper_bound(segments_, from, {}, [](const auto& one) { return one->base_offset(); });
+    segment = *std::prev(next);
+    segment_end = next == segments_.end() ? log_end_ : (*next)->base_offset();
   }
+  const size_t before = out.size();
   const auto bytes = segment->read(from, limit, bytes_max, at_least_one, out);
   if (!bytes) {
-    MutexLock lock(mutex_);
-    if (from < log_start_) return out_of_range(from);  // removed meanwhile
-    return tl::unexpected(bytes.error());
+    {
+      MutexLock lock(mutex_);
+      if (from < log_start_) return out_of_range(from);  // removed meanwhile
+    }
+    if (is_deleted()) return deleted();
+    // An error of the disk itself may pass.
+    if (bytes.error().code == Errc::kIo || !is_damage(bytes.error())) return tl::unexpected(bytes.error());
+    const Error damage = as_damage(bytes.error());
+    note_damage(segment->base_offset(), segment_end, damage);
+    return tl::unexpected(damage);
+  }
+  if (isolation == Isolation::kReadCommitted) {
+    if (const Status decided = check_decided(ByteView(out).subspan(before)); !decided) {
+      out.resize(before);
+      return tl::unexpected(decided.error());
+    }
   }
   info.bytes = *bytes;
   return info;
@@ -287,6 +307,7 @@ std::vector<std::shared_ptr<Segment>> PartitionLog::drop_before(Offset to) {
   std::erase_if(aborted_, [&](const AbortedTransaction& one) { return one.last_offset < to; });
   trim_epochs();
   epochs_changed_ = true;
+  forget_damage(to);
   return dropped;
 }
 
@@ -298,6 +319,7 @@ void PartitionLog::trim_epochs() {
 Result<WalPosition> PartitionLog::advance_log_start(Offset to) {
   std::vector<std::string> leaving;
   WalPosition position;
+  const bool was_quarantined = damage().has_value();
   {
     MutexLock lock(append_mutex_);
     if (is_deleted()) return deleted();
@@ -323,6 +345,10 @@ Result<WalPosition> PartitionLog::advance_log_start(Offset to) {
     shared_->wal.when_durable(position, [shared = shared_, self = handle_.lock(), leaving](const Status& durable) {
       if (durable) shared->remove_later(self, leaving);
     });
+  }
+  if (was_quarantined && !damage()) {
+    log_info("log", "{}-{} is no longer quarantined: it begins at {}, behind the damage", identity_.topic,
+             identity_.partition.value(), to.value());
   }
   return position;
 }
@@ -410,8 +436,9 @@ Result<PartitionLog::Snapshot> PartitionLog::snapshot() {
   content.has_directory = has_directory_;
   producers_.encode(content.producers);
   snapshot.unsynced.swap(unsynced_);
-  snapshot.epochs_changed = std::exchange(epochs_changed_, false);
   MutexLock lock(mutex_);
+  // Of a quarantined partition nothing changes but what new records need.
+  snapshot.epochs_changed = damage_.empty() && std::exchange(epochs_changed_, false);
   content.log_start_offset = log_start_;
   content.log_end_offset = log_end_;
   content.leader_epoch = leader_epoch_;

@@ -57,15 +57,16 @@ class PartitionLog final : public WalParticipant {
   // A new, empty partition. Its directory is made with the first write.
   PartitionLog(std::shared_ptr<Shared> shared, Identity identity);
   // As the checkpoint has it: opens the segments, cuts off what came after. `log_start` is the last that the
-  // write-ahead log behind the checkpoint has: what lies wholly before it may be missing and is removed. For use before
-  // the store is shared.
+  // write-ahead log behind the checkpoint has: what lies wholly before it may be missing and is removed. Where files
+  // that should be durable are damaged, missing or unreadable it is quarantined: see Partition::damage(). For use
+  // before the store is shared.
   Status restore(const PartitionSnapshot& snapshot, Offset log_start);
   // Apply batches that the write-ahead log holds, with their offsets; those that are there already are skipped.
   Status replay(ByteView batches);
   // The same of an advance of the log start.
   Status replay_log_start(Offset to);
   // Recovery is over: everything there is durable. After a crash a new leader epoch begins.
-  void finish_recovery(bool crashed);
+  Status finish_recovery(bool crashed);
   void set_handle(std::weak_ptr<Partition> handle) { handle_ = std::move(handle); }
 
   void set_policy(const TopicPolicy& policy);
@@ -94,6 +95,14 @@ class PartitionLog final : public WalParticipant {
   void set_cleaned(Offset end);
   // A checkpoint has been written that has this segment as the one that is appended to.
   void set_checkpointed(Offset active);
+
+  // partition_damage.cc.
+  std::optional<Error> damage() const;
+  // `error` as a finding about a partition's files.
+  static Error as_damage(Error error);
+  // Something in [from, end) cannot be believed: quarantine the partition until the log begins at `end`, and say so in
+  // the log, once.
+  void note_damage(Offset from, Offset end, const Error& error) const;
 
   const Identity& identity() const { return identity_; }
   const std::string& directory() const { return directory_; }
@@ -165,6 +174,11 @@ class PartitionLog final : public WalParticipant {
   // What a crash left of compaction.
   Status finish_swaps();
   tl::unexpected<Error> deleted() const;
+  tl::unexpected<Error> quarantined() const REQUIRES(mutex_);
+  // The damage before `to` is gone with the segments.
+  void forget_damage(Offset to) REQUIRES(append_mutex_, mutex_);
+  // Whether a reader who leaves out aborted transactions can be given these batches.
+  Status check_decided(ByteView batches) const;
   // Make room for `bytes` ending at `last_offset` in the active segment, or begin another.
   Status make_room(size_t bytes, Offset last_offset, bool from_reserve) REQUIRES(append_mutex_);
   Status make_directory() REQUIRES(append_mutex_);
@@ -184,9 +198,25 @@ class PartitionLog final : public WalParticipant {
   std::vector<std::shared_ptr<Segment>> drop_before(Offset to) REQUIRES(append_mutex_);
   // Epochs whose every record is gone leave no trace.
   void trim_epochs() REQUIRES(mutex_);
+  // A part of the log that cannot be read.
+  struct Damage {
+    Offset from{0};
+    Offset end{0};
+    Error error;
+  };
+  // What can be wrong with the files of one partition, and not with the whole start: a disk that refuses to be written
+  // or has too few descriptors left is no damage.
+  static bool is_damage(const Error& error);
+  void report(const Damage& damage) const;
+  struct Opened {
+    std::vector<std::shared_ptr<Segment>> segments;
+    std::vector<Damage> damage;
+  };
   // The segments from the one that holds `log_start` to `active`; files of others are removed.
-  Result<std::vector<std::shared_ptr<Segment>>> open_segments(bool has_directory, const SegmentEnd& active,
-                                                              Offset log_start);
+  Result<Opened> open_segments(bool has_directory, const SegmentEnd& active, Offset log_start, Offset log_end);
+  Status open_closed_segments(const std::vector<Offset>& bases, Offset log_start, Opened& opened) const;
+  Status open_active_segment(const SegmentEnd& active, Offset log_end, Opened& opened) const;
+  void take_damaged(Offset from, Offset end, const Error& error, Opened& opened) const;
   tl::unexpected<Error> out_of_range(Offset offset) const REQUIRES(mutex_);
   // Lookups by time in [from, limit).
   Result<std::optional<TimestampedOffset>> find_time(int64_t timestamp_ms, Offset from, Offset limit) const;
@@ -225,6 +255,8 @@ class PartitionLog final : public WalParticipant {
   std::vector<EpochStart> epochs_ GUARDED_BY(mutex_);
   mutable OpenTransactions open_transactions_ GUARDED_BY(mutex_);
   std::vector<AbortedTransaction> aborted_ GUARDED_BY(mutex_);  // by last offset
+  mutable std::vector<Damage> damage_ GUARDED_BY(mutex_);
+  bool aborted_is_known_ GUARDED_BY(mutex_) = true;  // not where it was read beside damage
 };
 
 }  // namespace millrace::log

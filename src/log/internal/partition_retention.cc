@@ -19,7 +19,7 @@ Result<bool> PartitionLog::close_if_due(int64_t now_ms) {
   const TopicPolicy limits = policy();
   MutexLock lock(append_mutex_);
   const auto segment = active();
-  if (is_deleted() || segment->size_bytes() == 0) return false;
+  if (is_deleted() || segment->size_bytes() == 0 || damage()) return false;
   if (!active_since_ms_) {
     // Written before the start: as old as its first batch, which its producer may have stamped with any time.
     int64_t first_ms = now_ms;
@@ -42,7 +42,7 @@ Offset PartitionLog::retention_start(int64_t now_ms) const {
   const Offset decided = last_stable_offset();
   MutexLock lock(mutex_);
   Offset start = log_start_;
-  if (!limits.deletes) return start;
+  if (!limits.deletes || !damage_.empty()) return start;
   const auto end_of = [&](size_t i) REQUIRES(mutex_) {
     return i + 1 < segments_.size() ? segments_[i + 1]->base_offset() : log_end_;
   };

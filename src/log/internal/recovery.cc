@@ -184,7 +184,9 @@ Status Store::Impl::recover() {
   };
   MILLRACE_ASSIGN_OR_RETURN(const uint64_t end, read_wal(files_, path("wal"), checkpoint.position, visit));
   for (const auto& [number, topic] : by_number) {
-    for (const auto& partition : topic->partitions) partition->impl().finish_recovery(recovered_from_crash_);
+    for (const auto& partition : topic->partitions) {
+      MILLRACE_RETURN_IF_ERROR(partition->impl().finish_recovery(recovered_from_crash_));
+    }
     publish_topic(topic);
   }
   {

@@ -68,7 +68,7 @@ uint64_t Segment::tail_bytes() const {
 
 tl::unexpected<Error> Segment::damaged(uint64_t position, std::string_view what) const {
   return fail(Errc::kCorruption, fmt::format("{} is damaged at byte {}: {}", path(kLogSuffix), position, what),
-              "restore the data folder from a copy");
+              "restore the file from a copy and start again, or delete the topic");
 }
 
 bool Segment::is_full(uint64_t bytes, Offset last_offset, uint64_t segment_bytes) const {
@@ -227,6 +227,7 @@ Status Segment::sync(bool& sync_failed) {
 }
 
 Result<std::shared_ptr<env::File>> Segment::file() const {
+  if (damage_) return tl::unexpected(*damage_);
   bool exists = false;
   {
     MutexLock lock(mutex_);
@@ -303,6 +304,7 @@ Result<uint64_t> Segment::floor_position_in_file(Offset offset, uint64_t count) 
 }
 
 Status Segment::scan(Offset from, const std::function<bool(const Found&)>& visit) const {
+  if (damage_) return tl::unexpected(*damage_);
   MILLRACE_ASSIGN_OR_RETURN(uint64_t position, floor_position(from));
   const uint64_t end = size_bytes();
   Bytes window;
@@ -327,6 +329,7 @@ Status Segment::scan(Offset from, const std::function<bool(const Found&)>& visit
 }
 
 Result<size_t> Segment::read(Offset from, Offset limit, size_t bytes_max, bool at_least_one, Bytes& out) const {
+  if (damage_) return tl::unexpected(*damage_);
   const size_t start = out.size();
   MILLRACE_ASSIGN_OR_RETURN(uint64_t position, floor_position(from));
   const uint64_t segment_end = size_bytes();

@@ -46,13 +46,22 @@ class Segment {
   // A new, empty segment. Files are made when they are first written.
   static std::shared_ptr<Segment> make(env::FileSystem& files, std::string directory, Offset base_offset,
                                        const Options& options);
-  // The segment that a checkpoint describes, to be appended to. What lies beyond is cut off; kCorruption where
-  // something is missing; index files that do not fit are built anew.
+  // The segment that a checkpoint describes, to be appended to; its last batch ends at `log_end`. What the file has
+  // beyond that does not count, and is for trim(); kCorruption where something is missing; index files that do not fit
+  // are built anew.
   static Result<std::shared_ptr<Segment>> open_active(env::FileSystem& files, std::string directory,
-                                                      const SegmentEnd& end, const Options& options);
-  // An older one. Its last offset is below `end_offset`.
-  static Result<std::shared_ptr<Segment>> open_closed(env::FileSystem& files, std::string directory, Offset base_offset,
-                                                      Offset end_offset, const Options& options);
+                                                      const SegmentEnd& end, Offset log_end, const Options& options);
+  // An older one, of which batches from `end_offset` on do not count. Where the log of its file ends before that,
+  // `next` says where.
+  struct Closed {
+    std::shared_ptr<Segment> segment;
+    Offset next{0};
+  };
+  static Result<Closed> open_closed(env::FileSystem& files, std::string directory, Offset base_offset,
+                                    Offset end_offset, const Options& options);
+  // In the place of one that cannot be read: has its names, and answers every reader with `damage`.
+  static std::shared_ptr<Segment> make_damaged(env::FileSystem& files, std::string directory, Offset base_offset,
+                                               Error damage);
   // What compaction wrote, under the name that it has for now. Its checksums are checked, its indexes built.
   static Result<std::shared_ptr<Segment>> open_cleaned(env::FileSystem& files, std::string directory,
                                                        Offset base_offset, const char* suffix, const Options& options);
@@ -78,11 +87,14 @@ class Segment {
   void append_written(ByteView batches);
   // Write the tail to the file. On an error it stays where it is.
   Status flush();
+  // Cut off what the file has beyond what counts.
+  Status trim();
   // Nothing is appended any more.
   void close_for_append();
   SegmentEnd end() const;
 
   // For any thread.
+  const std::optional<Error>& damage() const { return damage_; }
   // Whether a closed segment has indexes that are not in their files.
   bool needs_sync() const;
   // Make everything flushed so far, and the index up to there, durable. Not two at a time. `sync_failed` is set where
@@ -116,9 +128,13 @@ class Segment {
 
   std::string path(const char* suffix) const;
   Status load_indexes(uint64_t index_entries, uint64_t time_index_entries);
-  Status check_closed(Offset end_offset);
-  // Scan the file up to `bytes`, checking every batch, and make index entries in memory.
-  Status rebuild(uint64_t bytes);
+  // Where the last batch ends, kCorruption where the indexes do not fit.
+  Result<Offset> check_closed();
+  // What follows the last index entry of the segment that is appended to.
+  Status check_active_end(Offset log_end) const;
+  // Scan the file up to `bytes`, checking every batch, and make index entries in memory. What begins with `end_offset`
+  // or later does not count. Where the last batch that does ends.
+  Result<Offset> rebuild(uint64_t bytes, Offset end_offset);
   void note_batch(const record::BatchView& batch, uint64_t position) REQUIRES(mutex_);
   void note_batches(ByteView batches, uint64_t position) REQUIRES(mutex_);
   Result<std::shared_ptr<env::File>> file() const;
@@ -133,6 +149,7 @@ class Segment {
   const std::string directory_;
   const Offset base_offset_;
   const Options options_;
+  std::optional<Error> damage_;  // set before it is shared
 
   mutable Mutex mutex_;
   mutable std::shared_ptr<env::File> file_ GUARDED_BY(mutex_);

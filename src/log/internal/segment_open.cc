@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/logging.h"
 #include "log/internal/segment.h"
@@ -12,6 +13,7 @@ namespace millrace::log {
 namespace {
 
 constexpr size_t kRebuildBytes = 1u << 20;
+constexpr Offset kNoEnd{std::numeric_limits<int64_t>::max()};
 
 }  // namespace
 
@@ -20,8 +22,18 @@ std::shared_ptr<Segment> Segment::make(env::FileSystem& files, std::string direc
   return std::shared_ptr<Segment>(new Segment(files, std::move(directory), base_offset, options));
 }
 
+std::shared_ptr<Segment> Segment::make_damaged(env::FileSystem& files, std::string directory, Offset base_offset,
+                                               Error damage) {
+  auto segment = make(files, std::move(directory), base_offset, {});
+  segment->damage_ = std::move(damage);
+  MutexLock lock(segment->mutex_);
+  segment->index_in_memory_ = false;  // there is nothing to sync
+  segment->closed_ = true;
+  return segment;
+}
+
 Result<std::shared_ptr<Segment>> Segment::open_active(env::FileSystem& files, std::string directory,
-                                                      const SegmentEnd& end, const Options& options) {
+                                                      const SegmentEnd& end, Offset log_end, const Options& options) {
   auto segment = make(files, std::move(directory), end.base_offset, options);
   if (end.bytes == 0) return segment;
   MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> file,
@@ -29,23 +41,36 @@ Result<std::shared_ptr<Segment>> Segment::open_active(env::FileSystem& files, st
   MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
   if (size < end.bytes)
     return segment->damaged(size, fmt::format("the file ends before its durable {} bytes", end.bytes));
-  if (size > end.bytes) MILLRACE_RETURN_IF_ERROR(file->truncate(end.bytes));
   {
     MutexLock lock(segment->mutex_);
-    segment->file_ = std::move(file);
+    segment->file_ = file;
     segment->file_bytes_ = end.bytes;
     segment->max_timestamp_ms_ = end.max_timestamp_ms;
     segment->max_timestamp_offset_ = end.max_timestamp_offset;
   }
   if (!segment->load_indexes(end.index_entries, end.time_index_entries)) {
     log_warning("log", "{}: building the indexes anew", segment->log_path());
-    MILLRACE_RETURN_IF_ERROR(segment->rebuild(end.bytes));
+    MILLRACE_RETURN_IF_ERROR(segment->rebuild(end.bytes, log_end));
   }
+  MILLRACE_RETURN_IF_ERROR(segment->check_active_end(log_end));
   return segment;
 }
 
-Result<std::shared_ptr<Segment>> Segment::open_closed(env::FileSystem& files, std::string directory, Offset base_offset,
-                                                      Offset end_offset, const Options& options) {
+Status Segment::trim() {
+  std::shared_ptr<env::File> file;
+  uint64_t bytes = 0;
+  {
+    MutexLock lock(mutex_);
+    file = file_;
+    bytes = file_bytes_;
+  }
+  if (file == nullptr) return {};
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
+  return size > bytes ? file->truncate(bytes) : Status{};
+}
+
+Result<Segment::Closed> Segment::open_closed(env::FileSystem& files, std::string directory, Offset base_offset,
+                                             Offset end_offset, const Options& options) {
   auto segment = make(files, std::move(directory), base_offset, options);
   MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> file,
                             files.open(segment->path(kLogSuffix), env::OpenMode::kReadWrite));
@@ -55,23 +80,16 @@ Result<std::shared_ptr<Segment>> Segment::open_closed(env::FileSystem& files, st
     segment->file_bytes_ = size;
     segment->file_ = std::move(file);
   }
-  if (!segment->check_closed(end_offset)) {
+  auto next = segment->check_closed();
+  if (!next || *next > end_offset) {
     log_warning("log", "{}: building the indexes anew", segment->log_path());
-    MILLRACE_RETURN_IF_ERROR(segment->rebuild(size));
-    Offset last = base_offset;
-    MILLRACE_RETURN_IF_ERROR(segment->scan(base_offset, [&](const Found& found) {
-      last = found.view().last_offset();
-      return true;
-    }));
-    if (last + 1 != end_offset) {
-      return segment->damaged(
-          size, fmt::format("the file ends at offset {} instead of {}", last.value(), end_offset.value() - 1));
-    }
+    next = segment->rebuild(size, end_offset);
+    if (!next) return tl::unexpected(std::move(next).error());
   }
   segment->close_for_append();
   MutexLock lock(segment->mutex_);
   segment->file_.reset();  // opened again when it is read
-  return segment;
+  return Closed{segment, *next};
 }
 
 Result<std::shared_ptr<Segment>> Segment::open_cleaned(env::FileSystem& files, std::string directory,
@@ -85,7 +103,7 @@ Result<std::shared_ptr<Segment>> Segment::open_cleaned(env::FileSystem& files, s
     segment->file_bytes_ = size;
     segment->file_ = std::move(file);  // stays open when the file gets its name
   }
-  MILLRACE_RETURN_IF_ERROR(segment->rebuild(size));
+  MILLRACE_RETURN_IF_ERROR(segment->rebuild(size, kNoEnd));
   segment->close_for_append();
   return segment;
 }
@@ -125,7 +143,7 @@ Status Segment::load_indexes(uint64_t index_entries, uint64_t time_index_entries
   return {};
 }
 
-Status Segment::check_closed(Offset end_offset) {
+Result<Offset> Segment::check_closed() {
   const auto last_entry = [&](const char* suffix, size_t entry_bytes, uint64_t& count) -> Result<Bytes> {
     MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.open(path(suffix), env::OpenMode::kRead));
     MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
@@ -144,12 +162,14 @@ Status Segment::check_closed(Offset end_offset) {
   if (time_index.empty()) return fail(Errc::kCorruption, "empty");
   const TimeIndexEntry greatest = decode_time_index_entry(time_index);
   Offset from = base_offset_;
+  uint64_t position = 0;
   if (!index.empty()) {
     const IndexEntry entry = decode_index_entry(index);
     if (entry.position < 0 || static_cast<uint64_t>(entry.position) >= size_bytes()) {
       return fail(Errc::kCorruption, "not an index of this segment");
     }
     from = base_offset_ + entry.relative_offset;
+    position = static_cast<uint64_t>(entry.position);
   }
   {
     MutexLock lock(mutex_);
@@ -159,16 +179,41 @@ Status Segment::check_closed(Offset end_offset) {
     max_timestamp_ms_ = greatest.timestamp_ms;
     max_timestamp_offset_ = base_offset_ + greatest.relative_offset;
   }
+  // The entry must be of the batch that is there; what follows tells where the segment ends, and whether a later
+  // timestamp is greater than the time index knows: one that was not closed by whoever wrote it.
   Offset last{-1};
+  bool fits = true;
+  TimestampedOffset latest{base_offset_ + greatest.relative_offset, greatest.timestamp_ms};
   MILLRACE_RETURN_IF_ERROR(scan(from, [&](const Found& found) {
-    last = found.view().last_offset();
-    return true;
+    const record::BatchView batch = found.view();
+    if (last.value() < 0 && !index.empty()) fits = batch.last_offset() == from && found.position == position;
+    last = batch.last_offset();
+    if (batch.max_timestamp_ms() > latest.timestamp_ms) latest = {last, batch.max_timestamp_ms()};
+    return fits;
   }));
-  if (last + 1 != end_offset) return fail(Errc::kCorruption, "the index and the segment do not fit");
-  return {};
+  if (!fits || last.value() < 0) return fail(Errc::kCorruption, "the index and the segment do not fit");
+  MutexLock lock(mutex_);
+  max_timestamp_ms_ = latest.timestamp_ms;
+  max_timestamp_offset_ = latest.offset;
+  return last + 1;
 }
 
-Status Segment::rebuild(uint64_t bytes) {
+Status Segment::check_active_end(Offset log_end) const {
+  Offset from = base_offset_;
+  {
+    MutexLock lock(mutex_);
+    if (!index_.empty()) from = base_offset_ + index_.back().relative_offset;
+  }
+  Offset next = from;
+  MILLRACE_RETURN_IF_ERROR(scan(from, [&](const Found& found) {
+    next = found.view().last_offset() + 1;
+    return true;
+  }));
+  if (next == log_end) return {};
+  return damaged(size_bytes(), fmt::format("offset {} is here instead of {}", next.value(), log_end.value()));
+}
+
+Result<Offset> Segment::rebuild(uint64_t bytes, Offset end_offset) {
   {
     MutexLock lock(mutex_);
     index_.clear();
@@ -180,6 +225,7 @@ Status Segment::rebuild(uint64_t bytes) {
     max_timestamp_ms_ = record::kNoTimestamp;
     max_timestamp_offset_ = Offset{-1};
   }
+  Offset next = base_offset_;
   Bytes window;
   size_t window_bytes = kRebuildBytes;
   for (uint64_t position = 0; position < bytes;) {
@@ -191,7 +237,12 @@ Status Segment::rebuild(uint64_t bytes) {
       if (!batch) break;
       if (!batch->checksum_matches()) return damaged(position + at, "the checksum of a record batch does not match");
       MutexLock lock(mutex_);
+      if (batch->base_offset() >= end_offset) {
+        file_bytes_ = position + at;
+        return next;
+      }
       note_batch(*batch, position + at);
+      next = batch->last_offset() + 1;
       at += batch->size_bytes();
     }
     if (at == 0) {
@@ -201,7 +252,7 @@ Status Segment::rebuild(uint64_t bytes) {
     }
     position += at;
   }
-  return {};
+  return next;
 }
 
 }  // namespace millrace::log

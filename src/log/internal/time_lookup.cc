@@ -39,6 +39,7 @@ Result<std::optional<TimestampedOffset>> PartitionLog::find_time(int64_t timesta
                                                                  Offset limit) const {
   for (const auto& segment : segments()) {
     if (segment->base_offset() >= limit) break;
+    if (segment->damage()) return tl::unexpected(*segment->damage());
     const TimestampedOffset greatest = segment->max_timestamp();
     if (greatest.offset.value() < 0 || greatest.timestamp_ms < timestamp_ms) continue;
     MILLRACE_ASSIGN_OR_RETURN(const Offset floor, segment->floor_of_time(timestamp_ms));
@@ -81,6 +82,7 @@ Result<std::optional<TimestampedOffset>> PartitionLog::find_max_timestamp(Offset
   TimestampedOffset best;
   for (const auto& segment : segments()) {
     if (segment->base_offset() >= limit) break;
+    if (segment->damage()) return tl::unexpected(*segment->damage());
     TimestampedOffset greatest = segment->max_timestamp();
     if (greatest.offset.value() < 0) continue;
     if (best_segment != nullptr && greatest.timestamp_ms <= best.timestamp_ms) continue;
