@@ -74,8 +74,8 @@ struct Broker::Impl {
   Status open(env::FileSystem& files) {
     MILLRACE_ASSIGN_OR_RETURN(store, log::Store::open(store_options(options), files, clock, random));
     store->set_fatal_callback([this](const Error& error) {
+      if (options.on_fatal) return options.on_fatal(error);
       log_error("broker", "the log has failed, nothing more can be acknowledged: {}", error.message);
-      if (options.on_fatal) options.on_fatal(error);
     });
     MILLRACE_ASSIGN_OR_RETURN(ConfigTexts dynamic, dynamic_configs.read());
     topics.emplace(*store, options.settings, std::move(dynamic), random.fork());

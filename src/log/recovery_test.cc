@@ -386,7 +386,7 @@ TEST_F(DamageTest, ADamagedOrMissingCheckpointIsReported) {
     ASSERT_FALSE(open()) << at;
   }
   ASSERT_TRUE(files.remove("/data/checkpoint"));
-  EXPECT_EQ(open().error().code, Errc::kNotFound);
+  EXPECT_EQ(open().error().code, Errc::kCorruption);
 }
 
 class SegmentDamageTest : public testing::Test, protected TestStore {

@@ -65,6 +65,12 @@ Status Store::Impl::open_folder(Random& random, bool& is_new) {
   MILLRACE_ASSIGN_OR_RETURN(const bool exists, files_.exists(path("FORMAT")));
   is_new = !exists;
   if (is_new) return make_folder(random);
+  for (const char* part : {"checkpoint", "wal", "topics"}) {
+    MILLRACE_ASSIGN_OR_RETURN(const bool is_there, files_.exists(path(part)));
+    if (is_there) continue;
+    return fail(Errc::kCorruption, fmt::format("{} is missing", path(part)),
+                "restore the data folder from a copy; starting without it would lose acknowledged records");
+  }
   MILLRACE_ASSIGN_OR_RETURN(const Bytes format, env::read_file(files_, path("FORMAT"), kFormatBytesMax));
   MILLRACE_ASSIGN_OR_RETURN(cluster_id_, parse_format(as_text(format), path("FORMAT")));
   return {};

@@ -301,6 +301,7 @@ void Store::Impl::set_fatal_callback(std::function<void(const Error&)> callback)
 }
 
 void Store::Impl::failed(const Error& error) {
+  failed_ = true;
   std::function<void(const Error&)> callback;
   {
     MutexLock lock(background_mutex_);
@@ -373,6 +374,8 @@ Status Store::Impl::sync_segments(const std::vector<Taken>& taken, bool& sync_fa
 
 Status Store::Impl::checkpoint() {
   MutexLock only(checkpoint_mutex_);
+  // After a sync that failed the next one may succeed, with pages lost.
+  if (failed_) return fail(Errc::kUnavailable, "the log has failed: there is no checkpoint any more");
   {
     // What was closed by now is in it. Where it fails, the next one will say so.
     MutexLock lock(housekeeping_mutex_);

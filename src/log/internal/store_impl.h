@@ -140,6 +140,7 @@ class Store::Impl {
   MonoTime checkpointed_at_ GUARDED_BY(background_mutex_);
   std::vector<Removal> removals_ GUARDED_BY(background_mutex_);
   std::function<void(const Error&)> fatal_callback_ GUARDED_BY(background_mutex_);
+  std::atomic<bool> failed_{false};              // for good
   std::atomic<bool> abandon_checkpoint_{false};  // close() does not wait for the background's
   Counter checkpoints_;
   Counter checkpoints_failed_;
