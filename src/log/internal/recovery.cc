@@ -98,8 +98,9 @@ Status Store::Impl::make_folder(Random& random) {
   return write_checkpoint(files_, path("checkpoint"), {});
 }
 
-// The topics that exist at the end of the write-ahead log; the files of those it deletes are removed.
-Result<Store::Impl::RecoveredTopics> Store::Impl::recover_topics(const CheckpointContent& checkpoint) {
+// The topics that exist at the end of the write-ahead log, and where that is; the files of those it deletes are
+// removed.
+Result<Store::Impl::RecoveredTopics> Store::Impl::recover_topics(const CheckpointContent& checkpoint, uint64_t& end) {
   RecoveredTopics topics;
   for (const TopicSnapshot& topic : checkpoint.topics) topics[topic.number] = {topic.info, topic.partitions, {}};
   uint32_t next_number = checkpoint.next_topic_number;
@@ -147,7 +148,7 @@ Result<Store::Impl::RecoveredTopics> Store::Impl::recover_topics(const Checkpoin
     }
     return {};
   };
-  MILLRACE_RETURN_IF_ERROR(read_wal(files_, path("wal"), checkpoint.position, visit));
+  MILLRACE_ASSIGN_OR_RETURN(end, read_wal(files_, path("wal"), checkpoint.position, visit));
   for (const TopicInfo& info : deleted) {
     // One of the same name that lives was made later: the write-ahead log has everything that was written to it.
     for (int32_t p = 0; p < info.partitions; ++p) {
@@ -162,7 +163,8 @@ Result<Store::Impl::RecoveredTopics> Store::Impl::recover_topics(const Checkpoin
 
 Status Store::Impl::recover() {
   MILLRACE_ASSIGN_OR_RETURN(const CheckpointContent checkpoint, read_checkpoint(files_, path("checkpoint")));
-  MILLRACE_ASSIGN_OR_RETURN(const RecoveredTopics recovered, recover_topics(checkpoint));
+  uint64_t end = 0;
+  MILLRACE_ASSIGN_OR_RETURN(const RecoveredTopics recovered, recover_topics(checkpoint, end));
   std::map<uint32_t, std::shared_ptr<const Topic>> by_number;
   for (const auto& [number, topic] : recovered) {
     const auto made = std::make_shared<Topic>(Topic{.info = topic.info, .partitions = {}});
@@ -188,7 +190,7 @@ Status Store::Impl::recover() {
     PartitionLog& log = partitions[static_cast<size_t>(entry.partition)]->impl();
     return entry.type == WalEntryType::kBatches ? log.replay(entry.body) : log.replay_log_start(entry.log_start);
   };
-  MILLRACE_ASSIGN_OR_RETURN(const uint64_t end, read_wal(files_, path("wal"), checkpoint.position, visit));
+  MILLRACE_RETURN_IF_ERROR(read_wal(files_, path("wal"), checkpoint.position, visit, end));
   for (const auto& [number, topic] : by_number) {
     for (const auto& partition : topic->partitions) {
       MILLRACE_RETURN_IF_ERROR(partition->impl().finish_recovery(recovered_from_crash_));

@@ -69,7 +69,7 @@ class Store::Impl {
   Status open_folder(Random& random, bool& is_new);
   Status make_folder(Random& random);
   Status recover();
-  Result<RecoveredTopics> recover_topics(const CheckpointContent& checkpoint);
+  Result<RecoveredTopics> recover_topics(const CheckpointContent& checkpoint, uint64_t& end);
   Status remove_leftovers();
 
   std::string path(std::string_view name) const { return env::join_path(options_.dir, name); }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/byte_reader.h"
 #include "base/check.h"
@@ -16,6 +17,8 @@ namespace {
 constexpr uint32_t kFrameMagic = 0x4d525731;  // "MRW1"
 constexpr size_t kChecksummedAt = 8;
 constexpr std::string_view kFileSuffix = ".wal";
+constexpr uint64_t kSearchBytes = 1u << 20;  // blocks looked at together, to see whether one begins a frame
+static_assert(kSearchBytes % kWalBlockBytes == 0);
 
 struct FrameHeader {
   uint32_t checksum = 0;
@@ -51,11 +54,11 @@ class WalFile {
 
   // The whole frame at `position` into `frame`: false if there is none.
   Result<bool> read_frame(uint64_t position, Bytes& frame, uint32_t& entries) const {
-    frame.resize(kFrameHeaderBytes);
-    if (position + kFrameHeaderBytes > end()) return false;
-    MILLRACE_ASSIGN_OR_RETURN(const size_t got, file_->read_at(position - start_, frame));
-    if (got < frame.size()) return false;
-    const auto header = parse_header(frame, position);
+    std::array<std::byte, kFrameHeaderBytes> head;
+    if (position + head.size() > end()) return false;
+    MILLRACE_ASSIGN_OR_RETURN(const size_t got, file_->read_at(position - start_, head));
+    if (got < head.size()) return false;
+    const auto header = parse_header(head, position);
     if (!header || header->length > end() - position - kFrameHeaderBytes) return false;
     frame.resize(kFrameHeaderBytes + header->length);
     MILLRACE_ASSIGN_OR_RETURN(const size_t all, file_->read_at(position - start_, frame));
@@ -69,9 +72,14 @@ class WalFile {
   Result<bool> has_frame_after(uint64_t position) const {
     Bytes frame;
     uint32_t entries = 0;
-    for (uint64_t next = padded_frame_bytes(position + 1); next < end(); next += kWalBlockBytes) {
-      MILLRACE_ASSIGN_OR_RETURN(const bool found, read_frame(next, frame, entries));
-      if (found) return true;
+    Bytes window(std::min(kSearchBytes, end() - std::min(end(), position)));
+    for (uint64_t next = padded_frame_bytes(position + 1); next < end(); next += kSearchBytes) {
+      MILLRACE_ASSIGN_OR_RETURN(const size_t got, file_->read_at(next - start_, window));
+      for (size_t at = 0; at + kFrameHeaderBytes <= got; at += kWalBlockBytes) {
+        if (!parse_header(ByteView(window).subspan(at), next + at)) continue;
+        MILLRACE_ASSIGN_OR_RETURN(const bool found, read_frame(next + at, frame, entries));
+        if (found) return true;
+      }
     }
     return false;
   }
@@ -284,7 +292,7 @@ Result<std::map<uint64_t, std::string>> list_wal_files(env::FileSystem& files, c
 }
 
 Result<uint64_t> read_wal(env::FileSystem& files, const std::string& directory, uint64_t from,
-                          const std::function<Status(const WalEntry&)>& visit) {
+                          const std::function<Status(const WalEntry&)>& visit, std::optional<uint64_t> known_end) {
   MILLRACE_ASSIGN_OR_RETURN(const auto all, list_wal_files(files, directory));
   auto it = all.upper_bound(from);
   if (it == all.begin()) {
@@ -296,7 +304,7 @@ Result<uint64_t> read_wal(env::FileSystem& files, const std::string& directory, 
   Bytes frame;
   for (; it != all.end(); ++it) {
     MILLRACE_ASSIGN_OR_RETURN(const WalFile file, WalFile::open(files, it->second, it->first));
-    while (true) {
+    while (position != known_end) {
       uint32_t entries = 0;
       MILLRACE_ASSIGN_OR_RETURN(const bool found, file.read_frame(position, frame, entries));
       if (!found) break;
@@ -314,8 +322,9 @@ Result<uint64_t> read_wal(env::FileSystem& files, const std::string& directory, 
       if (next->first != position) return damaged(file, position);
       continue;
     }
+    if (position == known_end) continue;
     MILLRACE_ASSIGN_OR_RETURN(const bool more, file.has_frame_after(position));
-    if (more) return damaged(file, position);
+    if (more || known_end) return damaged(file, position);
   }
   return position;
 }

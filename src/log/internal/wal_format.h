@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "base/byte_writer.h"
@@ -70,8 +71,10 @@ Result<std::map<std::string, std::string>> decode_config(ByteView bytes);
 // Call `visit` with each entry from `from` on, to the end of what was durable, which is returned: where the last whole
 // frame ends. A torn frame at the very end is ignored. kCorruption names file and byte of damage before that: a frame
 // that is not whole though a later one is there, or a missing file. kUnsupported: an entry of a later version.
+// `known_end`: what an earlier call has returned, so that what lies behind it is not searched again.
 Result<uint64_t> read_wal(env::FileSystem& files, const std::string& directory, uint64_t from,
-                          const std::function<Status(const WalEntry&)>& visit);
+                          const std::function<Status(const WalEntry&)>& visit,
+                          std::optional<uint64_t> known_end = std::nullopt);
 
 // The write-ahead log's files by first position.
 Result<std::map<uint64_t, std::string>> list_wal_files(env::FileSystem& files, const std::string& directory);
