@@ -245,6 +245,62 @@ TEST(Cleaner, WhatACheckpointDoesNotKnowAsClosedIsLeftAlone) {
   EXPECT_EQ(topic.read()->records, 100u);
 }
 
+TEST(Cleaner, NothingIsBegunWithoutRoomForIt) {
+  Compacted topic(1);
+  ASSERT_EQ(error_of(topic.open()), "");
+  write_some(topic, 100);
+  ASSERT_EQ(error_of(topic.disk.store->checkpoint()), "");
+  constexpr uint64_t kPlenty = 1ull << 40;
+  topic.disk.files.set_capacity(kPlenty);
+  const uint64_t used = kPlenty - topic.disk.files.free_bytes("/data").value();
+  topic.disk.files.set_capacity(used + topic.disk.options.wal_file_bytes);
+  const auto refused = topic.disk.store->tidy();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::kOutOfSpace);
+  EXPECT_NE(refused.error().message.find("/data/topics/t-0"), std::string::npos) << refused.error().message;
+  EXPECT_EQ(topic.read()->records, 100u);
+  topic.disk.files.set_capacity(kPlenty);
+  ASSERT_EQ(error_of(topic.disk.store->tidy()), "");
+  EXPECT_LT(topic.read()->records, 40u);
+}
+
+// Whatever operation of a compaction the disk refuses: either it has changed nothing, or the store ends and a start
+// brings the files in order.
+TEST(Cleaner, ADiskThatFailsInTheMiddleEndsTheStoreOrChangesNothing) {
+  uint64_t operations = 0;
+  for (uint64_t at = 0; at == 0 || at < operations; ++at) {
+    SCOPED_TRACE(testing::Message() << "the disk fails after " << at << " operations");
+    Compacted topic(1);
+    ASSERT_EQ(error_of(topic.open()), "");
+    write_some(topic, 100);
+    ASSERT_EQ(error_of(topic.disk.store->checkpoint()), "");
+    std::atomic<int> told = 0;
+    topic.disk.store->set_fatal_callback([&](const Error&) { ++told; });
+    if (at == 0) {
+      const uint64_t before = topic.disk.files.operations();
+      ASSERT_EQ(error_of(topic.disk.store->tidy()), "");
+      operations = topic.disk.files.operations() - before;
+      ASSERT_GT(operations, 10u);
+      continue;
+    }
+    topic.disk.files.power_off_after(at);
+    const auto done = topic.disk.store->tidy();
+    const bool still_served = told == 0;
+    if (!done && still_served) {
+      const auto entries = topic.disk.files.list("/data/topics/t-0").value();
+      for (const auto& entry : entries) EXPECT_FALSE(entry.name.ends_with(".swap")) << entry.name;
+    }
+    ASSERT_LE(told, 1);
+    const auto reading = topic.read();
+    ASSERT_TRUE(reading) << error_of(reading);
+    EXPECT_EQ(reading->values, topic.expected());
+    topic.disk.crash(env::FaultFileSystem::Unsynced::kKept);
+    ASSERT_EQ(error_of(topic.open()), "");
+    EXPECT_FALSE(topic.log()->damage());
+    EXPECT_EQ(topic.read()->values, topic.expected());
+  }
+}
+
 TEST(Cleaner, TombstonesStayAsLongAsTheyMustAndThenGo) {
   Compacted topic(1);
   ASSERT_EQ(error_of(topic.open()), "");

@@ -229,11 +229,23 @@ Status Cleaner::clean_batch(Pass& pass, const record::BatchView& batch, Output& 
   return output.note_written(std::ranges::equal(written, batch.bytes()));
 }
 
+Status Cleaner::check_room(const PartitionLog& log, uint64_t bytes) const {
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t free_bytes, files_.free_bytes(log.directory()));
+  if (free_bytes >= bytes + options_.kept_free_bytes) return {};
+  return fail(Errc::kOutOfSpace,
+              fmt::format("{} is not compacted: that may take {} bytes, and {} are free", log.directory(),
+                          bytes + options_.kept_free_bytes, free_bytes),
+              "free space on this disk");
+}
+
 Status Cleaner::clean_group(PartitionLog& log, Pass& pass, size_t begin, size_t end) {
   const auto& segments = pass.cleanable.segments;
   const std::vector<std::shared_ptr<Segment>> group(segments.begin() + static_cast<std::ptrdiff_t>(begin),
                                                     segments.begin() + static_cast<std::ptrdiff_t>(end));
   pass.dropped_markers.clear();
+  uint64_t before = 0;
+  for (const auto& segment : group) before += segment->size_bytes();
+  MILLRACE_RETURN_IF_ERROR(check_room(log, before));
   Output output(*this, segment_path(log.directory(), group.front()->base_offset(), kCleanedSuffix));
   MILLRACE_RETURN_IF_ERROR(output.open());
   Status done;
@@ -259,8 +271,6 @@ Status Cleaner::clean_group(PartitionLog& log, Pass& pass, size_t begin, size_t 
     static_cast<void>(files_.remove(output.path()));
     return done;
   }
-  uint64_t before = 0;
-  for (const auto& segment : group) before += segment->size_bytes();
   MILLRACE_RETURN_IF_ERROR(
       exclusively_([&] { return log.replace(group, pass.end_of(end - 1), made, pass.dropped_markers); }));
   pass.outcome.bytes_before += before;

@@ -30,6 +30,7 @@ class Cleaner {
  public:
   struct Options {
     uint64_t map_bytes = 0;  // for keys: with more of them it ends earlier in the log, and the next time goes on there
+    uint64_t kept_free_bytes = 0;  // of the disk: with less, besides what the new segment may take, nothing is begun
   };
   // Called before so many bytes are read or written: waits as long as is due. False: give up, with kCancelled.
   using Pace = std::function<bool(uint64_t bytes)>;
@@ -53,7 +54,8 @@ class Cleaner {
   Status each_batch(const PartitionLog& log, const Segment& segment, Offset from, Offset end,
                     const std::function<Result<bool>(const record::BatchView&)>& visit);
   // Fill the pass's map, up to where it is full.
-  Status note_keys(Pass& pass);
+  Status note_keys(const PartitionLog& log, Pass& pass);
+  Status check_room(const PartitionLog& log, uint64_t bytes) const;
   Status clean_group(PartitionLog& log, Pass& pass, size_t begin, size_t end);
   Status clean_batch(Pass& pass, const record::BatchView& batch, Output& output);
   Status clean_marker(Pass& pass, const record::BatchView& batch, Output& output);

@@ -69,7 +69,8 @@ Status Store::Impl::compact(const std::function<bool(uint64_t)>& pace) {
     MutexLock no_change(changes_mutex_);
     return change();
   };
-  Cleaner cleaner(files_, clock_, {.map_bytes = options_.cleaner_map_bytes}, cleaner_random_.fork(), pace, exclusively);
+  Cleaner cleaner(files_, clock_, {.map_bytes = options_.cleaner_map_bytes, .kept_free_bytes = options_.wal_file_bytes},
+                  cleaner_random_.fork(), pace, exclusively);
   Status first;
   for (const auto& topic : topics()) {
     for (const auto& partition : topic->partitions) {
@@ -81,6 +82,10 @@ Status Store::Impl::compact(const std::function<bool(uint64_t)>& pace) {
         compaction_removed_bytes_.add(cleaned->bytes_before - std::min(cleaned->bytes_before, cleaned->bytes_after));
       }
       if (cleaned || log.is_deleted()) continue;
+      if (log.is_half_swapped()) {
+        wal_.fail_for_good(cleaned.error());
+        return tl::unexpected(std::move(cleaned).error());
+      }
       if (cleaned.error().code == Errc::kCancelled) return tl::unexpected(std::move(cleaned).error());
       compaction_failures_.add();
       if (first) first = tl::unexpected(std::move(cleaned).error());

@@ -126,16 +126,26 @@ Status PartitionLog::replace(const std::vector<std::shared_ptr<Segment>>& group,
     }
   }
   MILLRACE_RETURN_IF_ERROR(write_group_index(base, end, dropped_markers));
-  MILLRACE_RETURN_IF_ERROR(files.rename(cleaned, swap));
-  MILLRACE_RETURN_IF_ERROR(files.sync_directory(directory_));
-  if (!put_in_place(group, made)) {
-    MILLRACE_RETURN_IF_ERROR(files.remove(swap));
+  // From here on a file may lie there that counts at the next start, whatever is appended and compacted until then.
+  const auto swap_files = [&]() -> Result<bool> {
+    MILLRACE_RETURN_IF_ERROR(files.rename(cleaned, swap));
     MILLRACE_RETURN_IF_ERROR(files.sync_directory(directory_));
-    return begins_later();
+    if (!put_in_place(group, made)) {
+      MILLRACE_RETURN_IF_ERROR(files.remove(swap));
+      MILLRACE_RETURN_IF_ERROR(files.sync_directory(directory_));
+      return false;
+    }
+    std::vector<Offset> replaced;
+    for (const auto& segment : group) replaced.push_back(segment->base_offset());
+    MILLRACE_RETURN_IF_ERROR(finish_swap(base, replaced));
+    return true;
+  };
+  const auto swapped = swap_files();
+  if (!swapped) {
+    half_swapped_.store(true, std::memory_order_release);
+    return tl::unexpected(swapped.error());
   }
-  std::vector<Offset> replaced;
-  for (const auto& segment : group) replaced.push_back(segment->base_offset());
-  return finish_swap(base, replaced);
+  return *swapped ? Status{} : begins_later();
 }
 
 Status PartitionLog::finish_swap(Offset base, const std::vector<Offset>& replaced) {

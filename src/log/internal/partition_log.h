@@ -89,9 +89,11 @@ class PartitionLog final : public WalParticipant {
   // The segment that was written as ".log.cleaned".
   Result<std::shared_ptr<Segment>> open_cleaned(Offset base_offset) const;
   // Put it in the place of `group`, which ends at `end`; the aborted transactions whose markers were dropped are
-  // forgotten. With no checkpoint running. Where the log begins later by now, nothing changes.
+  // forgotten. With no checkpoint running. Where the log begins later by now, nothing changes. After an error
+  // is_half_swapped() says whether only a start can bring the files in order.
   Status replace(const std::vector<std::shared_ptr<Segment>>& group, Offset end, const std::shared_ptr<Segment>& made,
                  const std::vector<Offset>& dropped_markers);
+  bool is_half_swapped() const { return half_swapped_.load(std::memory_order_acquire); }
   void set_cleaned(Offset end);
   // A checkpoint has been written that has this segment as the one that is appended to.
   void set_checkpointed(Offset active);
@@ -231,6 +233,7 @@ class PartitionLog final : public WalParticipant {
   std::weak_ptr<Partition> handle_;
   std::atomic<int64_t> high_watermark_{0};
   std::atomic<bool> deleted_{false};
+  std::atomic<bool> half_swapped_{false};
 
   mutable Mutex policy_mutex_;  // a leaf
   TopicPolicy policy_ GUARDED_BY(policy_mutex_);
