@@ -301,6 +301,29 @@ TEST(Cleaner, ADiskThatFailsInTheMiddleEndsTheStoreOrChangesNothing) {
   }
 }
 
+TEST(Cleaner, TimesAreNotLookedUpInBatchesThatCompactionHasEmptied) {
+  Compacted topic(1);
+  ASSERT_EQ(error_of(topic.open()), "");
+  // The newest time of all is that of a batch of which nothing stays but its header, at the end of its segment.
+  while (topic.log()->size_bytes() < 1700) ASSERT_EQ(error_of(topic.append({{"k0", std::string(80, '.')}})), "");
+  topic.disk.clock.advance(std::chrono::seconds(10));
+  const int64_t late_ms = topic.now_ms();
+  const Offset emptied = topic.log()->log_end_offset();
+  ASSERT_EQ(error_of(topic.append({{"k1", "late"}})), "");
+  topic.disk.clock.advance(std::chrono::seconds(-5));
+  ASSERT_EQ(error_of(topic.append({{"k1", std::string(400, '.')}})), "");
+  write_some(topic, 100);
+  ASSERT_EQ(topic.log()->offset_for_time(late_ms).value()->offset, emptied);
+  ASSERT_EQ(topic.log()->offset_of_max_timestamp().value()->offset, emptied);
+  ASSERT_EQ(error_of(topic.disk.store->checkpoint()), "");
+  ASSERT_EQ(error_of(topic.disk.store->tidy()), "");
+  EXPECT_EQ(topic.log()->offset_for_time(late_ms).value(), std::nullopt);
+  const auto greatest = topic.log()->offset_of_max_timestamp().value();
+  ASSERT_TRUE(greatest);
+  EXPECT_EQ(greatest->timestamp_ms, late_ms - 5000);
+  EXPECT_GT(greatest->offset, emptied);
+}
+
 TEST(Cleaner, TombstonesStayAsLongAsTheyMustAndThenGo) {
   Compacted topic(1);
   ASSERT_EQ(error_of(topic.open()), "");

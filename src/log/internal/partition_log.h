@@ -222,7 +222,8 @@ class PartitionLog final : public WalParticipant {
   tl::unexpected<Error> out_of_range(Offset offset) const REQUIRES(mutex_);
   // Lookups by time in [from, limit).
   Result<std::optional<TimestampedOffset>> find_time(int64_t timestamp_ms, Offset from, Offset limit) const;
-  Result<std::optional<TimestampedOffset>> find_max_timestamp(Offset from, Offset limit) const;
+  // `by_scan`: looking at every batch, for one that has records.
+  Result<std::optional<TimestampedOffset>> find_max_timestamp(Offset from, Offset limit, bool by_scan) const;
   Result<TimestampedOffset> scan_for_max_timestamp(const Segment& segment, Offset from, Offset limit) const;
   Result<std::optional<TimestampedOffset>> first_record_at(const Segment& segment, uint64_t position,
                                                            int64_t timestamp_ms, Offset from) const;

@@ -14,11 +14,12 @@ constexpr size_t kPlainBytesMax = 128u << 20;
 }  // namespace
 
 // The first record from `from` on that is stamped at or after the time. Nothing where the batch has one before `from`
-// only.
+// only, or none that compaction has left.
 Result<std::optional<TimestampedOffset>> PartitionLog::first_record_at(const Segment& segment, uint64_t position,
                                                                        int64_t timestamp_ms, Offset from) const {
   MILLRACE_ASSIGN_OR_RETURN(const Bytes bytes, segment.read_batch(position));
   MILLRACE_ASSIGN_OR_RETURN(const record::BatchView batch, record::BatchView::first_of(bytes));
+  if (batch.record_count() == 0) return std::nullopt;
   auto reader = record::RecordReader::open(batch, kPlainBytesMax);
   record::Record record;
   while (reader) {
@@ -69,6 +70,7 @@ Result<TimestampedOffset> PartitionLog::scan_for_max_timestamp(const Segment& se
   MILLRACE_RETURN_IF_ERROR(segment.scan(std::max(from, segment.base_offset()), [&](const Segment::Found& found) {
     const record::BatchView batch = found.view();
     if (batch.base_offset() >= limit) return false;
+    if (batch.record_count() == 0) return true;
     if (best.offset.value() < 0 || batch.max_timestamp_ms() > best.timestamp_ms) {
       best = {batch.last_offset(), batch.max_timestamp_ms(), batch.leader_epoch()};
     }
@@ -77,7 +79,8 @@ Result<TimestampedOffset> PartitionLog::scan_for_max_timestamp(const Segment& se
   return best;
 }
 
-Result<std::optional<TimestampedOffset>> PartitionLog::find_max_timestamp(Offset from, Offset limit) const {
+Result<std::optional<TimestampedOffset>> PartitionLog::find_max_timestamp(Offset from, Offset limit,
+                                                                          bool by_scan) const {
   std::shared_ptr<Segment> best_segment;
   TimestampedOffset best;
   for (const auto& segment : segments()) {
@@ -86,7 +89,7 @@ Result<std::optional<TimestampedOffset>> PartitionLog::find_max_timestamp(Offset
     TimestampedOffset greatest = segment->max_timestamp();
     if (greatest.offset.value() < 0) continue;
     if (best_segment != nullptr && greatest.timestamp_ms <= best.timestamp_ms) continue;
-    if (greatest.offset >= limit || segment->base_offset() < from) {
+    if (by_scan || greatest.offset >= limit || segment->base_offset() < from) {
       MILLRACE_ASSIGN_OR_RETURN(greatest, scan_for_max_timestamp(*segment, from, limit));
       if (greatest.offset.value() < 0) continue;
       if (best_segment != nullptr && greatest.timestamp_ms <= best.timestamp_ms) continue;
@@ -96,10 +99,14 @@ Result<std::optional<TimestampedOffset>> PartitionLog::find_max_timestamp(Offset
   }
   if (best_segment == nullptr) return std::nullopt;
   uint64_t position = 0;
+  bool is_empty = false;
   MILLRACE_RETURN_IF_ERROR(best_segment->scan(best.offset, [&](const Segment::Found& found) {
     position = found.position;
+    is_empty = found.view().record_count() == 0;
     return false;
   }));
+  // Compaction has left nothing of the batch but its header, with the time that it had.
+  if (is_empty) return find_max_timestamp(from, limit, true);
   MILLRACE_ASSIGN_OR_RETURN(const auto record, first_record_at(*best_segment, position, best.timestamp_ms, from));
   // In the batch that holds the log start the greatest may stand before it: then the batch's first record that is left.
   if (!record) return TimestampedOffset{from, best.timestamp_ms, best.leader_epoch};
@@ -121,7 +128,7 @@ Result<std::optional<TimestampedOffset>> PartitionLog::offset_of_max_timestamp()
   if (is_deleted()) return deleted();
   while (true) {
     const Offset from = log_start_offset();
-    auto found = find_max_timestamp(from, high_watermark());
+    auto found = find_max_timestamp(from, high_watermark(), false);
     if (found || log_start_offset() == from) return found;
   }
 }
