@@ -88,7 +88,7 @@ class Simulation {
     // The power may go while it starts, too.
     while (true) {
       if (broker_starts_ > 0 && !is_calm_ && random_.chance(0.1)) plan_power_cut(60);
-      auto started = SimulatedBroker::start(settings_, files_, clock_, random_.fork(), metrics_, worker_);
+      auto started = SimulatedBroker::start(settings_, files_, clock_, random_.fork(), worker_);
       if (started) {
         ++broker_starts_;
         broker_ = std::move(*started);
@@ -354,7 +354,6 @@ class Simulation {
   const Settings settings_ = simulated_settings();
   FakeClock clock_;
   env::FaultFileSystem files_;
-  Metrics metrics_;
   Worker worker_;
   SimulatedNetwork network_;
   SimulatedReferee referee_;

@@ -63,7 +63,9 @@ class TransactionCoordinator {
   std::vector<TransactionDescription> list(const TransactionFilter& filter, WallTime now) const;
   // Nothing: the id is not known.
   std::optional<TransactionDescription> describe(std::string_view transactional_id) const;
-  // Those that are open, in no order.
+  // How many transactions are open.
+  size_t ongoing() const { return deadlines_.size(); }
+  // Those, in no order.
   void visit_open(const std::function<void(const TransactionRecordValue&)>& visit) const;
   // How many transactional ids are known.
   size_t id_count() const { return transactions_.size(); }

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "base/fake_clock.h"
-#include "base/metrics.h"
 #include "base/random.h"
 #include "broker/internal/core.h"
 #include "broker/internal/dispatch.h"
+#include "broker/internal/request_metrics.h"
 #include "broker/internal/simulation_executor.h"
 #include "env/fault_file_system.h"
 #include "log/store.h"
@@ -26,10 +26,9 @@ class SimulatedBroker {
  public:
   // Starts from what `files` hold. All outlive it.
   static Result<std::unique_ptr<SimulatedBroker>> start(const Settings& settings, env::FaultFileSystem& files,
-                                                        const Clock& clock, Random random, Metrics& metrics,
-                                                        Worker& worker) {
-    std::unique_ptr<SimulatedBroker> broker(new SimulatedBroker(settings, files, clock, random, metrics));
-    MILLRACE_RETURN_IF_ERROR(broker->open(files, worker, metrics));
+                                                        const Clock& clock, Random random, Worker& worker) {
+    std::unique_ptr<SimulatedBroker> broker(new SimulatedBroker(settings, files, clock, random));
+    MILLRACE_RETURN_IF_ERROR(broker->open(files, worker));
     return broker;
   }
 
@@ -64,12 +63,10 @@ class SimulatedBroker {
   }
 
  private:
-  SimulatedBroker(const Settings& settings, env::FaultFileSystem& files, const Clock& clock, Random random,
-                  Metrics& metrics)
+  SimulatedBroker(const Settings& settings, env::FaultFileSystem& files, const Clock& clock, Random random)
       : settings_(settings),
         clock_(clock),
         random_(random),
-        metrics_(metrics),
         notes_(clock),
         purgatory_(settings.parked_fetch_bytes_max),
         fetch_sessions_({.sessions_max = 10}, random_.fork()),
@@ -78,7 +75,7 @@ class SimulatedBroker {
 
   static constexpr const char* kFolder = "/data";
 
-  Status open(env::FaultFileSystem& files, Worker& worker, Metrics& metrics) {
+  Status open(env::FaultFileSystem& files, Worker& worker) {
     log::StoreOptions options;
     options.dir = kFolder;
     options.segment_bytes = 8192;
@@ -87,11 +84,11 @@ class SimulatedBroker {
     options.tail_bytes = 1024;
     options.single_threaded = true;
     MILLRACE_ASSIGN_OR_RETURN(store_, log::Store::open(options, files, clock_, random_));
-    topics_.emplace(*store_, settings_, ConfigTexts{}, metrics, random_.fork());
+    topics_.emplace(*store_, settings_, ConfigTexts{}, random_.fork());
     MILLRACE_RETURN_IF_ERROR(make_topics());
-    groups_.emplace(*store_, *topics_, settings_, clock_, random_.fork(), metrics);
+    groups_.emplace(*store_, *topics_, settings_, clock_, random_.fork());
     MILLRACE_RETURN_IF_ERROR(groups_->load(coordinators_));
-    transactions_.emplace(*store_, *topics_, *groups_, producer_ids_, settings_, clock_, metrics);
+    transactions_.emplace(*store_, *topics_, *groups_, producer_ids_, settings_, clock_);
     MILLRACE_RETURN_IF_ERROR(transactions_->load(coordinators_));
     store_->set_advance_observer(
         [this](std::span<const std::shared_ptr<log::Partition>> partitions) { purgatory_.advanced(partitions); });
@@ -108,7 +105,7 @@ class SimulatedBroker {
                        .dynamic_configs = dynamic_configs_,
                        .worker = worker,
                        .notes = notes_});
-    dispatcher_.emplace(*core_, metrics);
+    dispatcher_.emplace(*core_, requests_);
     // More than one life of the process needs: no handler leaves that to the worker, whose thread would make runs
     // differ.
     return producer_ids_.refill_if_empty();
@@ -133,7 +130,7 @@ class SimulatedBroker {
   const Settings& settings_;
   const Clock& clock_;
   Random random_;
-  Metrics& metrics_;
+  RequestMetrics requests_;
   SimulatedExecutor network_;
   SimulatedExecutor coordinators_;
   RateLimit notes_;

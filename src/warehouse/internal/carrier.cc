@@ -283,9 +283,7 @@ void Carrier::publish(const Table& table, uint64_t rows, uint64_t rejected) {
   }
   metrics_.gauge("millrace_warehouse_lag_records", "Records of a table's topic that are not in it yet", labels)
       .set(static_cast<double>(lag));
-  if (rows > 0)
-    metrics_.counter("millrace_warehouse_rows_total", "Rows carried into tables", labels)
-        .add(rows);
+  if (rows > 0) metrics_.counter("millrace_warehouse_rows_total", "Rows carried into tables", labels).add(rows);
 }
 
 }  // namespace millrace::warehouse
