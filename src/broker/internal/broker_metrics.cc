@@ -87,6 +87,7 @@ void BrokerMetrics::collect_topics(Exposition& out) const {
   auto& size = out.family("millrace_topic_size_bytes", "Bytes of a topic's records on disk.", kGauge);
   size_t segments = 0;
   size_t producers = 0;
+  size_t quarantined = 0;
   for (const auto& [name, topic] : topics->all()) {
     add_traffic(out, "millrace_topic_", ".", *topic->traffic, {{"topic", name}});
     uint64_t bytes = 0;
@@ -94,11 +95,14 @@ void BrokerMetrics::collect_topics(Exposition& out) const {
       bytes += partition->size_bytes();
       segments += partition->segment_count();
       producers += partition->producer_count();
+      quarantined += partition->damage() ? 1 : 0;
     }
     partitions.add({{"topic", name}}, topic->partitions());
     size.add({{"topic", name}}, bytes);
   }
   out.family("millrace_log_segments", "Segments of all partitions.", kGauge).add({}, segments);
+  out.family("millrace_log_quarantined_partitions", "Partitions whose files are damaged: they take no records.", kGauge)
+      .add({}, quarantined);
   out.family("millrace_broker_producer_ids", "Producers that partitions remember, one for each partition.", kGauge)
       .add({}, producers);
 }
