@@ -41,7 +41,8 @@ constexpr std::array kRows = {
     number("socket.request.max.bytes", &Settings::socket_request_bytes_max, 1024, kIntMax,
            "The largest request taken; a larger one closes its connection."),
     number("queued.max.request.bytes", &Settings::queued_request_bytes_max, 65'536, 1ll << 40,
-           "Memory for requests being read or in work; while it is used up, no further request is read."),
+           "Memory for requests being read or in work; while it is used up, no further request of more than 4 KB is "
+           "read."),
     // Topics.
     flag("auto.create.topics.enable", &Settings::auto_create_topics,
          "Make a topic when a client asks for metadata of one that does not exist."),

@@ -69,6 +69,17 @@ struct FaultFileSystem::Disk {
   std::string unreadable GUARDED_BY(mutex);  // "": nothing is
   bool read_only GUARDED_BY(mutex) = false;
   uint64_t capacity GUARDED_BY(mutex) = std::numeric_limits<uint64_t>::max();
+  CondVar holding_changed;
+  bool holding_syncs GUARDED_BY(mutex) = false;
+  uint64_t held_syncs GUARDED_BY(mutex) = 0;
+
+  void wait_while_held() REQUIRES(mutex) {
+    if (!holding_syncs) return;
+    ++held_syncs;
+    holding_changed.notify_all();
+    while (holding_syncs) holding_changed.wait(mutex);
+    --held_syncs;
+  }
 
   // Every changing call begins here.
   Status begin_change(const std::string& path) REQUIRES(mutex) {
@@ -148,6 +159,7 @@ class FaultFile final : public File {
 
   Status sync_data() override {
     MutexLock lock(disk_->mutex);
+    disk_->wait_while_held();
     MILLRACE_RETURN_IF_ERROR(begin_change());
     if (disk_->syncs_to_fault > 0 && --disk_->syncs_to_fault == 0) {
       return fail(Errc::kIo, fmt::format("{}: injected sync failure", path_));
@@ -419,6 +431,8 @@ void FaultFileSystem::crash(Unsynced unsynced, Random& random) {
   disk_->syncs_to_fault = 0;
   disk_->unreadable.clear();
   disk_->read_only = false;
+  disk_->holding_syncs = false;
+  disk_->holding_changed.notify_all();
 }
 
 void FaultFileSystem::power_off_after(uint64_t operations) {
@@ -450,6 +464,22 @@ void FaultFileSystem::fail_reads(const std::string& prefix) {
 void FaultFileSystem::set_read_only(bool read_only) {
   MutexLock lock(disk_->mutex);
   disk_->read_only = read_only;
+}
+
+void FaultFileSystem::hold_syncs() {
+  MutexLock lock(disk_->mutex);
+  disk_->holding_syncs = true;
+}
+
+void FaultFileSystem::release_syncs() {
+  MutexLock lock(disk_->mutex);
+  disk_->holding_syncs = false;
+  disk_->holding_changed.notify_all();
+}
+
+void FaultFileSystem::await_held_sync() {
+  MutexLock lock(disk_->mutex);
+  while (disk_->held_syncs == 0) disk_->holding_changed.wait(disk_->mutex);
 }
 
 void FaultFileSystem::set_capacity(uint64_t bytes) {

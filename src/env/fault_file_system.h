@@ -40,7 +40,7 @@ class FaultFileSystem final : public FileSystem {
   Result<std::unique_ptr<FileLock>> lock(const std::string& path) override;
 
   // Turn the power off and on: only what is durable (and, by `unsynced`, some of the rest) is there afterwards. Files
-  // and locks opened before are dead: they fail with kIo. Injected faults are cleared.
+  // and locks opened before are dead: they fail with kIo. Injected faults are cleared, and held syncs released.
   void crash(Unsynced unsynced, Random& random);
 
   // After `operations` more changing calls (writes, syncs, truncations, allocations, creations, renames, removals)
@@ -57,6 +57,11 @@ class FaultFileSystem final : public FileSystem {
   // From now on every changing call is kPermissionDenied, as on a file system that was mounted read-only, or is again
   // none. Not counted in operations().
   void set_read_only(bool read_only);
+  // From now on syncs of files wait, as on a disk that is slow beyond measure, until they are released.
+  void hold_syncs();
+  void release_syncs();
+  // Wait until a sync waits.
+  void await_held_sync();
   // All files together hold at most this many bytes; more is kOutOfSpace.
   void set_capacity(uint64_t bytes);
 

@@ -29,6 +29,7 @@ enum class AppendOutcome {
   // INVALID_TXN_STATE: a transactional batch of a producer that was not admitted, or another one of a producer that
   // was; nothing was appended
   kInvalidTxnState,
+  kNoRoom,  // only with WhenFull::kRefuse: nothing was appended; Store::when_room() tells when to come again
 };
 
 struct Appended {
@@ -42,11 +43,40 @@ struct Appended {
   WalPosition position{0};
 };
 
+class Wal;
+
+// Room in the write-ahead log's buffer that is kept for one append: Store::when_room() gives it, and AppendOptions
+// hands it in. What is not used goes back on destruction, which must come before the store's. One thread at a time.
+class Room {
+ public:
+  Room() = default;  // none
+  Room(Room&& other) noexcept;
+  Room& operator=(Room&& other) noexcept;
+  ~Room();
+
+  bool is_empty() const { return bytes_ == 0; }
+
+ private:
+  friend class Wal;
+  Room(Wal& wal, size_t bytes) : wal_(&wal), bytes_(bytes) {}
+
+  Wal* wal_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// What an append does while the write-ahead log's buffer is full, that is, while the disk is slower than those who
+// append: wait in line, or come back with kNoRoom.
+enum class WhenFull { kWait, kRefuse };
+
 struct AppendOptions {
   // kLogAppendTime stamps the batches with the store's clock.
   record::TimestampType timestamp_type = record::TimestampType::kCreateTime;
-  // On a full disk, use the reserve that is kept for what must go on: committed offsets, internal topics.
+  // Use what is kept for those that must go on (committed offsets, internal topics): a reserve of a full disk, and a
+  // second buffer's worth beyond a full buffer, past everyone in line.
   bool from_reserve = false;
+  WhenFull when_full = WhenFull::kWait;
+  // With kRefuse: what when_room() gave. An append that does not need it leaves it.
+  Room* room = nullptr;
 };
 
 // What a reader wants to see: everything durable, or only what is decided (Kafka's isolation.level).
@@ -126,7 +156,7 @@ class Partition {
   // kNotFound: the topic was deleted.
   // kUnavailable: the store has failed (a sync did) or is closed; the message says which. It stays so.
   // A control batch must be a marker (record/marker.h): it ends the producer's transaction and admission.
-  // Waits while the write-ahead log's buffer is full, that is, while the disk is slower than the producers.
+  // While the write-ahead log's buffer is full it waits, holding up other appends to this partition, or is kNoRoom.
   Result<Appended> append(std::span<std::byte> batches, const AppendOptions& options = {});
 
   // From now on `producer` may append transactional batches with this epoch, until a marker ends that. Holds as long as

@@ -32,6 +32,9 @@ std::shared_ptr<const Topic> Store::find_topic(std::string_view name) const { re
 std::shared_ptr<const Topic> Store::find_topic(const Uuid& id) const { return impl_->find_topic(id); }
 
 std::vector<Result<Appended>> Store::append_all(std::span<const Item> items) { return impl_->append_all(items); }
+void Store::when_room(size_t batch_bytes, RoomCallback callback) {
+  impl_->wal().when_room(encoded_batches_size(batch_bytes), std::move(callback));
+}
 void Store::when_durable(WalPosition position, DurableCallback callback) {
   impl_->wal().when_durable(position, std::move(callback));
 }

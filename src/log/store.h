@@ -37,7 +37,7 @@ struct StoreOptions {
   uint64_t closing_checkpoint_bytes = 32ull << 20;
 
   uint64_t wal_file_bytes = 64ull << 20;
-  // Appends wait while this much is not yet written to the write-ahead log.
+  // Appends wait, or are refused (WhenFull), while this much is not yet written to the write-ahead log.
   uint64_t wal_buffer_bytes = 16ull << 20;
 
   // Appended bytes are kept in memory, from where they are read, until a partition has this many or all partitions
@@ -139,6 +139,14 @@ class Store {
   // (an error, or an outcome other than kAppended and kDuplicate), nothing of the others is appended either: they are
   // kCancelled.
   std::vector<Result<Appended>> append_all(std::span<const Item> items);
+
+  // Called once, with room for an append of `batch_bytes`: for those whose append was kNoRoom. Who asked first is
+  // served first, and as long as somebody waits nobody else gets room. Without room, for the append to say what is
+  // wrong, where the store has failed or is closed or its disk is full. On the caller's thread, before this returns,
+  // where the answer is known already; else on the write-ahead log's or on one that gives room back. As in a
+  // DurableCallback nothing may be appended there: hand on.
+  using RoomCallback = std::function<void(Room)>;
+  void when_room(size_t batch_bytes, RoomCallback callback);
 
   // Called once, with success when everything up to `position` is durable, or with kUnavailable when the store has
   // failed or is closed before it is. On the thread of the write-ahead log; on the caller's, before this returns, where

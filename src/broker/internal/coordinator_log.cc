@@ -102,12 +102,18 @@ Result<log::WalPosition> CoordinatorWrite::append(log::Store& store) {
   while (true) {
     std::vector<log::Store::Item> items;
     for (auto& [key, part] : parts_)
-      items.push_back({.partition = part.partition, .batches = part.batch, .options = {.from_reserve = true}});
+      items.push_back({.partition = part.partition,
+                       .batches = part.batch,
+                       .options = {.from_reserve = true, .when_full = log::WhenFull::kRefuse}});
     log::WalPosition last{0};
     const size_t before = parts_.size();
     const auto results = store.append_all(items);
     for (size_t i = 0; i < items.size(); ++i) {
       const auto& result = results[i];
+      if (result && result->outcome == log::AppendOutcome::kNoRoom) {
+        return fail(Errc::kUnavailable, "more waits for the disk than the write-ahead log's buffers hold",
+                    "look for what keeps the disk busy");
+      }
       if (result) {
         const bool taken = result->outcome == log::AppendOutcome::kAppended;
         if (!taken && !parts_.at(items[i].partition.get()).is_marker) {

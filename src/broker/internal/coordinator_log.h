@@ -45,8 +45,8 @@ class CoordinatorWrite {
                   const std::optional<coord::Producer>& transaction = std::nullopt);
   void add_marker(const std::shared_ptr<log::Partition>& partition, const coord::Producer& producer, bool commit);
 
-  // Append everything, from the disk's reserve where it is full: the position to wait for. Partitions that have been
-  // deleted lose what was for them; any other refusal is an error, and nothing is appended.
+  // Append everything, from the reserves where disk or buffer are full: the position to wait for. Never waits.
+  // Partitions that have been deleted lose what was for them; any other refusal is an error, and nothing is appended.
   Result<log::WalPosition> append(log::Store& store);
 
  private:

@@ -126,6 +126,9 @@ ErrorCode to_wire(log::AppendOutcome outcome) {
       return ErrorCode::kInvalidProducerEpoch;
     case log::AppendOutcome::kInvalidTxnState:
       return ErrorCode::kInvalidTxnState;
+    // Where nobody waits for room: to be sent again, as when the disk is full.
+    case log::AppendOutcome::kNoRoom:
+      return ErrorCode::kKafkaStorageError;
   }
 }
 

@@ -1,23 +1,19 @@
 #include <fmt/core.h>
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/logging.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
 #include "broker/internal/record_checks.h"
-#include "record/batch.h"
-#include "record/rewrite.h"
 
 namespace millrace::broker {
 namespace {
 
 using wire::ErrorCode;
 using PartitionResponse = wire::ProduceResponse::PartitionProduceResponse;
-
-// From this version on a producer may send zstd (KIP-110).
-constexpr int16_t kZstdFrom = 7;
 
 PartitionResponse refuse(int32_t index, ErrorCode error, std::string message) {
   PartitionResponse response;
@@ -32,101 +28,6 @@ PartitionResponse refuse(int32_t index, RecordDefect defect) {
   PartitionResponse response = refuse(index, defect.error, std::move(defect.message));
   for (RefusedRecord& record : defect.records)
     response.record_errors.push_back({record.index, std::move(record.message)});
-  return response;
-}
-
-// Appends one partition's batches. `last` becomes the position to wait for, where that is later.
-class Appender {
- public:
-  Appender(Core& core, const Request& request)
-      : core_(core), frame_(*request.frame), version_(request.header.api_version) {}
-
-  PartitionResponse append(const TopicState* topic, int32_t index, ByteView records) {
-    const auto* partition = topic == nullptr ? nullptr : topic->partition(index);
-    if (partition == nullptr)
-      return refuse(index, ErrorCode::kUnknownTopicOrPartition, "there is no such topic or partition");
-    if (topic->internal)
-      return refuse(index, ErrorCode::kInvalidTopicException, "clients may not produce to internal topics");
-    const auto arrived = record::check_batches(records);
-    if (!arrived) return refuse(index, to_wire(arrived.error().defect), arrived.error().message);
-    if (arrived->largest_batch_bytes > static_cast<size_t>(topic->config.message_bytes_max))
-      return refuse(index, ErrorCode::kMessageTooLarge,
-                    fmt::format("a batch of {} bytes; the topic's max.message.bytes is {}",
-                                arrived->largest_batch_bytes, topic->config.message_bytes_max));
-    if (arrived->uses_zstd && version_ < kZstdFrom)
-      return refuse(index, ErrorCode::kUnsupportedCompressionType, "zstd needs Produce version 7");
-    if (arrived->batches != 1)
-      return refuse(index, ErrorCode::kInvalidRecord, "a request may have one record batch for each partition");
-    const auto batch = record::BatchView::first_of(records);
-    if (auto defect = check_records(*batch, topic->config, to_unix_ms(core_.clock.wall_now())))
-      return refuse(index, std::move(*defect));
-
-    std::span<std::byte> stored = writable(records);
-    Bytes recompressed;
-    if (topic->config.codec && *topic->config.codec != batch->codec()) {
-      if (const Status made = record::recompress(*batch, *topic->config.codec, kPlainBatchBytesMax, recompressed);
-          !made)
-        return refuse(index, ErrorCode::kInvalidRecord, made.error().message);
-      if (recompressed.size() > static_cast<size_t>(topic->config.message_bytes_max))
-        return refuse(index, ErrorCode::kMessageTooLarge,
-                      fmt::format("a batch of {} bytes as compression.type has it; the topic's max.message.bytes is {}",
-                                  recompressed.size(), topic->config.message_bytes_max));
-      stored = recompressed;
-    }
-
-    log::AppendOptions options;
-    if (topic->config.log_append_time) options.timestamp_type = record::TimestampType::kLogAppendTime;
-    const auto appended = (*partition)->append(stored, options);
-    if (!appended) {
-      if (appended.error().code != Errc::kNotFound && core_.notes.pass())
-        log_warning("broker", "produce to {}-{} failed: {}", topic->name(), index, appended.error().message);
-      return refuse(index, to_wire(appended.error().code), appended.error().message);
-    }
-    if (const auto error = to_wire(appended->outcome); error != ErrorCode::kNone)
-      return refuse(index, error, "the producer's sequence or epoch does not follow its last batch");
-    last_ = std::max(last_, appended->position);
-    appended_any_ = true;
-    if (appended->outcome == log::AppendOutcome::kAppended) {
-      for (TopicTraffic* traffic : {topic->traffic.get(), &core_.topics.traffic()}) {
-        traffic->records_in.add(static_cast<uint64_t>(arrived->records));
-        traffic->bytes_in.add(stored.size());
-      }
-    }
-    PartitionResponse response;
-    response.index = index;
-    response.base_offset = appended->base_offset.value();
-    response.log_append_time_ms = appended->log_append_time_ms;
-    response.log_start_offset = appended->log_start_offset.value();
-    return response;
-  }
-
-  bool appended_any() const { return appended_any_; }
-  log::WalPosition last() const { return last_; }
-
- private:
-  // The frame is ours, so offsets are set in it rather than in a copy.
-  std::span<std::byte> writable(ByteView records) {
-    return {frame_.data() + (records.data() - frame_.view().data()), records.size()};
-  }
-
-  Core& core_;
-  Frame& frame_;
-  int16_t version_;
-  bool appended_any_ = false;
-  log::WalPosition last_{0};
-};
-
-wire::ProduceResponse append_all(Appender& appender, const TopicTable& topics, const wire::ProduceRequest& message) {
-  wire::ProduceResponse response;
-  response.responses.reserve(message.topic_data.size());
-  for (const auto& topic : message.topic_data) {
-    auto& answer = response.responses.emplace_back();
-    answer.name = topic.name;
-    answer.partition_responses.reserve(topic.partition_data.size());
-    const auto state = topics.find(topic.name);
-    for (const auto& part : topic.partition_data)
-      answer.partition_responses.push_back(appender.append(state.get(), part.index, part.records.value_or(ByteView{})));
-  }
   return response;
 }
 
@@ -164,49 +65,171 @@ void finish_unacknowledged(Request& request, const wire::ProduceResponse& respon
   request.reply.send_nothing();
 }
 
-// What a durable answer needs, apart from the frame, whose memory goes back at once.
-struct Waiting {
-  Request request;
-  wire::ProduceResponse response;
-};
+// One produce, from its first batch to its answer. Where there is no room for a batch it stops, holding up what its
+// connection sends after it, and goes on when there is. On the connection's thread.
+class ProduceTask : public std::enable_shared_from_this<ProduceTask> {
+ public:
+  ProduceTask(Core& core, Request request, wire::ProduceRequest message)
+      : core_(core),
+        request_(std::move(request)),
+        message_(std::move(message)),
+        acks_(message_.acks),
+        topics_(core.topics.snapshot()) {
+    response_.responses.reserve(message_.topic_data.size());
+  }
 
-void finish_durable(Waiting& waiting, const Status& durable) {
-  if (!durable) {
-    for_each_partition(waiting.response, [&](PartitionResponse& partition) {
-      if (partition.error_code == ErrorCode::kNone)
-        partition = refuse(partition.index, to_wire(durable.error().code), durable.error().message);
+  // Append what has not been appended yet.
+  void run() {
+    for (; topic_at_ < message_.topic_data.size(); ++topic_at_) {
+      const auto& topic = message_.topic_data[topic_at_];
+      if (response_.responses.size() == topic_at_) begin_topic(topic);
+      auto& answers = response_.responses.back().partition_responses;
+      while (answers.size() < topic.partition_data.size()) {
+        auto answer = append(topic.partition_data[answers.size()]);
+        if (!answer) return;
+        answers.push_back(std::move(*answer));
+        checked_.reset();
+      }
+    }
+    finish();
+  }
+
+ private:
+  using PartitionData = wire::ProduceRequest::PartitionProduceData;
+
+  void begin_topic(const wire::ProduceRequest::TopicProduceData& topic) {
+    topic_ = topics_->find(topic.name);
+    auto& answer = response_.responses.emplace_back();
+    answer.name = topic.name;
+    answer.partition_responses.reserve(topic.partition_data.size());
+  }
+
+  // Nothing: the task goes on later with the same batch.
+  std::optional<PartitionResponse> append(const PartitionData& data) {
+    const int32_t index = data.index;
+    const auto* partition = topic_ == nullptr ? nullptr : topic_->partition(index);
+    if (partition == nullptr)
+      return refuse(index, ErrorCode::kUnknownTopicOrPartition, "there is no such topic or partition");
+    if (topic_->internal)
+      return refuse(index, ErrorCode::kInvalidTopicException, "clients may not produce to internal topics");
+    if (!checked_) {
+      auto checked = check_batch(writable(data.records.value_or(ByteView{})), topic_->config,
+                                 request_.header.api_version, to_unix_ms(core_.clock.wall_now()));
+      if (!checked) return refuse(index, std::move(checked).error());
+      checked_ = std::move(*checked);
+    }
+    log::AppendOptions options{.when_full = log::WhenFull::kRefuse, .room = &room_};
+    if (topic_->config.log_append_time) options.timestamp_type = record::TimestampType::kLogAppendTime;
+    const auto appended = (*partition)->append(checked_->stored, options);
+    room_ = {};
+    if (!appended) {
+      if (appended.error().code != Errc::kNotFound && core_.notes.pass())
+        log_warning("broker", "produce to {}-{} failed: {}", topic_->name(), index, appended.error().message);
+      return refuse(index, to_wire(appended.error().code), appended.error().message);
+    }
+    if (appended->outcome == log::AppendOutcome::kNoRoom) {
+      wait_for_room();
+      return std::nullopt;
+    }
+    return answer_of(index, *appended);
+  }
+
+  PartitionResponse answer_of(int32_t index, const log::Appended& appended) {
+    if (const auto error = to_wire(appended.outcome); error != ErrorCode::kNone)
+      return refuse(index, error, "the producer's sequence or epoch does not follow its last batch");
+    last_ = std::max(last_, appended.position);
+    appended_any_ = true;
+    if (appended.outcome == log::AppendOutcome::kAppended) {
+      for (TopicTraffic* traffic : {topic_->traffic.get(), &core_.topics.traffic()}) {
+        traffic->records_in.add(static_cast<uint64_t>(checked_->records));
+        traffic->bytes_in.add(checked_->stored.size());
+      }
+    }
+    PartitionResponse response;
+    response.index = index;
+    response.base_offset = appended.base_offset.value();
+    response.log_append_time_ms = appended.log_append_time_ms;
+    response.log_start_offset = appended.log_start_offset.value();
+    return response;
+  }
+
+  void wait_for_room() {
+    hold();
+    core_.store.when_room(checked_->stored.size(), [self = shared_from_this()](log::Room room) {
+      self->request_.reply.home().post([self, room = std::move(room)]() mutable {
+        self->room_ = std::move(room);
+        self->run();
+      });
     });
   }
-  fit_to_version(waiting.response, waiting.request.header.api_version);
-  respond(waiting.request, waiting.response);
-}
+
+  void hold() {
+    if (!std::exchange(held_, true)) request_.reply.hold_next();
+  }
+
+  void finish() {
+    // Their memory goes back at once.
+    message_ = {};
+    request_.body = ByteReader({});
+    request_.frame.reset();
+    topics_.reset();
+    topic_.reset();
+    if (held_) request_.reply.release_next();
+    if (acks_ == 0) return finish_unacknowledged(request_, response_);
+    if (!appended_any_) return answer({});
+    // The log's thread only hands over: what it spends here, the next sync waits for.
+    core_.store.when_durable(last_, [self = shared_from_this()](const Status& durable) {
+      Executor& home = self->request_.reply.home();
+      if (home.is_current()) return self->answer(durable);
+      home.post([self, durable] { self->answer(durable); });
+    });
+  }
+
+  void answer(const Status& durable) {
+    if (!durable) {
+      for_each_partition(response_, [&](PartitionResponse& partition) {
+        if (partition.error_code == ErrorCode::kNone)
+          partition = refuse(partition.index, to_wire(durable.error().code), durable.error().message);
+      });
+    }
+    fit_to_version(response_, request_.header.api_version);
+    respond(request_, response_);
+  }
+
+  // The frame is ours, so offsets are set in it rather than in a copy.
+  std::span<std::byte> writable(ByteView records) const {
+    if (records.empty()) return {};
+    Frame& frame = *request_.frame;
+    return {frame.data() + (records.data() - frame.view().data()), records.size()};
+  }
+
+  Core& core_;
+  Request request_;
+  wire::ProduceRequest message_;
+  const int16_t acks_;
+  std::shared_ptr<const TopicTable> topics_;
+
+  // Where it stands: the answers say how far. The batch that is next, where it was looked at already.
+  size_t topic_at_ = 0;
+  std::shared_ptr<const TopicState> topic_;
+  std::optional<CheckedBatch> checked_;
+  log::Room room_;
+  bool held_ = false;
+
+  wire::ProduceResponse response_;
+  bool appended_any_ = false;
+  log::WalPosition last_{0};
+};
 
 }  // namespace
 
 void handle_produce(Core& core, Request request, wire::ProduceRequest message) {
+  if (message.acks >= -1 && message.acks <= 1)
+    return std::make_shared<ProduceTask>(core, std::move(request), std::move(message))->run();
   wire::ProduceResponse refused;
-  if (message.acks < -1 || message.acks > 1) {
-    refuse_all(refused, message, ErrorCode::kInvalidRequiredAcks, fmt::format("acks={}", message.acks));
-  }
-  if (!refused.responses.empty()) {
-    if (message.acks == 0) return finish_unacknowledged(request, refused);
-    fit_to_version(refused, request.header.api_version);
-    return respond(request, refused);
-  }
-
-  Appender appender(core, request);
-  auto response = append_all(appender, *core.topics.snapshot(), message);
-  request.frame.reset();
-  request.body = ByteReader({});
-  if (message.acks == 0) return finish_unacknowledged(request, response);
-  auto waiting = std::make_shared<Waiting>(Waiting{std::move(request), std::move(response)});
-  if (!appender.appended_any()) return finish_durable(*waiting, {});
-  // The log's thread only hands over: what it spends here, the next sync waits for.
-  core.store.when_durable(appender.last(), [waiting](const Status& durable) {
-    Executor& home = waiting->request.reply.home();
-    if (home.is_current()) return finish_durable(*waiting, durable);
-    home.post([waiting, durable] { finish_durable(*waiting, durable); });
-  });
+  refuse_all(refused, message, ErrorCode::kInvalidRequiredAcks, fmt::format("acks={}", message.acks));
+  fit_to_version(refused, request.header.api_version);
+  respond(request, refused);
 }
 
 }  // namespace millrace::broker

@@ -191,7 +191,7 @@ void handle_write_txn_markers(Core& core, Request request, wire::WriteTxnMarkers
              .type = marker.transaction_result ? record::MarkerType::kCommit : record::MarkerType::kAbort,
              .coordinator_epoch = marker.coordinator_epoch,
              .timestamp_ms = to_unix_ms(core.clock.wall_now())});
-        const auto appended = (*partition)->append(batch, {.from_reserve = true});
+        const auto appended = (*partition)->append(batch, {.from_reserve = true, .when_full = log::WhenFull::kRefuse});
         result.error_code = appended ? to_wire(appended->outcome) : to_wire(appended.error().code);
         if (appended) last = std::max(last, appended->position);
       }

@@ -15,7 +15,7 @@ Frame::~Frame() {
 FramePtr MemoryBudget::allocate(size_t size, Executor& executor, Task retry) {
   {
     MutexLock lock(mutex_);
-    if (left_ <= 0) {
+    if (left_ <= 0 && size > kSmallFrameBytes) {
       waiters_.push_back({&executor, std::move(retry)});
       return nullptr;
     }

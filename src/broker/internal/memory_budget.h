@@ -34,10 +34,13 @@ class Frame {
 using FramePtr = std::shared_ptr<Frame>;
 
 // The memory that requests may take together (queued.max.request.bytes). As in Kafka, a request is admitted while any
-// of it is left, so a single one may overdraw it; all later ones then wait in line until memory is given back.
-// Thread-safe.
+// of it is left, so a single one may overdraw it; all later ones then wait in line until memory is given back. Small
+// ones are counted, but do not wait: produces that wait for the disk must not keep heartbeats and fetches from being
+// read, of which each connection has few. Thread-safe.
 class MemoryBudget : public std::enable_shared_from_this<MemoryBudget> {
  public:
+  static constexpr size_t kSmallFrameBytes = 4096;
+
   explicit MemoryBudget(int64_t bytes_max) : bytes_max_(bytes_max), left_(bytes_max) {}
 
   // A frame of `size` bytes, or null: then `retry` is posted to `executor` as soon as it is worth asking again.

@@ -4,12 +4,17 @@
 
 #include <utility>
 
+#include "broker/internal/error_codes.h"
 #include "record/records.h"
+#include "record/rewrite.h"
 
 namespace millrace::broker {
 namespace {
 
 using wire::ErrorCode;
+
+// From this version of Produce on a producer may send zstd (KIP-110).
+constexpr int16_t kZstdFrom = 7;
 
 // Whether a timestamp is too far from the clock. Records without one are let through, as Kafka does.
 std::optional<RecordDefect> check_timestamp(int64_t timestamp_ms, const TopicConfig& topic, int64_t now_ms) {
@@ -59,6 +64,38 @@ std::optional<RecordDefect> check_records(const record::BatchView& batch, const 
   // The greatest timestamp stands in the header.
   if (topic.log_append_time) return std::nullopt;
   return check_timestamp(batch.max_timestamp_ms(), topic, now_ms);
+}
+
+tl::expected<CheckedBatch, RecordDefect> check_batch(std::span<std::byte> arrived, const TopicConfig& topic,
+                                                     int16_t version, int64_t now_ms) {
+  const auto refuse = [](ErrorCode error, std::string message) {
+    return tl::unexpected(RecordDefect{error, std::move(message)});
+  };
+  const auto bytes_max = static_cast<size_t>(topic.message_bytes_max);
+  const auto summary = record::check_batches(arrived);
+  if (!summary) return refuse(to_wire(summary.error().defect), summary.error().message);
+  if (summary->largest_batch_bytes > bytes_max) {
+    return refuse(ErrorCode::kMessageTooLarge, fmt::format("a batch of {} bytes; the topic's max.message.bytes is {}",
+                                                           summary->largest_batch_bytes, bytes_max));
+  }
+  if (summary->uses_zstd && version < kZstdFrom)
+    return refuse(ErrorCode::kUnsupportedCompressionType, "zstd needs Produce version 7");
+  if (summary->batches != 1)
+    return refuse(ErrorCode::kInvalidRecord, "a request may have one record batch for each partition");
+  const auto batch = record::BatchView::first_of(arrived);
+  if (auto defect = check_records(*batch, topic, now_ms)) return tl::unexpected(std::move(*defect));
+
+  CheckedBatch checked{.stored = arrived, .recompressed = {}, .records = static_cast<int64_t>(summary->records)};
+  if (!topic.codec || *topic.codec == batch->codec()) return checked;
+  if (const Status made = record::recompress(*batch, *topic.codec, kPlainBatchBytesMax, checked.recompressed); !made)
+    return refuse(ErrorCode::kInvalidRecord, made.error().message);
+  if (checked.recompressed.size() > bytes_max) {
+    return refuse(ErrorCode::kMessageTooLarge,
+                  fmt::format("a batch of {} bytes as compression.type has it; the topic's max.message.bytes is {}",
+                              checked.recompressed.size(), bytes_max));
+  }
+  checked.stored = checked.recompressed;
+  return checked;
 }
 
 }  // namespace millrace::broker

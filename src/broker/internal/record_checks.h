@@ -3,9 +3,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <tl/expected.hpp>
 #include <vector>
 
+#include "base/byte_writer.h"
 #include "broker/internal/topic_config.h"
 #include "record/batch.h"
 #include "wire/error_code.h"
@@ -33,5 +36,17 @@ struct RecordDefect {
 // What a topic asks of the records of a batch that passed check_batches(): timestamps within its bounds, keys where it
 // is compacted. Looks at the header alone where that can tell; else at each record, decompressing.
 std::optional<RecordDefect> check_records(const record::BatchView& batch, const TopicConfig& topic, int64_t now_ms);
+
+// A batch as it is to be stored.
+struct CheckedBatch {
+  std::span<std::byte> stored;  // where it came, or in `recompressed`
+  Bytes recompressed;
+  int64_t records = 0;
+};
+
+// Whether a partition of `topic` takes what a Produce of `version` has for it: one batch that is whole, not too large,
+// and passes check_records(). Compresses it anew where the topic wants that.
+tl::expected<CheckedBatch, RecordDefect> check_batch(std::span<std::byte> arrived, const TopicConfig& topic,
+                                                     int16_t version, int64_t now_ms);
 
 }  // namespace millrace::broker

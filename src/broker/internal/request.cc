@@ -12,6 +12,14 @@ void Reply::deliver(std::optional<Response> response) {
   });
 }
 
+void Reply::hold_next() {
+  if (const auto sink = sink_.lock()) sink->hold_next(true);
+}
+
+void Reply::release_next() {
+  if (const auto sink = sink_.lock()) sink->hold_next(false);
+}
+
 void Reply::give_up(std::string reason) {
   home_->post([sink = sink_, reason = std::move(reason)] {
     if (const auto alive = sink.lock()) alive->give_up(reason);

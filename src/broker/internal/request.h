@@ -27,6 +27,8 @@ class ReplySink {
   virtual void answer(uint64_t slot, std::optional<Response> response) = 0;
   // Give the connection up, saying why once in the log.
   virtual void give_up(const std::string& reason) = 0;
+  // While held, no further request of the connection is begun.
+  virtual void hold_next(bool held) = 0;
 };
 
 // The right to answer one request, once, from any thread. When the connection is gone by then, nothing happens.
@@ -40,6 +42,11 @@ class Reply {
   void send(Response response) { deliver(std::optional<Response>(std::move(response))); }
   void send_nothing() { deliver(std::nullopt); }
   void give_up(std::string reason);
+
+  // For a produce that cannot append yet, on the connection's own thread: what the client sends after it must not
+  // overtake it. To be released as soon as it has appended.
+  void hold_next();
+  void release_next();
 
   // The connection is gone: nobody waits for the answer.
   bool abandoned() const { return sink_.expired(); }

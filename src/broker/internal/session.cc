@@ -182,7 +182,7 @@ void Session::work() {
 }
 
 bool Session::may_start_next() const {
-  if (closed_ || pending_.empty() || unsent_.bytes() >= kUnsentBytesMax) return false;
+  if (closed_ || held_ || pending_.empty() || unsent_.bytes() >= kUnsentBytesMax) return false;
   if (slots_.empty()) return true;
   return slots_.back().api == wire::ApiKey::kProduce && api_of(*pending_.front()) == wire::ApiKey::kProduce &&
          slots_.size() < kProducesInWorkMax;
@@ -205,8 +205,17 @@ void Session::answer(uint64_t slot, std::optional<Response> response) {
   Slot& asked = slots_[slot - first_slot_];
   asked.answered = true;
   asked.response = std::move(response);
-  if (working_ || work_deferred_) return;
   // A sync answers many produces at once: they leave in one write.
+  work_later();
+}
+
+void Session::hold_next(bool held) {
+  held_ = held;
+  if (!held) work_later();
+}
+
+void Session::work_later() {
+  if (working_ || work_deferred_ || closed_) return;
   work_deferred_ = true;
   thread_.defer([self = shared_from_this()] {
     self->work_deferred_ = false;

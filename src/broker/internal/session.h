@@ -56,9 +56,9 @@ struct SessionShared {
 
 // One connection: cuts its bytes into frames, has them handled one at a time, and sends the answers in their order.
 //
-// A produce that is not yet answered (it waits for a sync) does not hold up further produces; any other request waits
-// until all before it are answered. While a request waits, or more than kUnsentBytesMax are not taken by the client,
-// nothing more is read from the socket. Lives on its IoThread, which keeps it until it is closed.
+// A produce that has appended, but is not yet answered (it waits for a sync), does not hold up further produces; any
+// other request waits until all before it are answered. While a request waits, or more than kUnsentBytesMax are not
+// taken by the client, nothing more is read from the socket. Lives on its IoThread, which keeps it until it is closed.
 class Session final : public ReplySink, public std::enable_shared_from_this<Session> {
  public:
   Session(boost::asio::ip::tcp::socket socket, IoThread& thread, SessionShared& shared, size_t listener);
@@ -67,6 +67,7 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   void start();
   void answer(uint64_t slot, std::optional<Response> response) override;
   void give_up(const std::string& reason) override;
+  void hold_next(bool held) override;
 
  private:
   struct Slot {
@@ -96,6 +97,8 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   bool may_start_next() const;
   void start_next();
   void collect_answered();
+  // Soon, once for all that comes by then.
+  void work_later();
 
   // Writing.
   void flush();
@@ -133,6 +136,7 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   // Working: one slot for each request begun and not yet sent.
   std::deque<Slot> slots_;
   uint64_t first_slot_ = 0;
+  bool held_ = false;  // the last one begun has not appended yet
   bool working_ = false;
   bool work_deferred_ = false;
 

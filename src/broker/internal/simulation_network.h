@@ -51,6 +51,9 @@ class Link final : public ReplySink {
     is_given_up = true;
   }
 
+  // The next request waits for the answer in any case.
+  void hold_next(bool) override {}
+
   uint64_t number() const { return number_; }
 
   std::deque<InFlight> requests;  // not yet taken by the broker

@@ -223,11 +223,15 @@ void PartitionLog::commit(Plan& plan) {
 }
 
 Result<Appended> PartitionLog::append(std::span<std::byte> batches, const AppendOptions& options) {
+  constexpr Appended kRefused{.outcome = AppendOutcome::kNoRoom};
+  const bool waits_its_turn = !options.from_reserve && (options.room == nullptr || options.room->is_empty());
+  if (options.when_full == WhenFull::kRefuse && waits_its_turn && shared_->wal.is_crowded()) return kRefused;
   MutexLock lock(append_mutex_);
   Plan plan;
   MILLRACE_RETURN_IF_ERROR(prepare(batches, options, plan));
   if (!plan.batches.empty()) {
-    MILLRACE_RETURN_IF_ERROR(shared_->wal.admit(wal_bytes(plan), options.from_reserve));
+    MILLRACE_ASSIGN_OR_RETURN(const bool admitted, shared_->wal.admit(wal_bytes(plan), options));
+    if (!admitted) return kRefused;
     commit(plan);
   }
   return plan.result;
@@ -332,7 +336,9 @@ Result<WalPosition> PartitionLog::advance_log_start(Offset to) {
                          .topic = identity_.topic_number,
                          .partition = identity_.partition.value(),
                          .log_start = to};
-    MILLRACE_RETURN_IF_ERROR(shared_->wal.admit(encoded_size(entry), true));
+    // Without waiting: producers to this partition would wait for the lock.
+    MILLRACE_ASSIGN_OR_RETURN(const bool admitted, shared_->wal.try_admit(encoded_size(entry), true));
+    if (!admitted) return fail(Errc::kUnavailable, "the write-ahead log's buffer is full", "try again");
     for (const auto& segment : drop_before(to)) {
       shared_->removed_segments.add();
       shared_->removed_bytes.add(segment->size_bytes());

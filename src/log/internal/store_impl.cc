@@ -262,7 +262,7 @@ std::shared_ptr<const Topic> Store::Impl::find_topic(const Uuid& id) const {
   std::vector<PartitionLog::Plan> plans(items.size());
   std::vector<Result<Appended>> results;
   bool refused = false;
-  bool from_reserve = !items.empty();
+  AppendOptions together{.from_reserve = !items.empty()};
   size_t bytes = 0;
   for (size_t i = 0; i < items.size(); ++i) {
     PartitionLog& log = items[i].partition->impl();
@@ -272,15 +272,18 @@ std::shared_ptr<const Topic> Store::Impl::find_topic(const Uuid& id) const {
       const AppendOutcome outcome = plans[i].result.outcome;
       refused |= outcome != AppendOutcome::kAppended && outcome != AppendOutcome::kDuplicate;
       bytes += log.wal_bytes(plans[i]);
-      from_reserve &= items[i].options.from_reserve;
+      together.from_reserve &= items[i].options.from_reserve;
+      if (items[i].options.when_full == WhenFull::kRefuse) together.when_full = WhenFull::kRefuse;
     } else {
       results.emplace_back(tl::unexpected(prepared.error()));
       refused = true;
     }
   }
   if (!refused && bytes > 0) {
-    if (const Status admitted = wal_.admit(bytes, from_reserve); !admitted) return refuse_all(admitted.error());
-    const Wal::Hold together(wal_);
+    const Result<bool> admitted = wal_.admit(bytes, together);
+    if (!admitted) return refuse_all(admitted.error());
+    if (!*admitted) return {items.size(), Result<Appended>(Appended{.outcome = AppendOutcome::kNoRoom})};
+    const Wal::Hold hold(wal_);
     for (size_t i = 0; i < items.size(); ++i) {
       items[i].partition->impl().commit(plans[i]);
       results[i] = plans[i].result;

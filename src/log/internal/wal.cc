@@ -74,19 +74,22 @@ Status Wal::reuse_newest() {
 }
 
 void Wal::refuse() {
-  MutexLock lock(mutex_);
-  refusing_ = true;
-  room_.notify_all();
+  std::vector<Served> dismissed;
+  {
+    MutexLock lock(mutex_);
+    refusing_ = true;
+    dismissed = dismiss_line();
+  }
+  tell(std::move(dismissed));
 }
 
 void Wal::stop() {
   if (options_.single_threaded) static_cast<void>(commit_group());
+  refuse();
   {
     MutexLock lock(mutex_);
-    refusing_ = true;
     stopping_ = true;
     wake_.notify_one();
-    room_.notify_all();
   }
   if (thread_.joinable()) thread_.join();
   std::vector<Waiting> left;
@@ -106,35 +109,6 @@ Status Wal::refusal() const {
   }
   if (refusing_) return fail(Errc::kUnavailable, "the log is closed");
   return {};
-}
-
-Status Wal::admit(size_t bytes, bool from_reserve) {
-  if (bytes > kAppendBytesMax + (1u << 20)) {
-    return fail(Errc::kTooLarge, fmt::format("{} bytes are more than one append may have", bytes));
-  }
-  bool ask_for_spare = false;
-  {
-    MutexLock lock(mutex_);
-    while (true) {
-      MILLRACE_RETURN_IF_ERROR(refusal());
-      const uint64_t pending = filling_.frame.size() + admitted_bytes_ + bytes;
-      const uint64_t reserve = from_reserve ? 0 : options_.reserve_bytes;
-      if (disk_full_ && spares_.empty() && padded_frame_bytes(pending) + reserve > file_room_) {
-        ask_for_spare = !spare_wanted_;
-        spare_wanted_ = true;
-        break;
-      }
-      const bool first = filling_.entries == 0 && admitted_bytes_ == 0;
-      if (first || pending <= options_.buffer_bytes) {
-        admitted_bytes_ += bytes;
-        return {};
-      }
-      room_.wait(mutex_);
-    }
-  }
-  if (ask_for_spare && events_.wants_spare) events_.wants_spare();
-  return fail(Errc::kOutOfSpace, fmt::format("{}: no space left for the write-ahead log", options_.directory),
-              "free space on this disk");
 }
 
 WalPosition Wal::append(const WalEntry& entry, WalParticipant* participant, Offset end) {
@@ -214,6 +188,7 @@ void Wal::run() {
   writing.clear();
   while (true) {
     uint64_t number = 0;
+    std::vector<Served> served;
     {
       MutexLock lock(mutex_);
       // What was admitted is still to be appended, even at the end.
@@ -228,16 +203,17 @@ void Wal::run() {
         sleeping_ = false;
       }
       if (failure_ || filling_.entries == 0) return;
-      number = take_group(writing);
+      number = take_group(writing, served);
     }
+    tell(std::move(served));
     if (!write_and_publish(writing, number)) return;
   }
 }
 
-uint64_t Wal::take_group(Group& writing) {
+uint64_t Wal::take_group(Group& writing, std::vector<Served>& served) {
   std::swap(filling_, writing);
   file_room_ -= std::min(file_room_, padded_frame_bytes(writing.frame.size()));
-  room_.notify_all();
+  served = serve_line();
   return filling_number_++;
 }
 
@@ -256,12 +232,14 @@ Status Wal::commit_group() {
   Group writing;
   writing.clear();
   uint64_t number = 0;
+  std::vector<Served> served;
   {
     MutexLock lock(mutex_);
     if (failure_) return refusal();
     if (filling_.entries == 0) return {};
-    number = take_group(writing);
+    number = take_group(writing, served);
   }
+  tell(std::move(served));
   if (write_and_publish(writing, number)) return {};
   MutexLock lock(mutex_);
   return refusal();
@@ -290,15 +268,21 @@ Status Wal::write_group(Group& group) {
     if (wrote) break;
     if (wrote.error().code != Errc::kOutOfSpace) return wrote;
     // Accepted before the disk was known to be full: keep it and try until there is room. Appends are refused
-    // meanwhile.
-    MutexLock lock(mutex_);
-    disk_full_ = true;
-    if (stopping_ || options_.single_threaded) {
-      failure_ = wrote.error();
-      durable_changed_.notify_all();
-      return fail(Errc::kCancelled, "stopped while the disk is full");
+    // meanwhile, and so are those who wait for room.
+    std::vector<Served> dismissed;
+    {
+      MutexLock lock(mutex_);
+      disk_full_ = true;
+      if (stopping_ || options_.single_threaded) {
+        failure_ = wrote.error();
+        durable_changed_.notify_all();
+        return fail(Errc::kCancelled, "stopped while the disk is full");
+      }
+      dismissed = dismiss_line();
     }
-    wake_.wait_for(mutex_, kFullDiskRetry);
+    tell(std::move(dismissed));
+    MutexLock lock(mutex_);
+    if (!stopping_) wake_.wait_for(mutex_, kFullDiskRetry);
   }
   const MonoTime begun = clock_.mono_now();
   MILLRACE_RETURN_IF_ERROR(file_->sync_data());
@@ -395,19 +379,21 @@ std::vector<Wal::Waiting> Wal::take_waiting(uint64_t durable) {
 
 void Wal::fail_for_good(const Error& error) {
   std::vector<Waiting> left;
+  std::vector<Served> dismissed;
   {
     MutexLock lock(mutex_);
     if (failure_) return;
     failure_ = error;
     left.swap(waiting_);
+    dismissed = dismiss_line();
     wake_.notify_one();
-    room_.notify_all();
     durable_changed_.notify_all();
   }
   log_error("log", "the log has failed: {}", error.message);
   for (Waiting& waiting : left) {
     waiting.callback(fail(Errc::kUnavailable, fmt::format("the log has failed: {}", error.message)));
   }
+  tell(std::move(dismissed));
   if (events_.failed) events_.failed(error);
 }
 

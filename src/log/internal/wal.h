@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -40,6 +41,9 @@ class WalParticipant {
 //
 // An append has two steps. admit() may wait or refuse, append() cannot: so a caller changes its own state between them
 // and never has to take that back.
+//
+// While the buffer is full those who want room stand in one line, threads and callbacks alike, and are given it in
+// their order: room is set aside for the first, and nobody who comes later takes it from them. wal_room.cc.
 class Wal {
  public:
   struct Options {
@@ -72,8 +76,17 @@ class Wal {
   // Write what was appended, run its callbacks, end the thread. Nothing is admitted from now on.
   void stop();
 
-  // Room for entries of `bytes` together. Waits while the buffer is full. kOutOfSpace, kUnavailable.
+  // Room for entries of `bytes` together. Waits in line while the buffer is full. kOutOfSpace, kUnavailable.
   Status admit(size_t bytes, bool from_reserve);
+  // The same without waiting: false while the buffer is full, or others stand in line for it, which those who may take
+  // from the reserve pass by. `room`, where there is enough of it, is used.
+  Result<bool> try_admit(size_t bytes, bool from_reserve, Room* room = nullptr);
+  // One of these, as the options say.
+  Result<bool> admit(size_t bytes, const AppendOptions& options);
+  // Store::when_room(), for an entry of `bytes`.
+  void when_room(size_t bytes, Store::RoomCallback callback);
+  // Whether somebody stands in line, so that try_admit() is in vain.
+  bool is_crowded() const { return crowded_.load(std::memory_order_relaxed); }
   // The same entries: each admitted byte is appended exactly once. The participant's end is told to it when durable.
   WalPosition append(const WalEntry& entry, WalParticipant* participant, Offset end);
 
@@ -121,14 +134,24 @@ class Wal {
     std::vector<Target> targets;
     void clear();
   };
+  struct InLine {
+    size_t bytes;
+    Store::RoomCallback callback;
+  };
+  // Leaves the line, to be called without a lock, with room or without.
+  struct Served {
+    Store::RoomCallback callback;
+    Room room;
+  };
   struct Waiting {
     WalPosition position;
     Store::DurableCallback callback;
   };
 
   void run();
-  // The group that was filling, for `writing` to write, and its number. Something is in it.
-  uint64_t take_group(Group& writing) REQUIRES(mutex_);
+  // The group that was filling, for `writing` to write, and its number. Something is in it. Leaves room for `served`,
+  // to be told of it.
+  uint64_t take_group(Group& writing, std::vector<Served>& served) REQUIRES(mutex_);
   // Fails for good where it cannot be written; false then.
   bool write_and_publish(Group& writing, uint64_t number);
   // What the thread would have done by now, where there is none.
@@ -137,6 +160,17 @@ class Wal {
   Status write_group(Group& group);
   Status switch_file(uint64_t bytes_needed);
   void publish(Group& group, uint64_t number);
+
+  friend class Room;
+  void give_back(size_t bytes);
+  // Whether the buffer has so much room.
+  bool fits(size_t bytes, bool from_reserve) const REQUIRES(mutex_);
+  Room set_aside(size_t bytes) REQUIRES(mutex_);
+  // Those first in line for whom there is room.
+  std::vector<Served> serve_line() REQUIRES(mutex_);
+  // The whole line: there will be no room.
+  std::vector<Served> dismiss_line() REQUIRES(mutex_);
+  static void tell(std::vector<Served> served);
 
   Status remove_old_spares();
   Status reuse_newest();
@@ -151,13 +185,14 @@ class Wal {
 
   Mutex mutex_;
   CondVar wake_;  // the thread: there is something to write, or to stop for
-  CondVar room_;  // appenders: the buffer has room again
   CondVar durable_changed_;
   Group filling_ GUARDED_BY(mutex_);
   uint64_t filling_number_ GUARDED_BY(mutex_) = 1;
   uint64_t durable_number_ GUARDED_BY(mutex_) = 0;
   uint64_t durable_position_ GUARDED_BY(mutex_) = 0;
   size_t admitted_bytes_ GUARDED_BY(mutex_) = 0;  // admitted and not yet appended
+  size_t aside_bytes_ GUARDED_BY(mutex_) = 0;     // set aside and not yet admitted or given back
+  std::deque<InLine> line_ GUARDED_BY(mutex_);    // for room, the first to be served first
   int holds_ GUARDED_BY(mutex_) = 0;
   bool sleeping_ GUARDED_BY(mutex_) = false;
   bool refusing_ GUARDED_BY(mutex_) = false;
@@ -183,6 +218,7 @@ class Wal {
   uint64_t file_size_ = 0;
   uint64_t position_ = 0;
 
+  std::atomic<bool> crowded_{false};  // line_ is not empty
   DurationHistogram syncs_;
   std::atomic<uint64_t> bytes_written_{0};
   std::thread thread_;

@@ -102,10 +102,12 @@ tl::unexpected<Error> damaged(const WalFile& file, uint64_t position) {
 
 }  // namespace
 
+size_t encoded_batches_size(size_t bytes) { return 13 + bytes; }
+
 size_t encoded_size(const WalEntry& entry) {
   switch (entry.type) {
     case WalEntryType::kBatches:
-      return 13 + entry.body.size();
+      return encoded_batches_size(entry.body.size());
     case WalEntryType::kCreateTopic:
     case WalEntryType::kTopicConfig:
       return 9 + entry.body.size();

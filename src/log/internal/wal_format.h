@@ -53,6 +53,8 @@ struct WalEntry {
 
 // What `entry` takes in a frame.
 size_t encoded_size(const WalEntry& entry);
+// The same of kBatches with a body of so many bytes.
+size_t encoded_batches_size(size_t bytes);
 void encode_entry(const WalEntry& entry, Bytes& out);
 // Every entry of a frame's payload, in order. Stops at the first error, of `visit` or kCorruption.
 Status decode_entries(ByteView payload, uint32_t entries, const std::function<Status(const WalEntry&)>& visit);
