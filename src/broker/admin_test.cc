@@ -450,7 +450,7 @@ TEST_F(Admin, TheQuorumIsOneVoter) {
   }
 }
 
-TEST_F(Admin, ThereAreNoFeaturesToUpdate) {
+TEST_F(Admin, TheOneFeatureStaysAtItsLevel) {
   wire::UpdateFeaturesRequest request;
   EXPECT_EQ(client->call(request).error_code, ErrorCode::kInvalidRequest);
   auto& update = request.feature_updates.emplace_back();
@@ -458,6 +458,12 @@ TEST_F(Admin, ThereAreNoFeaturesToUpdate) {
   update.max_version_level = 7;
   EXPECT_EQ(client->call(request).error_code, ErrorCode::kInvalidUpdateVersion);
   EXPECT_EQ(client->call(request, 1).results.at(0).error_code, ErrorCode::kInvalidUpdateVersion);
+  update.feature = "transaction.version";
+  update.max_version_level = 1;
+  EXPECT_EQ(client->call(request).error_code, ErrorCode::kInvalidUpdateVersion);
+  update.max_version_level = 2;
+  EXPECT_EQ(client->call(request).error_code, ErrorCode::kNone);
+  EXPECT_EQ(client->call(request, 1).results.at(0).error_code, ErrorCode::kNone);
 }
 
 TEST_F(Admin, ThereAreNoQuotasAndNoneCanBeSet) {

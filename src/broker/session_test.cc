@@ -53,6 +53,21 @@ TEST(Session, ApiVersionsSaysWhatIsServedInEveryVersion) {
   }
 }
 
+TEST(Session, ApiVersionsTellsProducersOfTransactionVersion2) {
+  TestBroker broker;
+  auto client = broker.connect();
+  for (const int16_t version : {int16_t{3}, int16_t{4}}) {
+    const auto answer = client->call(wire::ApiVersionsRequest{}, version);
+    EXPECT_EQ(answer.finalized_features_epoch, 0);
+    ASSERT_EQ(answer.finalized_features.size(), 1u);
+    EXPECT_EQ(answer.finalized_features[0].name, "transaction.version");
+    EXPECT_EQ(answer.finalized_features[0].max_version_level, 2);
+    ASSERT_EQ(answer.supported_features.size(), 1u);
+    EXPECT_EQ(answer.supported_features[0].min_version, version == 3 ? 1 : 0);
+    EXPECT_EQ(answer.supported_features[0].max_version, 2);
+  }
+}
+
 TEST(Session, AnUnknownApiVersionsVersionIsAnsweredInVersionZeroWithTheRange) {
   TestBroker broker;
   auto client = broker.connect();

@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 #include "base/fake_clock.h"
 #include "broker/internal/test_broker.h"
 #include "record/records.h"
@@ -62,18 +64,48 @@ class Transactions : public testing::Test {
       errors.push_back(one.partition_error_code);
     return errors;
   }
-  ErrorCode write(int32_t partition, const std::string& value) {
+  Bytes batch_of(const std::string& value, int32_t sequence) const {
     record::BatchBuilder builder({.producer_id = ProducerId{who.id},
                                   .producer_epoch = ProducerEpoch{who.epoch},
-                                  .base_sequence = next_sequence[partition],
+                                  .base_sequence = sequence,
                                   .transactional = true});
     builder.add(1000, std::nullopt, as_byte_view(value));
-    const Bytes batch = builder.finish().value();
+    return builder.finish().value();
+  }
+  ErrorCode write(int32_t partition, const std::string& value, int16_t version = 11) {
+    const Bytes batch = batch_of(value, next_sequence[partition]);
     auto request = produce_request("t", partition, batch);
     request.transactional_id = "tx";
-    const auto error = client->call(request).responses.at(0).partition_responses.at(0).error_code;
+    const auto error = client->call(request, version).responses.at(0).partition_responses.at(0).error_code;
     if (error == ErrorCode::kNone) ++next_sequence[partition];
     return error;
+  }
+  // As a client does that lets its batches add their partitions: from then on it goes on with the next epoch.
+  void end_and_go_on(bool commit) {
+    const auto ended = end(commit, 5);
+    ASSERT_EQ(ended.error_code, ErrorCode::kNone);
+    who = {ended.producer_id, ended.producer_epoch};
+    next_sequence.clear();
+  }
+  std::vector<std::string> committed_values(int32_t partition) {
+    auto request = fetch_request("t", partition, 0);
+    request.isolation_level = 1;
+    const auto answer = client->call(request, kFetchByName);
+    const auto& fetched = answer.responses.at(0).partitions.at(0);
+    EXPECT_EQ(fetched.last_stable_offset, fetched.high_watermark);
+    std::vector<std::string> values;
+    record::BatchReader reader(fetched.records.value_or(ByteView{}));
+    while (const auto batch = *reader.next()) {
+      const bool aborted =
+          fetched.aborted_transactions && std::ranges::any_of(*fetched.aborted_transactions, [&](const auto& one) {
+            return one.producer_id == batch->producer_id().value() && one.first_offset <= batch->base_offset().value();
+          });
+      if (batch->is_control() || aborted) continue;
+      auto records = record::RecordReader::open(*batch, 1 << 20);
+      record::Record record;
+      while (records->next(record).value()) values.emplace_back(as_text(record.value.value()));
+    }
+    return values;
   }
   wire::EndTxnResponse end(bool commit, int16_t version = 4) {
     wire::EndTxnRequest request;
@@ -124,12 +156,132 @@ class Transactions : public testing::Test {
 };
 
 TEST_F(Transactions, RecordsNeedAPartitionThatWasAddedAndAnOpenTransaction) {
-  EXPECT_EQ(write(0, "early"), ErrorCode::kInvalidTxnState);
+  EXPECT_EQ(write(0, "early"), ErrorCode::kTransactionAbortable);
+  EXPECT_EQ(write(0, "early", 10), ErrorCode::kInvalidTxnState);
   EXPECT_THAT(add({0}), ElementsAre(ErrorCode::kNone));
   EXPECT_EQ(write(0, "in"), ErrorCode::kNone);
-  EXPECT_EQ(write(1, "not added"), ErrorCode::kInvalidTxnState);
+  EXPECT_EQ(write(1, "not added"), ErrorCode::kTransactionAbortable);
   EXPECT_EQ(end(true).error_code, ErrorCode::kNone);
-  EXPECT_EQ(write(0, "late"), ErrorCode::kInvalidTxnState);
+  EXPECT_EQ(write(0, "late"), ErrorCode::kTransactionAbortable);
+}
+
+TEST_F(Transactions, FromVersion12OnABatchAddsItsPartition) {
+  EXPECT_EQ(write(0, "a", 12), ErrorCode::kNone);
+  EXPECT_EQ(state(), "Ongoing");
+  EXPECT_EQ(write(0, "b", 12), ErrorCode::kNone);
+  EXPECT_EQ(write(1, "c", 12), ErrorCode::kNone);
+  end_and_go_on(true);
+  EXPECT_THAT(committed_values(0), ElementsAre("a", "b"));
+  EXPECT_THAT(committed_values(1), ElementsAre("c"));
+  EXPECT_EQ(write(0, "aborted", 12), ErrorCode::kNone);
+  end_and_go_on(false);
+  EXPECT_EQ(write(1, "d", 12), ErrorCode::kNone);
+  end_and_go_on(true);
+  EXPECT_THAT(committed_values(0), ElementsAre("a", "b"));
+  EXPECT_THAT(committed_values(1), ElementsAre("c", "d"));
+}
+
+TEST_F(Transactions, ARequestAddsAllItsPartitionsAndRefusesThoseThatCannotBe) {
+  const Bytes batch = batch_of("a", 0);
+  auto request = produce_request("t", 1, batch);
+  request.transactional_id = "tx";
+  auto& parts = request.topic_data.at(0).partition_data;
+  for (const int32_t index : {7, 0}) {
+    parts.push_back(parts.front());
+    parts.back().index = index;
+  }
+  request.topic_data.push_back(request.topic_data.front());
+  request.topic_data.back().name = "__transaction_state";
+  const auto answer = client->call(request);
+  const auto& answers = answer.responses.at(0).partition_responses;
+  EXPECT_EQ(answers.at(0).error_code, ErrorCode::kNone);
+  EXPECT_EQ(answers.at(1).error_code, ErrorCode::kUnknownTopicOrPartition);
+  EXPECT_EQ(answers.at(2).error_code, ErrorCode::kNone);
+  EXPECT_EQ(answer.responses.at(1).partition_responses.at(0).error_code, ErrorCode::kInvalidTopicException);
+  wire::DescribeTransactionsRequest describe;
+  describe.transactional_ids = {"tx"};
+  const auto described = client->call(describe).transaction_states.at(0);
+  ASSERT_THAT(described.topics, SizeIs(1));
+  EXPECT_THAT(described.topics.at(0).partitions, ElementsAre(0, 1));
+}
+
+TEST_F(Transactions, ProducesThatFollowWaitForTheAdditionInTheirOrder) {
+  std::vector<int32_t> ids;
+  for (int32_t sequence = 0; sequence < 5; ++sequence) {
+    const Bytes batch = batch_of(std::to_string(sequence), sequence);
+    auto request = produce_request("t", 0, batch);
+    request.transactional_id = "tx";
+    ids.push_back(client->send(request));
+  }
+  int64_t next = 0;
+  for (const int32_t id : ids) {
+    const auto answer = client->receive<wire::ProduceResponse>(id, wire::ProduceRequest::kMaxVersion);
+    EXPECT_EQ(answer.responses.at(0).partition_responses.at(0).error_code, ErrorCode::kNone);
+    EXPECT_EQ(answer.responses.at(0).partition_responses.at(0).base_offset, next++);
+  }
+}
+
+TEST_F(Transactions, ABatchOfAnEndedTransactionComesIntoNoPartition) {
+  ASSERT_EQ(write(0, "in time", 12), ErrorCode::kNone);
+  const ProducerIdAndEpoch ended = who;
+  end_and_go_on(true);
+  who = ended;
+  next_sequence[0] = 1;
+  EXPECT_EQ(write(0, "late", 12), ErrorCode::kInvalidProducerEpoch);
+  EXPECT_EQ(write(1, "late, and its first there", 12), ErrorCode::kInvalidProducerEpoch);
+  EXPECT_THAT(committed_values(0), ElementsAre("in time"));
+  EXPECT_THAT(committed_values(1), testing::IsEmpty());
+}
+
+TEST_F(Transactions, AnotherIdsProducerAddsNothing) {
+  const Bytes batch = batch_of("stranger", 0);
+  auto request = produce_request("t", 0, batch);
+  request.transactional_id = "unknown";
+  EXPECT_EQ(client->call(request).responses.at(0).partition_responses.at(0).error_code,
+            ErrorCode::kInvalidProducerIdMapping);
+  request.transactional_id.reset();
+  EXPECT_EQ(client->call(request).responses.at(0).partition_responses.at(0).error_code,
+            ErrorCode::kTransactionAbortable);
+}
+
+// The addition is decided, but not durable, when the next incarnation ends the transaction.
+TEST(TransactionRaces, ABatchIsRefusedWhoseTransactionIsAbortedBeforeItIsAppended) {
+  BrokerOptions options = test_options();
+  options.settings.num_network_threads = 1;
+  TestBroker broker(std::move(options));
+  auto client = broker.connect();
+  auto other = broker.connect();
+  auto bystander = broker.connect();
+  ASSERT_EQ(create_topic(*client, "t"), ErrorCode::kNone);
+  wire::FindCoordinatorRequest find;
+  find.key_type = 1;
+  find.coordinator_keys = {"tx"};
+  ASSERT_EQ(client->call(find).coordinators.at(0).error_code, ErrorCode::kNone);
+  wire::InitProducerIdRequest init;
+  init.transactional_id = "tx";
+  init.transaction_timeout_ms = 60'000;
+  const auto who = client->call(init);
+  ASSERT_EQ(who.error_code, ErrorCode::kNone);
+  const Bytes batch = make_batch({"too late"}, {.producer_id = ProducerId{who.producer_id},
+                                                .producer_epoch = ProducerEpoch{who.producer_epoch},
+                                                .base_sequence = 0,
+                                                .transactional = true});
+  auto request = produce_request("t", 0, batch);
+  request.transactional_id = "tx";
+  broker.files.hold_syncs();
+  const int32_t produced = client->send(request);
+  broker.files.await_held_sync();
+  const int32_t taken_over = other->send(init);
+  // Whatever the one thread had to read before is in work when it answers the second.
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(bystander->call(wire::MetadataRequest{}).brokers.size(), 1u);
+  broker.files.release_syncs();
+  const auto answer = client->receive<wire::ProduceResponse>(produced, wire::ProduceRequest::kMaxVersion);
+  EXPECT_EQ(answer.responses.at(0).partition_responses.at(0).error_code, ErrorCode::kInvalidProducerEpoch);
+  const auto next = other->receive<wire::InitProducerIdResponse>(taken_over, wire::InitProducerIdRequest::kMaxVersion);
+  EXPECT_EQ(next.error_code, ErrorCode::kNone);
+  // The marker, and nothing else.
+  const auto fetched = bystander->call(fetch_request("t", 0, 0), kFetchByName);
+  EXPECT_EQ(fetched.responses.at(0).partitions.at(0).high_watermark, 1);
 }
 
 TEST_F(Transactions, AnUnknownPartitionLeavesTheOthersOut) {
@@ -174,7 +326,8 @@ TEST_F(Transactions, AFencedProducerIsToldInItsVersionsWords) {
 }
 
 TEST_F(Transactions, OffsetsCountWithTheirTransaction) {
-  EXPECT_EQ(commit_offset(5), ErrorCode::kInvalidTxnState);
+  EXPECT_EQ(commit_offset(5), ErrorCode::kTransactionAbortable);
+  EXPECT_EQ(commit_offset(5, 3), ErrorCode::kInvalidTxnState);
   ASSERT_EQ(add_offsets(), ErrorCode::kNone);
   ASSERT_EQ(commit_offset(5), ErrorCode::kNone);
   EXPECT_EQ(committed(false).committed_offset, -1);
@@ -247,9 +400,21 @@ TEST_F(Transactions, ACrashKeepsWhatWasDecidedAndWhatIsOpen) {
   EXPECT_EQ(state(), "Ongoing");
   // The partition takes the producer's records as before.
   EXPECT_EQ(write(1, "c"), ErrorCode::kNone);
-  EXPECT_EQ(write(0, "not in this one"), ErrorCode::kInvalidTxnState);
+  EXPECT_EQ(write(0, "not in this one"), ErrorCode::kTransactionAbortable);
   EXPECT_EQ(end(true).error_code, ErrorCode::kNone);
   EXPECT_EQ(state(), "CompleteCommit");
+}
+
+TEST_F(Transactions, ACrashKeepsWhatBatchesHaveAdded) {
+  ASSERT_EQ(write(0, "a", 12), ErrorCode::kNone);
+  broker.crash_and_restart();
+  client = broker.connect();
+  EXPECT_EQ(state(), "Ongoing");
+  EXPECT_EQ(write(0, "b", 12), ErrorCode::kNone);
+  EXPECT_EQ(write(1, "c", 12), ErrorCode::kNone);
+  end_and_go_on(true);
+  EXPECT_THAT(committed_values(0), ElementsAre("a", "b"));
+  EXPECT_THAT(committed_values(1), ElementsAre("c"));
 }
 
 }  // namespace

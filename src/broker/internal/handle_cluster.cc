@@ -1,11 +1,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
 
 #include "broker/internal/authorized_operations.h"
+#include "broker/internal/cluster_features.h"
 #include "broker/internal/handlers.h"
 #include "broker/internal/shortened.h"
 #include "broker/internal/topic_names.h"
@@ -160,23 +162,30 @@ void handle_describe_quorum(Core& core, Request request, wire::DescribeQuorumReq
   respond(request, response);
 }
 
-// The cluster has no features with levels, so none can be changed.
+// The one feature stays at its level: only that may be asked for.
 void handle_update_features(Core&, Request request, wire::UpdateFeaturesRequest message) {
   constexpr int16_t kOneErrorFrom = 2;
   wire::UpdateFeaturesResponse response;
   response.error_message.reset();
-  const auto why = [](const std::string& feature) {
-    return fmt::format("there is no feature '{}' here", shortened(feature));
+  const auto why = [](const auto& update) -> std::optional<std::string> {
+    if (update.feature != kTransactionVersion)
+      return fmt::format("there is no feature '{}' here", shortened(update.feature));
+    if (update.max_version_level == kTransactionVersionLevel) return std::nullopt;
+    return fmt::format("{} is {} here, and stays so", kTransactionVersion, kTransactionVersionLevel);
   };
   if (message.feature_updates.empty()) {
     response.error_code = ErrorCode::kInvalidRequest;
     response.error_message = "no feature is named";
-  } else if (request.header.api_version >= kOneErrorFrom) {
-    response.error_code = ErrorCode::kInvalidUpdateVersion;
-    response.error_message = why(message.feature_updates.front().feature);
-  } else {
-    for (const auto& update : message.feature_updates)
-      response.results.push_back({update.feature, ErrorCode::kInvalidUpdateVersion, why(update.feature)});
+  }
+  for (const auto& update : message.feature_updates) {
+    auto refusal = why(update);
+    const ErrorCode error = refusal ? ErrorCode::kInvalidUpdateVersion : ErrorCode::kNone;
+    if (request.header.api_version < kOneErrorFrom) {
+      response.results.push_back({update.feature, error, std::move(refusal)});
+    } else if (refusal && response.error_code == ErrorCode::kNone) {
+      response.error_code = error;
+      response.error_message = std::move(refusal);
+    }
   }
   respond(request, response);
 }

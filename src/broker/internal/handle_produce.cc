@@ -2,11 +2,14 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "base/logging.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/on_transactions.h"
 #include "broker/internal/record_checks.h"
 
 namespace millrace::broker {
@@ -65,8 +68,33 @@ void finish_unacknowledged(Request& request, const wire::ProduceResponse& respon
   request.reply.send_nothing();
 }
 
-// One produce, from its first batch to its answer. Where there is no room for a batch it stops, holding up what its
-// connection sends after it, and goes on when there is. On the connection's thread.
+// From this version on a producer knows TRANSACTION_ABORTABLE.
+constexpr int16_t kAbortableFrom = 11;
+// From this version on a batch adds its partition to its producer's transaction (KIP-890).
+constexpr int16_t kAddsFrom = 12;
+
+// What a producer is told when the coordinator does not add its partitions, in Kafka's words for it.
+ErrorCode adding_error(coord::TransactionError error) {
+  switch (error) {
+    case coord::TransactionError::kProducerFenced:
+      return ErrorCode::kInvalidProducerEpoch;
+    // To be sent again, without asking who leads: the answer would be the same.
+    case coord::TransactionError::kNotCoordinator:
+    case coord::TransactionError::kCoordinatorNotAvailable:
+      return ErrorCode::kNotEnoughReplicas;
+    case coord::TransactionError::kNone:
+    case coord::TransactionError::kInvalidRequest:
+    case coord::TransactionError::kInvalidTransactionTimeout:
+    case coord::TransactionError::kInvalidProducerIdMapping:
+    case coord::TransactionError::kInvalidTxnState:
+    case coord::TransactionError::kTransactionalIdNotFound:
+      return to_wire(error);
+  }
+}
+
+// One produce, from its first batch to its answer. Where there is no room for a batch, or its partition must be added
+// to a transaction first, it stops, holding up what its connection sends after it, and goes on when it can. On the
+// connection's thread.
 class ProduceTask : public std::enable_shared_from_this<ProduceTask> {
  public:
   ProduceTask(Core& core, Request request, wire::ProduceRequest message)
@@ -131,6 +159,7 @@ class ProduceTask : public std::enable_shared_from_this<ProduceTask> {
       wait_for_room();
       return std::nullopt;
     }
+    if (appended->outcome == log::AppendOutcome::kInvalidTxnState) return outside_transaction(index);
     return answer_of(index, *appended);
   }
 
@@ -151,6 +180,52 @@ class ProduceTask : public std::enable_shared_from_this<ProduceTask> {
     response.log_append_time_ms = appended.log_append_time_ms;
     response.log_start_offset = appended.log_start_offset.value();
     return response;
+  }
+
+  // The log knows who may write, so it is asked first: only the first batch of a transaction in a partition comes here.
+  std::optional<PartitionResponse> outside_transaction(int32_t index) {
+    const auto batch = record::BatchView::first_of(checked_->stored);
+    if (!batch->is_transactional())
+      return refuse(index, ErrorCode::kInvalidTxnState,
+                    "the producer has a transaction here, which this is no part of");
+    if (request_.header.api_version >= kAddsFrom && message_.transactional_id && !asked_) {
+      add_partitions({batch->producer_id(), batch->producer_epoch()});
+      return std::nullopt;
+    }
+    const ErrorCode unadded =
+        request_.header.api_version >= kAbortableFrom ? ErrorCode::kTransactionAbortable : ErrorCode::kInvalidTxnState;
+    return refuse(index, adding_error_.value_or(unadded),
+                  "the partition is not in an open transaction of the producer");
+  }
+
+  // This batch's partition and those of the batches after it, in one question. A batch whose transaction ends before it
+  // is appended is refused by the log, however the question was answered.
+  void add_partitions(const coord::Producer& producer) {
+    asked_ = true;
+    hold();
+    ask_transactions<coord::AddPartitionsReply>(
+        core_, coord::AddPartitionsRequest{{}, *message_.transactional_id, producer, partitions_left(), false},
+        [self = shared_from_this()](coord::AddPartitionsReply reply) {
+          self->request_.reply.home().post([self, error = reply.error] {
+            if (error != coord::TransactionError::kNone) self->adding_error_ = adding_error(error);
+            self->run();
+          });
+        });
+  }
+
+  // Each once, however often the request names it.
+  std::vector<coord::TopicPartition> partitions_left() const {
+    std::set<coord::TopicPartition> left;
+    size_t first = response_.responses.back().partition_responses.size();
+    for (size_t i = topic_at_; i < message_.topic_data.size(); ++i, first = 0) {
+      const auto& topic = message_.topic_data[i];
+      const auto state = topics_->find(topic.name);
+      if (state == nullptr || state->internal) continue;
+      for (size_t p = first; p < topic.partition_data.size(); ++p)
+        if (const int32_t index = topic.partition_data[p].index; state->partition(index) != nullptr)
+          left.insert({topic.name, PartitionId{index}});
+    }
+    return {left.begin(), left.end()};
   }
 
   void wait_for_room() {
@@ -215,6 +290,8 @@ class ProduceTask : public std::enable_shared_from_this<ProduceTask> {
   std::optional<CheckedBatch> checked_;
   log::Room room_;
   bool held_ = false;
+  bool asked_ = false;  // for the partitions to be added
+  std::optional<ErrorCode> adding_error_;
 
   wire::ProduceResponse response_;
   bool appended_any_ = false;

@@ -9,6 +9,7 @@
 #include "broker/internal/error_codes.h"
 #include "broker/internal/group_records.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/on_transactions.h"
 #include "log/topic_name.h"
 
 // The life of a transaction: wire messages to coordinator events, and replies back.
@@ -27,25 +28,11 @@ ErrorCode to_wire(TransactionError error, int16_t version, int16_t fenced_from) 
   return broker::to_wire(error);
 }
 
-// Hand `event` to the coordinator, on its thread, and its reply to `done`, on the same; a refusal where transactions
-// are not served now.
-template <typename Reply, typename Event>
-void ask(Core& core, Event event, OnceFunction<Reply> done) {
-  core.transactions.post([&core, event = std::move(event), done = std::move(done)]() mutable {
-    if (!core.transactions.is_alive() || !core.transactions.is_ready()) {
-      Reply refused;
-      refused.error = TransactionError::kNotCoordinator;
-      return done(std::move(refused));
-    }
-    core.transactions.call<Reply>(std::move(event), std::move(done));
-  });
-}
-
 // Ask, and answer with what `to_response` makes of the reply for the request's version.
 template <typename Reply, typename Event, typename ToResponse>
 void ask_and_respond(Core& core, Request request, Event event, ToResponse to_response) {
   request.frame.reset();
-  ask<Reply>(core, std::move(event), [request = std::move(request), to_response](Reply reply) mutable {
+  ask_transactions<Reply>(core, std::move(event), [request = std::move(request), to_response](Reply reply) mutable {
     respond(request, to_response(reply, request.header.api_version));
   });
 }
@@ -185,13 +172,14 @@ class AddPartitionsTask : public std::enable_shared_from_this<AddPartitionsTask>
 
  private:
   void ask_for(const Adding& adding) {
-    ask<coord::AddPartitionsReply>(core_, adding.event, [self = shared_from_this()](coord::AddPartitionsReply reply) {
-      constexpr int16_t kFencedFrom = 2;
-      const ErrorCode error = to_wire(reply.error, self->request_.header.api_version, kFencedFrom);
-      self->take(results_of(self->addings_[self->at_], *self->core_.topics.snapshot(), error, true));
-      ++self->at_;
-      self->next();
-    });
+    ask_transactions<coord::AddPartitionsReply>(
+        core_, adding.event, [self = shared_from_this()](coord::AddPartitionsReply reply) {
+          constexpr int16_t kFencedFrom = 2;
+          const ErrorCode error = to_wire(reply.error, self->request_.header.api_version, kFencedFrom);
+          self->take(results_of(self->addings_[self->at_], *self->core_.topics.snapshot(), error, true));
+          ++self->at_;
+          self->next();
+        });
   }
 
   void take(std::vector<TopicResult> results) {
@@ -291,15 +279,18 @@ class TxnOffsetCommitTask : public std::enable_shared_from_this<TxnOffsetCommitT
       return refuse(ErrorCode::kInvalidCommitOffsetSize);
     constexpr int16_t kAddsFrom = 5;
     const bool adds = request_.header.api_version >= kAddsFrom;
-    ask<coord::AddPartitionsReply>(
+    ask_transactions<coord::AddPartitionsReply>(
         core_,
         coord::AddPartitionsRequest{
             {}, transactional_id_, *commit_.transaction, {offsets_partition(core_, commit_.group)}, !adds},
         [self = shared_from_this()](coord::AddPartitionsReply reply) {
           // Which transaction is fenced, a commit tells by the epoch alone.
           constexpr int16_t kNeverFenced = INT16_MAX;
-          if (reply.error != TransactionError::kNone)
-            return self->refuse(to_wire(reply.error, self->request_.header.api_version, kNeverFenced));
+          constexpr int16_t kAbortableFrom = 4;
+          const int16_t version = self->request_.header.api_version;
+          if (reply.error == TransactionError::kInvalidTxnState && version >= kAbortableFrom)
+            return self->refuse(ErrorCode::kTransactionAbortable);
+          if (reply.error != TransactionError::kNone) return self->refuse(to_wire(reply.error, version, kNeverFenced));
           self->commit();
         });
   }

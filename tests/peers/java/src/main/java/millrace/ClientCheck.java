@@ -68,8 +68,10 @@ public final class ClientCheck {
         check.shareOutPartitions(admin);
         check.listAndDescribeGroups(admin);
         check.deleteTopic(admin);
+        new TransactionCheck(check.bootstrap, admin).run();
       } else {
         check.findEverythingAgain(admin);
+        new TransactionCheck(check.bootstrap, admin).findAgain();
       }
     }
     System.out.println("ok");
