@@ -7,6 +7,7 @@
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
 #include "broker/internal/on_groups.h"
+#include "broker/internal/partition_errors.h"
 #include "wire/consumer_protocol.h"
 #include "wire/versioned.h"
 
@@ -103,11 +104,7 @@ class OffsetsDeletion {
   const wire::OffsetDeleteResponse& take(const coord::DeleteOffsetsReply& reply) {
     response_.error_code = to_wire(reply.error);
     if (response_.error_code != ErrorCode::kNone) response_.topics.clear();
-    auto error = reply.errors.begin();
-    for (auto& topic : response_.topics)
-      for (auto& partition : topic.partitions)
-        if (partition.error_code == ErrorCode::kNone && error != reply.errors.end())
-          partition.error_code = to_wire(*error++);
+    take_errors(response_.topics, reply.errors);
     return response_;
   }
 

@@ -6,6 +6,7 @@
 #include "broker/internal/drop_repeats.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/partition_errors.h"
 
 namespace millrace::broker {
 namespace {
@@ -13,11 +14,6 @@ namespace {
 using wire::ErrorCode;
 
 constexpr int16_t kGroupsFrom = 8;
-
-bool exists(const TopicTable& topics, const std::string& topic, int32_t partition) {
-  const auto state = topics.find(topic);
-  return state && state->partition(partition) != nullptr;
-}
 
 // The response in the request's shape. Partitions that do not exist are refused here; the others take the coordinator's
 // errors in their order.
@@ -30,7 +26,7 @@ class CommitAnswer {
       for (auto& asked : topic.partitions) {
         auto& partition = answered.partitions.emplace_back();
         partition.partition_index = asked.partition_index;
-        if (!exists(topics, topic.name, asked.partition_index)) {
+        if (topics.find_partition(topic.name, asked.partition_index) == nullptr) {
           partition.error_code = ErrorCode::kUnknownTopicOrPartition;
           continue;
         }
@@ -43,26 +39,12 @@ class CommitAnswer {
     }
   }
 
-  void take(const std::vector<coord::GroupError>& errors) {
-    auto error = errors.begin();
-    for_each_known([&](ErrorCode& code) {
-      if (error != errors.end()) code = to_wire(*error++);
-    });
-  }
-  void refuse(ErrorCode with) {
-    for_each_known([&](ErrorCode& code) { code = with; });
-  }
+  void take(const std::vector<coord::GroupError>& errors) { take_errors(response_.topics, errors); }
+  void refuse(ErrorCode with) { refuse_the_rest(response_.topics, with); }
 
   const wire::OffsetCommitResponse& response() const { return response_; }
 
  private:
-  template <typename Change>
-  void for_each_known(Change change) {
-    for (auto& topic : response_.topics)
-      for (auto& partition : topic.partitions)
-        if (partition.error_code == ErrorCode::kNone) change(partition.error_code);
-  }
-
   wire::OffsetCommitResponse response_;
 };
 

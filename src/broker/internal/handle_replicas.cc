@@ -13,11 +13,6 @@ namespace {
 
 using wire::ErrorCode;
 
-bool exists(const TopicTable& topics, const std::string& topic, int32_t partition) {
-  const auto state = topics.find(topic);
-  return state && state->partition(partition) != nullptr;
-}
-
 const char* const kNoSuchPartition = "there is no such partition";
 
 // Why a partition cannot have these replicas; empty: it can, and has.
@@ -50,7 +45,7 @@ void handle_elect_leaders(Core& core, Request request, wire::ElectLeadersRequest
     for (const int32_t index : topic.partitions) {
       auto& result = answered.partition_result.emplace_back();
       result.partition_id = index;
-      if (exists(*topics, topic.topic, index)) {
+      if (topics->find_partition(topic.topic, index) != nullptr) {
         result.error_code = ErrorCode::kElectionNotNeeded;
         result.error_message = "the only replica leads";
       } else {
@@ -80,7 +75,7 @@ void handle_alter_partition_reassignments(Core& core, Request request,
         result.error_code = error;
         result.error_message = std::move(why);
       };
-      if (!exists(*topics, topic.name, asked.partition_index)) {
+      if (topics->find_partition(topic.name, asked.partition_index) == nullptr) {
         refuse(ErrorCode::kUnknownTopicOrPartition, kNoSuchPartition);
       } else if (!asked.replicas) {
         refuse(ErrorCode::kNoReassignmentInProgress, "the partition is not being moved");

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <type_traits>
@@ -10,6 +11,7 @@
 #include "broker/internal/group_records.h"
 #include "broker/internal/handlers.h"
 #include "broker/internal/on_transactions.h"
+#include "broker/internal/partition_errors.h"
 #include "log/topic_name.h"
 
 // The life of a transaction: wire messages to coordinator events, and replies back.
@@ -119,11 +121,9 @@ std::vector<TopicResult> results_of(const Adding& adding, const TopicTable& topi
 }
 
 bool all_exist(const Adding& adding, const TopicTable& topics) {
-  for (const auto& [topic, partition] : adding.event.partitions) {
-    const auto state = topics.find(topic);
-    if (!state || state->partition(partition.value()) == nullptr) return false;
-  }
-  return true;
+  return std::ranges::all_of(adding.event.partitions, [&](const coord::TopicPartition& one) {
+    return topics.find_partition(one.topic, one.partition.value()) != nullptr;
+  });
 }
 
 std::vector<Adding> addings_of(wire::AddPartitionsToTxnRequest& message, int16_t version) {
@@ -302,31 +302,20 @@ class TxnOffsetCommitTask : public std::enable_shared_from_this<TxnOffsetCommitT
     // Since it was asked, a newer incarnation or the timeout may have ended the transaction.
     if (!is_admitted()) return refuse(ErrorCode::kInvalidProducerEpoch);
     core_.groups.call<coord::CommitReply>(std::move(commit_), [self = shared_from_this()](coord::CommitReply reply) {
-      auto error = reply.errors.begin();
-      self->for_each_known([&](ErrorCode& code) {
-        if (error != reply.errors.end()) code = broker::to_wire(*error++);
-      });
+      take_errors(self->response_.topics, reply.errors);
       respond(self->request_, self->response_);
     });
   }
 
   bool is_admitted() const {
     const auto where = offsets_partition(core_, commit_.group);
-    const auto topic = core_.topics.snapshot()->find(where.topic);
-    const auto* partition = topic ? topic->partition(where.partition.value()) : nullptr;
-    return partition != nullptr && (*partition)->is_admitted(commit_.transaction->id, commit_.transaction->epoch);
+    const auto partition = core_.topics.snapshot()->find_partition(where.topic, where.partition.value());
+    return partition != nullptr && partition->is_admitted(commit_.transaction->id, commit_.transaction->epoch);
   }
 
   void refuse(ErrorCode with) {
-    for_each_known([&](ErrorCode& code) { code = with; });
+    refuse_the_rest(response_.topics, with);
     respond(request_, response_);
-  }
-
-  template <typename Change>
-  void for_each_known(Change change) {
-    for (auto& topic : response_.topics)
-      for (auto& partition : topic.partitions)
-        if (partition.error_code == ErrorCode::kNone) change(partition.error_code);
   }
 
   Core& core_;

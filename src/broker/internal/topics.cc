@@ -18,6 +18,12 @@ std::shared_ptr<const TopicState> TopicTable::find(const Uuid& id) const {
   return found == by_id_.end() ? nullptr : found->second;
 }
 
+std::shared_ptr<log::Partition> TopicTable::find_partition(std::string_view topic, int32_t index) const {
+  const auto state = find(topic);
+  const auto* found = state == nullptr ? nullptr : state->partition(index);
+  return found == nullptr ? nullptr : *found;
+}
+
 Topics::Topics(log::Store& store, const Settings& settings, ConfigTexts dynamic, Random random)
     : store_(store), settings_(settings), random_(random) {
   auto table = std::make_shared<TopicTable>();

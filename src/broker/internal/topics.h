@@ -57,6 +57,8 @@ class TopicTable {
   const ByName& all() const { return by_name_; }
   std::shared_ptr<const TopicState> find(std::string_view name) const;
   std::shared_ptr<const TopicState> find(const Uuid& id) const;
+  // Null where there is no such topic or partition.
+  std::shared_ptr<log::Partition> find_partition(std::string_view topic, int32_t index) const;
   // What topics have that set nothing. Valid as long as the table is.
   ConfigDefaults defaults() const { return {*settings_, dynamic_}; }
 

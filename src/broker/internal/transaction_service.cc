@@ -33,11 +33,8 @@ struct Refuse {
 // Call `visit` with each partition of `partitions` that exists.
 template <typename Visit>
 void for_each_existing(const TopicTable& topics, const std::vector<coord::TopicPartition>& partitions, Visit visit) {
-  for (const auto& [name, number] : partitions) {
-    const auto topic = topics.find(name);
-    const auto* partition = topic == nullptr ? nullptr : topic->partition(number.value());
-    if (partition != nullptr) visit(*partition);
-  }
+  for (const auto& [topic, number] : partitions)
+    if (const auto partition = topics.find_partition(topic, number.value())) visit(partition);
 }
 
 }  // namespace
