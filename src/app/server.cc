@@ -67,12 +67,17 @@ uint64_t random_seed() {
   return (static_cast<uint64_t>(entropy()) << 32) | entropy();
 }
 
-// A partition that is written to holds a file open, a client a socket: take as many as the system allows us.
-void raise_open_files_limit() {
+// A partition that is written to holds a file open, a client a socket: take as many as the system allows us, and leave
+// half of them to the log however many clients come.
+void share_out_open_files(int64_t& connections_max) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) log_warning("server", "open files stay limited to {}", limit.rlim_cur);
+  const rlim_t before = std::exchange(limit.rlim_cur, limit.rlim_max);
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = before;
+  if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur / 2 >= static_cast<rlim_t>(connections_max)) return;
+  connections_max = static_cast<int64_t>(limit.rlim_cur / 2);
+  log_warning("server", "connections are limited to {}: the system allows this process {} open files (ulimit -n)",
+              connections_max, limit.rlim_cur);
 }
 
 // The log has failed for good: nothing more can be acknowledged, and going on would promise what the disk does not
@@ -182,7 +187,7 @@ Status Server::Impl::start() {
   MILLRACE_RETURN_IF_ERROR(start_http());
   MILLRACE_RETURN_IF_ERROR(make_data_folder(config));
   MILLRACE_RETURN_IF_ERROR(init_logging({.file = config.data + "/logs/millrace.log", .level = config.log_level}));
-  raise_open_files_limit();
+  share_out_open_files(config.broker.max_connections);
   MILLRACE_RETURN_IF_ERROR(start_broker());
   MILLRACE_RETURN_IF_ERROR(start_pipelines());
   overviews = std::make_unique<OverviewSource>(OverviewSource::Parts{

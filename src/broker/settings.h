@@ -15,7 +15,7 @@ namespace millrace::broker {
 struct Settings {
   int64_t node_id = 1;
   int64_t num_network_threads = 0;
-  int64_t max_connections = 1000;
+  int64_t max_connections = 10'000;
   int64_t connections_max_idle_ms = 600'000;
   int64_t socket_request_bytes_max = 104'857'600;
   int64_t queued_request_bytes_max = 134'217'728;
