@@ -132,6 +132,110 @@ TEST_F(Isolation, TheEarliestOffsetComesWithTheEpochItWasWrittenIn) {
   EXPECT_GT(offset_of(-1).leader_epoch, first_epoch);
 }
 
+// --- Leader epochs
+
+TEST(FetchLeaderEpoch, WhoIsBehindIsToldTheLeaderAndItsEpoch) {
+  TestBroker broker;
+  auto client = broker.connect();
+  wire::CreateTopicsRequest creation;
+  auto& topic = creation.topics.emplace_back();
+  topic.name = "t";
+  topic.num_partitions = 1;
+  topic.replication_factor = 1;
+  const Uuid id = client->call(creation).topics.at(0).topic_id;
+  ASSERT_EQ(produce(*client, "t", make_batch({"x"})).error_code, ErrorCode::kNone);
+  auto request = fetch_request("", 0, 0);
+  request.topics[0].topic_id = id;
+  request.topics[0].partitions[0].current_leader_epoch = 0;
+  const auto before = client->call(request);
+  EXPECT_EQ(before.responses.at(0).partitions.at(0).error_code, ErrorCode::kNone);
+  EXPECT_THAT(before.node_endpoints, IsEmpty());
+
+  Random random(5);
+  broker.files.power_off_after(0);
+  broker.broker.reset();
+  broker.files.crash(env::FaultFileSystem::Unsynced::kDropped, random);
+  broker.start();
+  client = broker.connect();
+  const auto answer = client->call(request);
+  const auto& part = answer.responses.at(0).partitions.at(0);
+  EXPECT_EQ(part.error_code, ErrorCode::kFencedLeaderEpoch);
+  EXPECT_EQ(part.current_leader.leader_id, 1);
+  ASSERT_GT(part.current_leader.leader_epoch, 0);
+  ASSERT_EQ(answer.node_endpoints.size(), 1u);
+  EXPECT_EQ(answer.node_endpoints[0].node_id, 1);
+  EXPECT_EQ(answer.node_endpoints[0].port, broker.port());
+  request.topics[0].partitions[0].current_leader_epoch = part.current_leader.leader_epoch;
+  EXPECT_EQ(client->call(request).responses.at(0).partitions.at(0).error_code, ErrorCode::kNone);
+}
+
+// --- Limits
+
+TEST(FetchLimits, MinBytesCountsWhatAllPartitionsGive) {
+  TestBroker broker;
+  auto client = broker.connect();
+  ASSERT_EQ(create_topic(*client, "t", 2), ErrorCode::kNone);
+  const Bytes batch = make_batch({"one"});
+  auto request = fetch_request("t", 0, 0);
+  request.topics[0].partitions.push_back(request.topics[0].partitions[0]);
+  request.topics[0].partitions[1].partition = 1;
+  request.max_wait_ms = 3'600'000;
+  request.min_bytes = static_cast<int32_t>(2 * batch.size());
+  auto reader = broker.connect();
+  const int32_t id = reader->send(request, kFetchByName);
+  for (const int32_t partition : {1, 0}) {
+    const auto produced = client->call(produce_request("t", partition, batch));
+    ASSERT_EQ(produced.responses.at(0).partition_responses.at(0).error_code, ErrorCode::kNone);
+  }
+  const auto answer = reader->receive<wire::FetchResponse>(id, kFetchByName);
+  for (const auto& part : answer.responses.at(0).partitions) EXPECT_THAT(values_of(*part.records), ElementsAre("one"));
+}
+
+TEST(FetchLimits, OnlyTheFirstPartitionWithRecordsMayPassTheBounds) {
+  TestBroker broker;
+  auto client = broker.connect();
+  ASSERT_EQ(create_topic(*client, "t", 3), ErrorCode::kNone);
+  for (const int32_t partition : {1, 2})
+    client->call(produce_request("t", partition, make_batch({std::string(5'000, 'x')})));
+  auto request = fetch_request("t", 0, 0);
+  for (const int32_t partition : {1, 2}) {
+    request.topics[0].partitions.push_back(request.topics[0].partitions[0]);
+    request.topics[0].partitions.back().partition = partition;
+  }
+  for (auto& part : request.topics[0].partitions) part.partition_max_bytes = 100;
+  const auto sizes = [&] {
+    std::vector<size_t> batches;
+    const auto answer = client->call(request, kFetchByName);
+    for (const auto& part : answer.responses.at(0).partitions) {
+      EXPECT_EQ(part.error_code, ErrorCode::kNone);
+      EXPECT_EQ(part.high_watermark, part.partition_index == 0 ? 0 : 1) << "what an answer has no room for is told";
+      batches.push_back(values_of(*part.records).size());
+    }
+    return batches;
+  };
+  EXPECT_THAT(sizes(), ElementsAre(0, 1, 0));
+  request.max_bytes = 100;
+  for (auto& part : request.topics[0].partitions) part.partition_max_bytes = 1 << 20;
+  EXPECT_THAT(sizes(), ElementsAre(0, 1, 0));
+}
+
+TEST(FetchLimits, WhoIsNoReplicaMaySayWhatItLikes) {
+  TestBroker broker;
+  auto client = broker.connect();
+  ASSERT_EQ(create_topic(*client, "t"), ErrorCode::kNone);
+  ASSERT_EQ(produce(*client, "t", make_batch({"x"})).error_code, ErrorCode::kNone);
+  auto request = fetch_request("t", 0, 0);
+  request.replica_id = 7;
+  request.rack_id = "rack-1";
+  request.topics[0].partitions[0].last_fetched_epoch = 12;
+  request.topics[0].partitions[0].log_start_offset = 99;
+  const auto part = client->call(request, kFetchByName).responses.at(0).partitions.at(0);
+  EXPECT_EQ(part.error_code, ErrorCode::kNone);
+  EXPECT_EQ(part.preferred_read_replica, -1);
+  EXPECT_EQ(part.log_start_offset, 0);
+  EXPECT_THAT(values_of(*part.records), ElementsAre("x"));
+}
+
 // --- Sessions
 
 class FetchSession : public testing::Test {

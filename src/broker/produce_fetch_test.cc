@@ -56,8 +56,8 @@ TEST_F(ProduceFetch, EveryRequestedPartitionAnswersForItself) {
   Bytes damaged = make_batch({"y"});
   damaged.back() ^= std::byte{1};
   auto request = produce_request("t", 0, good);
-  request.topic_data[0].partition_data.push_back({1, damaged});
-  request.topic_data[0].partition_data.push_back({2, good});
+  request.topic_data[0].partition_data.push_back({1, ByteView(damaged)});
+  request.topic_data[0].partition_data.push_back({2, ByteView(good)});
   const auto answer = client->call(request);
   const auto& parts = answer.responses.at(0).partition_responses;
   EXPECT_EQ(parts.at(0).error_code, ErrorCode::kNone);

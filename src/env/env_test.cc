@@ -1,6 +1,10 @@
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <string>
@@ -50,6 +54,41 @@ TEST_P(FileSystemTest, ReadsBackPiecesWrittenAtAPosition) {
   EXPECT_EQ(as_text(out), "bcdef");
   EXPECT_EQ(file->read_at(7, out).value(), 1U);
   EXPECT_EQ(file->read_at(100, out).value(), 0U);
+}
+
+TEST_P(FileSystemTest, SendsToASocketWhatItTakes) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends.data()), 0);
+  const auto file = files_->open(path("f"), OpenMode::kCreate).value();
+  Bytes content(3 << 20);
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<std::byte>(i * 31 + i / 256);
+  ASSERT_TRUE(file->write_at(0, content));
+
+  constexpr uint64_t kFrom = 1001;
+  uint64_t at = kFrom;
+  Bytes received;
+  bool was_full = false;
+  while (received.size() < content.size() - kFrom) {
+    const auto sent = file->send_to(ends[0], at, content.size() - at + 1'000'000);
+    if (at < content.size()) {
+      ASSERT_TRUE(sent) << sent.error().message;
+      at += *sent;
+      if (*sent > 0) continue;
+      was_full = true;
+    }
+    Bytes some(100'000);
+    const ssize_t got = ::recv(ends[1], some.data(), some.size(), 0);
+    ASSERT_GT(got, 0);
+    received.insert(received.end(), some.begin(), some.begin() + got);
+  }
+  EXPECT_TRUE(was_full);
+  EXPECT_TRUE(std::ranges::equal(received, ByteView(content).subspan(kFrom)));
+  EXPECT_EQ(file->send_to(ends[0], content.size(), 10).error().code, Errc::kCorruption);
+
+  signal(SIGPIPE, SIG_IGN);
+  ::close(ends[1]);
+  EXPECT_EQ(file->send_to(ends[0], 0, 10).error().code, Errc::kUnavailable);
+  ::close(ends[0]);
 }
 
 TEST_P(FileSystemTest, WritesMorePiecesThanOneSystemCallTakes) {

@@ -33,6 +33,12 @@ class File {
   // the last success, and trying again does not help.
   virtual Status sync_data() = 0;
 
+  // Send bytes from `position` on, at most `bytes`, to a connected stream socket that does not block: how many it took,
+  // 0 where it takes none for now. With the operating system's files they do not pass through this
+  // process's memory. SIGPIPE must be blocked or ignored. kUnavailable: the peer is gone; kCorruption: the file ends at
+  // `position` or before; else the file cannot be read.
+  virtual Result<size_t> send_to(int socket, uint64_t position, size_t bytes) const;
+
   virtual Status truncate(uint64_t size) = 0;
 
   // Reserve disk space for the range and extend the size to its end if it is smaller; the new bytes read as 0. Later
@@ -41,6 +47,18 @@ class File {
 
   virtual Result<uint64_t> size() const = 0;
   virtual const std::string& path() const = 0;
+
+ protected:
+  // What became of sending, by errno.
+  Result<size_t> send_failed(int error) const;
+  tl::unexpected<Error> ends_at(uint64_t position) const;
+};
+
+// Bytes of a file that is open as long as this is held, whatever becomes of its name.
+struct FileRange {
+  std::shared_ptr<const File> file;
+  uint64_t position = 0;
+  size_t bytes = 0;
 };
 
 // A lock that other processes see; released on destruction.

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <limits.h>
 #include <sys/file.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
@@ -144,6 +145,16 @@ class PosixFile final : public File {
   Status sync_data() override {
     if (::fdatasync(descriptor_.get()) != 0) return failed("sync", path_, errno);
     return {};
+  }
+
+  Result<size_t> send_to(int socket, uint64_t position, size_t bytes) const override {
+    auto at = static_cast<off_t>(position);
+    const ssize_t sent = ::sendfile(socket, descriptor_.get(), &at, bytes);
+    if (sent > 0) return static_cast<size_t>(sent);
+    if (sent == 0) return ends_at(position);
+    // Not every file system can.
+    if (errno == EINVAL || errno == ENOSYS) return File::send_to(socket, position, bytes);
+    return send_failed(errno);
   }
 
   Status truncate(uint64_t size) override {

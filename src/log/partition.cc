@@ -24,6 +24,11 @@ Result<ReadInfo> Partition::read(Offset from, size_t bytes_max, bool at_least_on
                                  Isolation isolation) const {
   return log_->read(from, bytes_max, at_least_one, out, isolation);
 }
+Result<ReadInfo> Partition::read_or_locate(Offset from, size_t bytes_max, bool at_least_one, Bytes& out,
+                                           std::optional<env::FileRange>& range, Isolation isolation) const {
+  range.reset();
+  return log_->read(from, bytes_max, at_least_one, out, isolation, &range);
+}
 std::vector<AbortedTransaction> Partition::aborted_transactions(Offset from, Offset end) const {
   return log_->aborted_transactions(from, end);
 }

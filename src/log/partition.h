@@ -12,6 +12,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/uuid.h"
+#include "env/file_system.h"
 #include "record/batch.h"
 
 namespace millrace::log {
@@ -82,9 +83,16 @@ struct AppendOptions {
 // What a reader wants to see: everything durable, or only what is decided (Kafka's isolation.level).
 enum class Isolation { kReadUncommitted, kReadCommitted };
 
-struct ReadInfo {
-  // Bytes appended to `out`: whole batches, the first of them holding the offset asked for. 0 at the high watermark.
+// Whole batches one after another.
+struct BatchRun {
   size_t bytes = 0;
+  // Where there are any:
+  Offset next{0};  // the offset after their last record
+  int64_t records = 0;
+};
+
+// What was read: the first batch holds the offset asked for; none at the high watermark.
+struct ReadInfo : BatchRun {
   Offset log_start_offset{0};
   Offset high_watermark{0};
   Offset last_stable_offset{0};
@@ -179,6 +187,10 @@ class Partition {
   // start or beyond the log end (OFFSET_OUT_OF_RANGE); kCorruption names file and position; kIo: the disk.
   Result<ReadInfo> read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out,
                         Isolation isolation = Isolation::kReadUncommitted) const;
+  // As read(), for who only sends the batches on: where many of them lie in a segment's file they are not read but
+  // given as `range` of it, else `range` is reset. What a range holds never changes, whatever is deleted or compacted.
+  Result<ReadInfo> read_or_locate(Offset from, size_t bytes_max, bool at_least_one, Bytes& out,
+                                  std::optional<env::FileRange>& range, Isolation isolation) const;
   // The aborted transactions with records or their marker in [from, end), in the order of their markers.
   std::vector<AbortedTransaction> aborted_transactions(Offset from, Offset end) const;
 
@@ -217,6 +229,9 @@ class Partition {
  private:
   std::unique_ptr<PartitionLog> log_;
 };
+
+// Less than that of a file is cheaper to read than to send from where it is.
+inline constexpr size_t kRangeBytesMin = 32u << 10;
 
 // The largest append: more could not be one record of the write-ahead log.
 inline constexpr size_t kAppendBytesMax = 64u << 20;

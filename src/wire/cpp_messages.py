@@ -8,11 +8,11 @@ from schema import Field, Message, Struct, Versions
 CPP_TYPES = {
     "bool": "bool", "int8": "int8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t", "uint32": "uint32_t",
     "int64": "int64_t", "float64": "double", "error": "ErrorCode", "string": "std::string", "uuid": "Uuid",
-    "bytes": "ByteView", "records": "ByteView",
+    "bytes": "ByteView", "records": "Records",
 }  # fmt: skip
 FIXED_BYTES = {"bool": 1, "int8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "float64": 8, "error": 2, "uuid": 16}
 LENGTH_BYTES = {"string": 2, "bytes": 4, "records": 4}
-METHODS = {"bool": "boolean", "float64": "float64", "error": "error", "string": "text", "uuid": "uuid", "bytes": "bytes", "records": "bytes"}
+METHODS = {"bool": "boolean", "float64": "float64", "error": "error", "string": "text", "uuid": "uuid", "bytes": "bytes", "records": "records"}
 
 
 def minimal_bytes(field: Field, flexible: bool, version: int) -> int:
@@ -287,7 +287,7 @@ def reader(message: Message, struct: Struct, type_name: str) -> list[str]:
 
 
 def write_scalar(field: Field, flexible: str, value: str) -> str:
-    method = "records" if field.type == "records" and field.nullable else METHODS.get(field.type, "number")
+    method = METHODS.get(field.type, "number")
     if field.type in LENGTH_BYTES:
         return f'out.{method}({flexible}, {value}, "{field.name}");'
     return f"out.{method}({value});"
@@ -316,8 +316,7 @@ def write_field(message: Message, field: Field, flexible: str, value: str) -> li
     if field.struct:
         return [f"write(out, version, {value});"]
     if field.nullable:
-        method = "records" if field.type == "records" else f"nullable_{METHODS[field.type]}"
-        return [f'out.{method}({flexible}, {value}, {may_be_null}, "{field.name}");']
+        return [f'out.nullable_{METHODS[field.type]}({flexible}, {value}, {may_be_null}, "{field.name}");']
     return [write_scalar(field, flexible, value)]
 
 

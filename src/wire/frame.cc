@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "base/check.h"
 #include "wire/internal/codec.h"
 #include "wire/messages.h"
 
@@ -72,27 +73,18 @@ void encode_response_header(const ResponseHeader& header, ByteWriter& out, int16
 
 size_t OutgoingFrame::size() const {
   size_t total = bytes.size();
-  for (const RecordSlice& slice : slices) total += slice.records.size();
+  for (const RecordSlice& slice : slices) total += slice.size_bytes();
   return total;
-}
-
-std::vector<ByteView> OutgoingFrame::pieces() const {
-  std::vector<ByteView> list;
-  list.reserve(2 * slices.size() + 1);
-  size_t sent = 0;
-  for (const RecordSlice& slice : slices) {
-    list.push_back(ByteView(bytes).subspan(sent, slice.position - sent));
-    list.push_back(slice.records);
-    sent = slice.position;
-  }
-  if (sent < bytes.size()) list.push_back(ByteView(bytes).subspan(sent));
-  return list;
 }
 
 Bytes OutgoingFrame::flatten() const {
   Bytes all;
   all.reserve(size());
-  for (const ByteView piece : pieces()) all.insert(all.end(), piece.begin(), piece.end());
+  const auto add = [&](ByteView piece) { all.insert(all.end(), piece.begin(), piece.end()); };
+  visit(add, [&](const RecordSlice& slice) {
+    MILLRACE_CHECK(slice.records.elsewhere_bytes() == 0);
+    add(slice.records);
+  });
   return all;
 }
 

@@ -43,17 +43,27 @@ Result<ResponseHeader> decode_response_header(ByteReader& in, int16_t header_ver
 [[nodiscard]] Status encode_request_header(const RequestHeader& header, ByteWriter& out, int16_t header_version);
 void encode_response_header(const ResponseHeader& header, ByteWriter& out, int16_t header_version);
 
-// A frame ready to be sent, the length in front. Large record batches are not in it: `slices` says where they go, in
-// ascending order, and what they point to must outlive the frame.
+// A frame ready to be sent, the length in front. Large record batches, and those that lie elsewhere, are not in it:
+// `slices` says where they go, in ascending order, and what they point to must outlive the frame.
 struct OutgoingFrame {
   Bytes bytes;
   std::vector<RecordSlice> slices;
 
   // All bytes, the length and the slices included.
   size_t size() const;
-  // What to send, in order, for one gathering write.
-  std::vector<ByteView> pieces() const;
-  // One buffer with everything.
+  // Visit what to send, in order: `on_bytes(ByteView)` for what is in the frame, `on_records(const RecordSlice&)` in
+  // between.
+  template <typename OnBytes, typename OnRecords>
+  void visit(const OnBytes& on_bytes, const OnRecords& on_records) const {
+    size_t visited = 0;
+    for (const RecordSlice& slice : slices) {
+      on_bytes(ByteView(bytes).subspan(visited, slice.position - visited));
+      on_records(slice);
+      visited = slice.position;
+    }
+    if (visited < bytes.size()) on_bytes(ByteView(bytes).subspan(visited));
+  }
+  // One buffer with everything. All records must be in memory.
   Bytes flatten() const;
 };
 

@@ -12,7 +12,6 @@
 #include "broker/internal/isolation.h"
 #include "broker/internal/leader_epochs.h"
 #include "log/topic_name.h"
-#include "record/batch.h"
 
 namespace millrace::broker {
 namespace {
@@ -22,6 +21,8 @@ using wire::ErrorCode;
 
 // From this version on topics are named by their ids.
 constexpr int16_t kTopicIdsFrom = 13;
+// From this version on who is behind with the leader's epoch is told it, and the leader's address (KIP-951).
+constexpr int16_t kLeaderHintsFrom = 16;
 
 // One partition of a fetch: what was asked, and what has been read for it so far.
 struct Part {
@@ -30,11 +31,13 @@ struct Part {
   std::shared_ptr<log::Partition> log;  // null where the fetch of it failed
   ErrorCode error = ErrorCode::kNone;
   Offset next;
-  Bytes records;
-  uint64_t record_count = 0;
+  std::vector<RecordChunk> records;  // no two in memory one after another
+  int64_t bytes = 0;
+  int64_t record_count = 0;
   Offset log_start{-1};
   Offset high_watermark{-1};
   Offset last_stable{-1};
+  LeaderEpoch leader_epoch{-1};
 };
 
 // How long a fetch waits, and for how much.
@@ -106,6 +109,7 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
       }
       part.topic = topic;
       part.log = *log;
+      part.leader_epoch = part.log->leader_epoch();
       if (const auto error = check_leader_epoch(**log, wish.current_leader_epoch); error != ErrorCode::kNone)
         fail(part, error);
     }
@@ -133,35 +137,38 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
     return news;
   }
 
-  // A read ends with its segment at the latest, so that more may follow.
+  // A read ends with its segment, or what of it is in the file, at the latest, so that more may follow.
   void read(Part& part) {
     while (true) {
-      const int64_t part_left = part.asked->bytes_max - static_cast<int64_t>(part.records.size());
+      const int64_t part_left = part.asked->bytes_max - part.bytes;
       const int64_t left = std::min(part_left, limits_.bytes_max - bytes_);
       // The first batch of an answer comes whatever its size, so that a consumer never gets stuck.
       const bool at_least_one = bytes_ == 0;
       if (left <= 0 && !at_least_one && part.high_watermark.value() >= 0) return;
-      const size_t before = part.records.size();
-      const auto got = part.log->read(part.next, static_cast<size_t>(std::max<int64_t>(left, 0)), at_least_one,
-                                      part.records, limits_.isolation);
+      const auto got = read_some(part, static_cast<size_t>(std::max<int64_t>(left, 0)), at_least_one);
       if (!got) return read_failed(part, got.error());
       part.log_start = got->log_start_offset;
       part.high_watermark = got->high_watermark;
       part.last_stable = got->last_stable_offset;
       if (got->bytes == 0) return;
       bytes_ += static_cast<int64_t>(got->bytes);
-      advance(part, ByteView(part.records).subspan(before));
+      part.bytes += static_cast<int64_t>(got->bytes);
+      part.record_count += got->records;
+      part.next = got->next;
     }
   }
 
-  void advance(Part& part, ByteView fresh) {
-    record::BatchReader reader(fresh);
-    while (true) {
-      const auto batch = reader.next();
-      if (!batch || !*batch) return;
-      part.next = (*batch)->last_offset() + 1;
-      part.record_count += static_cast<uint64_t>((*batch)->record_count());
-    }
+  Result<log::ReadInfo> read_some(Part& part, size_t bytes_max, bool at_least_one) {
+    Bytes fresh;
+    std::optional<env::FileRange> range;
+    Bytes* last = part.records.empty() ? nullptr : std::get_if<Bytes>(&part.records.back());
+    Bytes& into = last != nullptr ? *last : fresh;
+    const size_t before = into.size();
+    auto got = part.log->read_or_locate(part.next, bytes_max, at_least_one, into, range, limits_.isolation);
+    memory_bytes_ += static_cast<int64_t>(into.size() - before);
+    if (range) part.records.emplace_back(std::move(*range));
+    if (!fresh.empty()) part.records.emplace_back(std::move(fresh));
+    return got;
   }
 
   void read_failed(Part& part, const Error& error) {
@@ -182,10 +189,10 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
     return std::ranges::none_of(parts_, [](const Part& part) { return part.log != nullptr; });
   }
 
-  // Have all that is held by now counted. False where it is too much: then there is no waiting for more.
+  // Have all the memory that is held by now counted. False where it is too much: then there is no waiting for more.
   bool hold_memory() {
     const auto held =
-        static_cast<int64_t>(sizeof(FetchTask) + parts_.size() * (sizeof(Part) + sizeof(FetchWish))) + bytes_;
+        static_cast<int64_t>(sizeof(FetchTask) + parts_.size() * (sizeof(Part) + sizeof(FetchWish))) + memory_bytes_;
     if (!core_.purgatory.take_memory(held - held_bytes_)) return false;
     held_bytes_ = held;
     return true;
@@ -225,12 +232,27 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
     wire::FetchResponse response;
     response.error_code = verdict.error;
     response.session_id = verdict.session_id;
-    std::vector<Bytes> held;
-    held.reserve(parts_.size());
+    Records records;
+    records.held.reserve(parts_.size());
     for (size_t i = 0; i < verdict.shown.size(); ++i)
-      if (verdict.shown[i]) topic_of(response, parts_[i].asked->key).partitions.push_back(answer_part(parts_[i], held));
-    respond(request_, response, std::move(held));
+      if (verdict.shown[i])
+        topic_of(response, parts_[i].asked->key).partitions.push_back(answer_part(parts_[i], records));
+    if (request_.header.api_version >= kLeaderHintsFrom) hint_leader(response);
+    respond(request_, response, std::move(records.held), std::move(records.elsewhere));
   }
+
+  // What respond() wants beside the answer itself.
+  struct Records {
+    std::vector<Bytes> held;
+    std::vector<std::vector<RecordChunk>> elsewhere;
+
+    wire::Records add(std::vector<RecordChunk> chunks, int64_t bytes) {
+      if (chunks.size() == 1 && std::holds_alternative<Bytes>(chunks.front()))
+        return ByteView(held.emplace_back(std::get<Bytes>(std::move(chunks.front()))));
+      elsewhere.push_back(std::move(chunks));
+      return wire::Records::elsewhere(static_cast<size_t>(bytes));
+    }
+  };
 
   // Where the answer for `key` goes: beside the one before, if it is of the same topic.
   static wire::FetchResponse::FetchableTopicResponse& topic_of(wire::FetchResponse& response, const FetchKey& key) {
@@ -243,7 +265,18 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
     return topics.back();
   }
 
-  wire::FetchResponse::PartitionData answer_part(Part& part, std::vector<Bytes>& held) const {
+  // The address of the leader, where a partition's answer names it.
+  void hint_leader(wire::FetchResponse& response) const {
+    const auto is_fenced = [](const Part& part) { return part.error == ErrorCode::kFencedLeaderEpoch; };
+    if (std::ranges::none_of(parts_, is_fenced)) return;
+    const ListenerAddress& address = core_.advertised[request_.listener];
+    auto& node = response.node_endpoints.emplace_back();
+    node.node_id = core_.node_id();
+    node.host = address.host;
+    node.port = address.port;
+  }
+
+  wire::FetchResponse::PartitionData answer_part(Part& part, Records& records) const {
     wire::FetchResponse::PartitionData data;
     data.partition_index = part.asked->key.partition;
     data.error_code = part.error;
@@ -253,10 +286,14 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
     data.aborted_transactions.reset();
     if (limits_.isolation == log::Isolation::kReadCommitted) data.aborted_transactions.emplace();
     data.records = ByteView{};
+    if (part.error == ErrorCode::kFencedLeaderEpoch && request_.header.api_version >= kLeaderHintsFrom) {
+      data.current_leader.leader_id = core_.node_id();
+      data.current_leader.leader_epoch = part.leader_epoch.value();
+    }
     if (part.error == ErrorCode::kNone && !part.records.empty()) {
       for (TopicTraffic* traffic : {part.topic->traffic.get(), &core_.topics.traffic()}) {
-        traffic->records_out.add(part.record_count);
-        traffic->bytes_out.add(part.records.size());
+        traffic->records_out.add(static_cast<uint64_t>(part.record_count));
+        traffic->bytes_out.add(static_cast<uint64_t>(part.bytes));
       }
       if (data.aborted_transactions) {
         list_aborted(part, *data.aborted_transactions);
@@ -267,8 +304,7 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
           return data;
         }
       }
-      held.push_back(std::move(part.records));
-      data.records = held.back();
+      data.records = records.add(std::move(part.records), part.bytes);
     }
     return data;
   }
@@ -284,6 +320,7 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
   const FetchPlan plan_;
   std::vector<Part> parts_;  // of plan_.wishes, in their order
   int64_t bytes_ = 0;
+  int64_t memory_bytes_ = 0;  // of them, those that are not in files
   bool failed_ = false;
 
   MonoTime until_;

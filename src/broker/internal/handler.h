@@ -20,9 +20,10 @@ Handler find_handler(wire::ApiKey key);
 // Whether ApiVersions tells clients of this API.
 bool is_served(wire::ApiKey key);
 
-// Answer with `response`; what its views point into must be in `held`.
+// Answer with `response`; what its views point into must be in `held`, its records that lie elsewhere in `elsewhere`.
 template <typename Response>
-void respond(Request& request, const Response& response, std::vector<Bytes> held = {}) {
+void respond(Request& request, const Response& response, std::vector<Bytes> held = {},
+             std::vector<std::vector<RecordChunk>> elsewhere = {}) {
   if constexpr (requires(std::vector<wire::ErrorCode> errors) { response.collect_errors(errors); }) {
     std::vector<wire::ErrorCode> errors;
     response.collect_errors(errors);
@@ -30,7 +31,7 @@ void respond(Request& request, const Response& response, std::vector<Bytes> held
   }
   auto frame = wire::encode_response(response, request.header.correlation_id, request.header.api_version);
   if (!frame) return request.reply.give_up(fmt::format("no answer could be made: {}", frame.error().message));
-  request.reply.send({std::move(*frame), std::move(held)});
+  request.reply.send({std::move(*frame), std::move(held), std::move(elsewhere)});
 }
 
 // A Handler of a function that takes the decoded message, too.

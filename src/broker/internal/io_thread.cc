@@ -1,5 +1,8 @@
 #include "broker/internal/io_thread.h"
 
+#include <pthread.h>
+#include <signal.h>
+
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 
@@ -14,6 +17,11 @@ IoThread::~IoThread() { MILLRACE_CHECK(!thread_.joinable(), "an I/O thread outli
 void IoThread::start() {
   thread_ = std::thread([this] {
     id_ = std::this_thread::get_id();
+    // sendfile(2) to a connection that is gone would raise it, and knows no MSG_NOSIGNAL.
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
     const auto keep_running = boost::asio::make_work_guard(context_);
     context_.run();
   });

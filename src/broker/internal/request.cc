@@ -1,6 +1,28 @@
 #include "broker/internal/request.h"
 
+#include <span>
+
 namespace millrace::broker {
+
+Result<Bytes> Response::flatten() const {
+  Result<Bytes> all{tl::in_place};
+  visit(
+      [&](ByteView bytes) {
+        if (all) all->insert(all->end(), bytes.begin(), bytes.end());
+      },
+      [&](const env::FileRange& range) {
+        if (!all) return;
+        const size_t start = all->size();
+        all->resize(start + range.bytes);
+        const auto read = range.file->read_at(range.position, std::span(*all).subspan(start));
+        if (!read) {
+          all = tl::unexpected(read.error());
+        } else if (*read < range.bytes) {
+          all = fail(Errc::kCorruption, range.file->path() + " has become shorter");
+        }
+      });
+  return all;
+}
 
 void Reply::deliver(std::optional<Response> response) {
   if (home_->is_current()) {

@@ -4,19 +4,46 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
+#include "base/check.h"
 #include "broker/internal/executor.h"
 #include "broker/internal/memory_budget.h"
 #include "broker/internal/request_metrics.h"
+#include "env/file_system.h"
 #include "wire/frame.h"
 
 namespace millrace::broker {
 
-// An answer ready to be sent, and what its slices point into.
+// Record batches on their way out, in memory or in a file.
+using RecordChunk = std::variant<Bytes, env::FileRange>;
+
+// An answer ready to be sent, and what its slices stand for.
 struct Response {
   wire::OutgoingFrame frame;
-  std::vector<Bytes> held;
+  std::vector<Bytes> held;  // what slices point into
+  // What the slices that lie elsewhere consist of, in their order.
+  std::vector<std::vector<RecordChunk>> elsewhere;
+
+  // Visit what to send, in order: `on_bytes(ByteView)`, `on_range(const env::FileRange&)`.
+  template <typename OnBytes, typename OnRange>
+  void visit(const OnBytes& on_bytes, const OnRange& on_range) const {
+    auto chunks = elsewhere.begin();
+    frame.visit(on_bytes, [&](const wire::RecordSlice& slice) {
+      if (slice.records.elsewhere_bytes() == 0) return on_bytes(slice.records);
+      MILLRACE_CHECK(chunks != elsewhere.end());
+      for (const RecordChunk& chunk : *chunks++) {
+        if (const auto* range = std::get_if<env::FileRange>(&chunk)) {
+          on_range(*range);
+        } else {
+          on_bytes(ByteView(std::get<Bytes>(chunk)));
+        }
+      }
+    });
+  }
+  // One buffer with everything, for tests. Fails where a file cannot be read.
+  Result<Bytes> flatten() const;
 };
 
 // Where answers go: a connection. Only on its executor's thread.

@@ -240,8 +240,14 @@ void Session::flush() {
   const auto sent = unsent_.send(socket_);
   if (sent.bytes > 0) last_activity_ = shared_.clock.mono_now();
   shared_.bytes_out.add(sent.bytes);
-  if (sent.error == asio::error::would_block || sent.error == asio::error::try_again) return wait_until_writable();
-  if (sent.error) close();
+  switch (sent.outcome) {
+    case SendQueue::Outcome::kDone:
+      return;
+    case SendQueue::Outcome::kMore:
+      return wait_until_writable();
+    case SendQueue::Outcome::kBroken:
+      return sent.reason.empty() ? close() : give_up(sent.reason);
+  }
 }
 
 void Session::wait_until_writable() {

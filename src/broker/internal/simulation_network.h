@@ -38,7 +38,12 @@ class Link final : public ReplySink {
     if (!in_work) return;
     InFlight done = std::move(*in_work);
     in_work.reset();
-    Bytes frame = response ? response->frame.flatten() : Bytes(4);
+    auto whole = response ? response->flatten() : Result<Bytes>(Bytes(4));
+    if (!whole) {
+      is_given_up = true;
+      return;
+    }
+    Bytes frame = std::move(*whole);
     frame.erase(frame.begin(), frame.begin() + 4);
     if (done.released) done.released(frame);
     if (is_lost) return;

@@ -19,7 +19,10 @@ namespace millrace::broker {
 // A blocking client for tests: one connection, frames as they are. What takes longer than 20 s fails the test.
 class TestClient {
  public:
-  explicit TestClient(uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+  // With `receive_buffer_bytes` the system takes little for a client that does not read.
+  explicit TestClient(uint16_t port, int receive_buffer_bytes = 0) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    if (receive_buffer_bytes > 0)
+      setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof(receive_buffer_bytes));
     const timeval patience{.tv_sec = 20, .tv_usec = 0};
     setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
@@ -61,6 +64,18 @@ class TestClient {
     Bytes frame(ByteReader(size).fixed<uint32_t>().value());
     if (!receive_exactly(frame)) return std::nullopt;
     return frame;
+  }
+
+  // All that comes until the connection is closed.
+  Bytes receive_until_closed() {
+    Bytes all;
+    Bytes some(1 << 16);
+    while (true) {
+      const ssize_t n = ::recv(socket_, some.data(), some.size(), 0);
+      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) ADD_FAILURE() << "nothing came in 20 s";
+      if (n <= 0) return all;
+      all.insert(all.end(), some.begin(), some.begin() + n);
+    }
   }
 
   // The next answer, which must be to request `id`. Its views live until the next one.

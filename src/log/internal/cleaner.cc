@@ -119,13 +119,13 @@ Status Cleaner::each_batch(const PartitionLog& log, const Segment& segment, Offs
   Bytes bytes;
   while (from < end) {
     bytes.clear();
-    const auto read = segment.read(from, end, kReadBytes, true, bytes);
+    const auto read = segment.read({from, end, kReadBytes, true}, bytes);
     if (!read) {
       if (read.error().code == Errc::kCorruption) log.note_damage(segment.base_offset(), end, read.error());
       return tl::unexpected(read.error());
     }
-    if (*read == 0) return {};
-    if (pace_ && !pace_(*read)) return fail(Errc::kCancelled, "the store is closing");
+    if (read->bytes == 0) return {};
+    if (pace_ && !pace_(read->bytes)) return fail(Errc::kCancelled, "the store is closing");
     record::BatchReader batches(bytes);
     while (true) {
       MILLRACE_ASSIGN_OR_RETURN(const auto batch, batches.next());

@@ -247,8 +247,8 @@ bool PartitionLog::is_admitted(ProducerId producer, ProducerEpoch epoch) const {
   return producers_.is_admitted(producer, epoch);
 }
 
-Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out,
-                                    Isolation isolation) const {
+Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out, Isolation isolation,
+                                    std::optional<env::FileRange>* range) const {
   if (is_deleted()) return deleted();
   ReadInfo info;
   std::shared_ptr<Segment> segment;
@@ -266,18 +266,21 @@ Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least
     const auto next = std::ranges::upper_bound(segments_, from, {}, [](const auto& one) { return one->base_offset(); });
     segment = *std::prev(next);
     segment_end = next == segments_.end() ? log_end_ : (*next)->base_offset();
+    // Then each batch must be looked at below.
+    if (isolation == Isolation::kReadCommitted && !aborted_is_known_) range = nullptr;
   }
   const size_t before = out.size();
-  const auto bytes = segment->read(from, limit, bytes_max, at_least_one, out);
-  if (!bytes) {
+  const Segment::Wanted wanted{from, limit, bytes_max, at_least_one};
+  const auto batches = range != nullptr ? segment->read_or_locate(wanted, out, *range) : segment->read(wanted, out);
+  if (!batches) {
     {
       MutexLock lock(mutex_);
       if (from < log_start_) return out_of_range(from);  // removed meanwhile
     }
     if (is_deleted()) return deleted();
     // An error of the disk itself may pass.
-    if (bytes.error().code == Errc::kIo || !is_damage(bytes.error())) return tl::unexpected(bytes.error());
-    const Error damage = as_damage(bytes.error());
+    if (batches.error().code == Errc::kIo || !is_damage(batches.error())) return tl::unexpected(batches.error());
+    const Error damage = as_damage(batches.error());
     note_damage(segment->base_offset(), segment_end, damage);
     return tl::unexpected(damage);
   }
@@ -287,7 +290,7 @@ Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least
       return tl::unexpected(decided.error());
     }
   }
-  info.bytes = *bytes;
+  static_cast<BatchRun&>(info) = *batches;
   return info;
 }
 

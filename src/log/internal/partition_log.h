@@ -128,7 +128,9 @@ class PartitionLog final : public WalParticipant {
 
   Result<WalPosition> advance_log_start(Offset to) EXCLUDES(append_mutex_);
 
-  Result<ReadInfo> read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out, Isolation isolation) const;
+  // With `range`, as read_or_locate().
+  Result<ReadInfo> read(Offset from, size_t bytes_max, bool at_least_one, Bytes& out, Isolation isolation,
+                        std::optional<env::FileRange>* range = nullptr) const;
   std::vector<AbortedTransaction> aborted_transactions(Offset from, Offset end) const;
   Result<std::optional<TimestampedOffset>> offset_for_time(int64_t timestamp_ms) const;
   Result<std::optional<TimestampedOffset>> offset_of_max_timestamp() const;

@@ -15,6 +15,36 @@ namespace {
 constexpr size_t kScanBytes = 64u << 10;
 constexpr uint64_t kWindowBytesMin = 4096;
 
+// The headers of batches that follow each other in a file, read alone where the batches are large, and several at once
+// where they are small.
+class HeaderReader {
+ public:
+  explicit HeaderReader(const env::File& file) : file_(file) {}
+
+  // The header at `position`, which is after the last one asked for; shorter where the file is. Valid until the next.
+  Result<ByteView> at(uint64_t position, uint64_t end) {
+    const uint64_t ahead = position - begin_;
+    if (ahead + record::kBatchHeaderBytes > window_bytes_) {
+      const bool small = last_ && position - *last_ < kSmallBatchBytes;
+      const size_t wanted = std::min<uint64_t>(small ? buffer_.size() : record::kBatchHeaderBytes, end - position);
+      MILLRACE_ASSIGN_OR_RETURN(window_bytes_, file_.read_at(position, std::span(buffer_).first(wanted)));
+      begin_ = position;
+    }
+    last_ = position;
+    const ByteView window(buffer_.data(), window_bytes_);
+    return window.subspan(position - begin_, std::min(record::kBatchHeaderBytes, window_bytes_ - (position - begin_)));
+  }
+
+ private:
+  static constexpr uint64_t kSmallBatchBytes = 4096;
+
+  const env::File& file_;
+  std::array<std::byte, 16u << 10> buffer_;
+  uint64_t begin_ = 0;
+  size_t window_bytes_ = 0;
+  std::optional<uint64_t> last_;
+};
+
 }  // namespace
 
 std::string segment_name(Offset base_offset) { return fmt::format("{:020}", base_offset.value()); }
@@ -303,6 +333,13 @@ Result<uint64_t> Segment::floor_position_in_file(Offset offset, uint64_t count) 
   return static_cast<uint64_t>(decode_index_entry(entry).position);
 }
 
+Result<size_t> Segment::batch_size(ByteView header, uint64_t position, uint64_t end) const {
+  const int64_t size = record::BatchView::size_field(header);
+  if (size < static_cast<int64_t>(record::kBatchHeaderBytes) || static_cast<uint64_t>(size) > end - position)
+    return damaged(position, "no record batch is here");
+  return static_cast<size_t>(size);
+}
+
 Status Segment::scan(Offset from, const std::function<bool(const Found&)>& visit) const {
   if (damage_) return tl::unexpected(*damage_);
   MILLRACE_ASSIGN_OR_RETURN(uint64_t position, floor_position(from));
@@ -314,13 +351,10 @@ Status Segment::scan(Offset from, const std::function<bool(const Found&)>& visit
     uint64_t at = 0;
     while (at + record::kBatchHeaderBytes <= window.size()) {
       const ByteView header = ByteView(window).subspan(at, record::kBatchHeaderBytes);
-      const int64_t size = record::BatchView::size_field(header);
-      if (size < static_cast<int64_t>(record::kBatchHeaderBytes) || static_cast<uint64_t>(size) > end - position - at) {
-        return damaged(position + at, "no record batch is here");
-      }
+      MILLRACE_ASSIGN_OR_RETURN(const size_t size, batch_size(header, position + at, end));
       const Found found{position + at, header};
       if (found.view().last_offset() >= from && !visit(found)) return {};
-      at += static_cast<uint64_t>(size);
+      at += size;
     }
     if (at == 0) return damaged(position, "the file ends in the middle of a record batch");
     position += at;
@@ -328,13 +362,14 @@ Status Segment::scan(Offset from, const std::function<bool(const Found&)>& visit
   return {};
 }
 
-Result<size_t> Segment::read(Offset from, Offset limit, size_t bytes_max, bool at_least_one, Bytes& out) const {
+Result<BatchRun> Segment::read(const Wanted& wanted, Bytes& out) const {
   if (damage_) return tl::unexpected(*damage_);
   const size_t start = out.size();
-  MILLRACE_ASSIGN_OR_RETURN(uint64_t position, floor_position(from));
+  MILLRACE_ASSIGN_OR_RETURN(uint64_t position, floor_position(wanted.from));
   const uint64_t segment_end = size_bytes();
   // Room to skip what lies between an index entry and the offset.
-  uint64_t window_bytes = std::max<uint64_t>(uint64_t{bytes_max} + options_.index_interval_bytes, kWindowBytesMin);
+  uint64_t window_bytes =
+      std::max<uint64_t>(uint64_t{wanted.bytes_max} + options_.index_interval_bytes, kWindowBytesMin);
   const auto header_at = [&](size_t at) {
     return record::BatchView::of_header(ByteView(out).subspan(start + at, record::kBatchHeaderBytes));
   };
@@ -342,16 +377,11 @@ Result<size_t> Segment::read(Offset from, Offset limit, size_t bytes_max, bool a
     out.resize(start);
     MILLRACE_ASSIGN_OR_RETURN(const size_t got,
                               read_raw(position, std::min(window_bytes, segment_end - position), out));
-    const auto size_at = [&](size_t at) -> Result<size_t> {
-      const int64_t size = record::BatchView::size_field(ByteView(out).subspan(start + at));
-      if (size < static_cast<int64_t>(record::kBatchHeaderBytes) ||
-          static_cast<uint64_t>(size) > segment_end - position - at) {
-        return damaged(position + at, "no record batch is here");
-      }
-      return static_cast<size_t>(size);
+    const auto size_at = [&](size_t at) {
+      return batch_size(ByteView(out).subspan(start + at), position + at, segment_end);
     };
     size_t at = 0;
-    while (at + record::kBatchHeaderBytes <= got && header_at(at).last_offset() < from) {
+    while (at + record::kBatchHeaderBytes <= got && header_at(at).last_offset() < wanted.from) {
       MILLRACE_ASSIGN_OR_RETURN(const size_t size, size_at(at));
       at += size;
     }
@@ -360,32 +390,84 @@ Result<size_t> Segment::read(Offset from, Offset limit, size_t bytes_max, bool a
       position += at;
       continue;
     }
-    if (header_at(at).base_offset() >= limit) break;
+    if (header_at(at).base_offset() >= wanted.limit) break;
     MILLRACE_ASSIGN_OR_RETURN(const size_t first, size_at(at));
-    if (first > bytes_max && !at_least_one) break;
+    if (first > wanted.bytes_max && !wanted.at_least_one) break;
     if (at + first > got) {
       position += at;
       window_bytes = std::max<uint64_t>(window_bytes, first);
       continue;
     }
-    size_t end = at + first;
-    Offset next = header_at(at).last_offset() + 1;
-    while (end + record::kBatchHeaderBytes <= got && header_at(end).base_offset() < limit) {
+    size_t end = at;
+    BatchRun run;
+    while (end + record::kBatchHeaderBytes <= got && header_at(end).base_offset() < wanted.limit) {
       MILLRACE_ASSIGN_OR_RETURN(const size_t size, size_at(end));
-      if (end + size - at > bytes_max || end + size > got) break;
-      next = header_at(end).last_offset() + 1;
+      if (end + size > got || (end > at && end + size - at > wanted.bytes_max)) break;
+      run.next = header_at(end).last_offset() + 1;
+      run.records += header_at(end).record_count();
       end += size;
     }
+    run.bytes = end - at;
     out.resize(start + end);
     if (at > 0)
       out.erase(out.begin() + static_cast<std::ptrdiff_t>(start),
                 out.begin() + static_cast<std::ptrdiff_t>(start + at));
-    MutexLock lock(mutex_);
-    cursors_[next_cursor_++ % cursors_.size()] = {next, position + end};
-    return end - at;
+    remember(run.next, position + end);
+    return run;
   }
   out.resize(start);
-  return size_t{0};
+  return BatchRun{};
+}
+
+Result<BatchRun> Segment::read_or_locate(const Wanted& wanted, Bytes& out, std::optional<env::FileRange>& range) const {
+  if (damage_) return tl::unexpected(*damage_);
+  uint64_t file_end = 0;
+  {
+    MutexLock lock(mutex_);
+    file_end = file_bytes_;
+  }
+  if (std::min<uint64_t>(wanted.bytes_max, file_end) < kRangeBytesMin) return read(wanted, out);
+  MILLRACE_ASSIGN_OR_RETURN(uint64_t position, floor_position(wanted.from));
+  if (file_end - std::min(position, file_end) < kRangeBytesMin) return read(wanted, out);
+  MILLRACE_ASSIGN_OR_RETURN(const std::shared_ptr<const env::File> log, file());
+  MILLRACE_ASSIGN_OR_RETURN(const BatchRun run, locate(*log, wanted, position, file_end));
+  // All of the file may lie before what is wanted.
+  if (position == file_end) return read(wanted, out);
+  if (run.bytes == 0) return run;
+  // Now it can still be told; once an answer has begun only its connection can be closed.
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, log->size());
+  if (size < position + run.bytes) return damaged(size, "the file has become shorter");
+  remember(run.next, position + run.bytes);
+  range = {.file = log, .position = position, .bytes = run.bytes};
+  return run;
+}
+
+Result<BatchRun> Segment::locate(const env::File& file, const Wanted& wanted, uint64_t& position,
+                                 uint64_t file_end) const {
+  BatchRun run;
+  HeaderReader headers(file);
+  for (uint64_t at = position; at < file_end;) {
+    MILLRACE_ASSIGN_OR_RETURN(const ByteView header, headers.at(at, file_end));
+    if (header.size() < record::kBatchHeaderBytes) return damaged(at, "the file ends in the middle of a record batch");
+    const auto batch = record::BatchView::of_header(header);
+    MILLRACE_ASSIGN_OR_RETURN(const size_t size, batch_size(header, at, file_end));
+    at += size;
+    if (batch.last_offset() < wanted.from) {
+      position = at;
+      continue;
+    }
+    if (batch.base_offset() >= wanted.limit) break;
+    if (run.bytes + size > wanted.bytes_max && (run.bytes > 0 || !wanted.at_least_one)) break;
+    run.bytes += size;
+    run.next = batch.last_offset() + 1;
+    run.records += batch.record_count();
+  }
+  return run;
+}
+
+void Segment::remember(Offset offset, uint64_t position) const {
+  MutexLock lock(mutex_);
+  cursors_[next_cursor_++ % cursors_.size()] = {offset, position};
 }
 
 Result<Bytes> Segment::read_batch(uint64_t position) const {

@@ -113,8 +113,17 @@ class Segment {
   // end.
   Status scan(Offset from, const std::function<bool(const Found&)>& visit) const;
 
-  // Append whole batches to `out` as Partition::read() promises, up to `limit`, the offset that none may reach.
-  Result<size_t> read(Offset from, Offset limit, size_t bytes_max, bool at_least_one, Bytes& out) const;
+  // Which batches a reader wants: `limit` is the offset that none may reach; the rest is Partition::read()'s.
+  struct Wanted {
+    Offset from;
+    Offset limit;
+    size_t bytes_max = 0;
+    bool at_least_one = false;
+  };
+  // Append them to `out`.
+  Result<BatchRun> read(const Wanted& wanted, Bytes& out) const;
+  // The same, or where they are in the file, as Partition::read_or_locate().
+  Result<BatchRun> read_or_locate(const Wanted& wanted, Bytes& out, std::optional<env::FileRange>& range) const;
   // One whole batch, from its position.
   Result<Bytes> read_batch(uint64_t position) const;
 
@@ -139,6 +148,12 @@ class Segment {
   void note_batches(ByteView batches, uint64_t position) REQUIRES(mutex_);
   Result<std::shared_ptr<env::File>> file() const;
   Result<size_t> read_raw(uint64_t position, size_t bytes, Bytes& out) const;
+  // The size that the batch header at `position` claims; kCorruption where it would go beyond `end`.
+  Result<size_t> batch_size(ByteView header, uint64_t position, uint64_t end) const;
+  // The batches wanted in `file`, whose `position` is at a batch before or with them; moves it to the first of them.
+  Result<BatchRun> locate(const env::File& file, const Wanted& wanted, uint64_t& position, uint64_t file_end) const;
+  // A read that goes on at `offset` finds it at `position`.
+  void remember(Offset offset, uint64_t position) const;
   Result<uint64_t> floor_position(Offset offset) const;
   Result<uint64_t> floor_position_in_file(Offset offset, uint64_t count) const;
   Result<Offset> floor_of_time_in_file(int64_t timestamp_ms, uint64_t count) const;

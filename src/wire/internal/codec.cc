@@ -5,6 +5,8 @@
 #include <bit>
 #include <limits>
 
+#include "base/check.h"
+
 namespace millrace::wire::internal {
 
 void Reader::boolean(bool& value) {
@@ -98,6 +100,12 @@ void Reader::nullable_bytes(bool flexible, std::optional<ByteView>& value) {
   if (const std::byte* from = take(*size)) value = ByteView(from, *size);
 }
 
+void Reader::nullable_records(bool flexible, std::optional<Records>& value) {
+  std::optional<ByteView> in_memory;
+  nullable_bytes(flexible, in_memory);
+  value = in_memory;
+}
+
 bool Reader::present() {
   int8_t marker = 0;
   number(marker);
@@ -181,13 +189,16 @@ void Writer::nullable_bytes(bool flexible, const std::optional<ByteView>& value,
   null_count(flexible, may_be_null, field);
 }
 
-void Writer::records(bool flexible, const std::optional<ByteView>& value, bool may_be_null, const char* field) {
-  if (slices_ == nullptr || !value || value->size() < kSliceBytesMin) {
-    return nullable_bytes(flexible, value, may_be_null, field);
-  }
-  if (value->size() >= static_cast<size_t>(std::numeric_limits<int32_t>::max())) return refuse(field);
-  count(flexible, value->size());
-  slices_->push_back({out_.size(), *value});
+void Writer::nullable_records(bool flexible, const std::optional<Records>& value, bool may_be_null, const char* field) {
+  if (!value) return null_count(flexible, may_be_null, field);
+  const bool elsewhere = value->elsewhere_bytes() > 0;
+  MILLRACE_CHECK(!elsewhere || slices_ != nullptr, "what lies elsewhere cannot be copied");
+  if (!elsewhere && (slices_ == nullptr || value->size() < kSliceBytesMin)) return bytes(flexible, *value, field);
+  RecordSlice slice{.records = *value};
+  if (slice.size_bytes() >= static_cast<size_t>(std::numeric_limits<int32_t>::max())) return refuse(field);
+  count(flexible, slice.size_bytes());
+  slice.position = out_.size();
+  slices_->push_back(slice);
 }
 
 void Writer::count(bool flexible, size_t elements) {

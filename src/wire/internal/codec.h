@@ -53,6 +53,7 @@ class Reader {
   void nullable_text(bool flexible, std::optional<std::string>& value);
   void bytes(bool flexible, ByteView& value);
   void nullable_bytes(bool flexible, std::optional<ByteView>& value);
+  void nullable_records(bool flexible, std::optional<Records>& value);
 
   // The number of elements that follow. Fails where they could not lie in the rest of the frame, each of them being at
   // least `element_bytes_min` bytes long, or where they would take more memory than the frame's size allows.
@@ -145,8 +146,8 @@ class Writer {
   void nullable_text(bool flexible, const std::optional<std::string>& value, bool may_be_null, const char* field);
   void bytes(bool flexible, ByteView value, const char* field);
   void nullable_bytes(bool flexible, const std::optional<ByteView>& value, bool may_be_null, const char* field);
-  // As nullable_bytes, but large ones become slices.
-  void records(bool flexible, const std::optional<ByteView>& value, bool may_be_null, const char* field);
+  // As nullable_bytes, but large ones become slices, and so does what lies elsewhere: for that `slices` must be given.
+  void nullable_records(bool flexible, const std::optional<Records>& value, bool may_be_null, const char* field);
 
   void count(bool flexible, size_t elements);
   void null_count(bool flexible, bool may_be_null, const char* field);
