@@ -8,6 +8,8 @@ while read -r bench; do
   echo "== $bench"
   "$build/bin/$bench" --benchmark_min_time=0.5 --benchmark_format=console 2>/dev/null
 done <"$build/benches.txt"
+echo "== instructions"
+"$(dirname "$0")/instructions.py" "$build" || true
 echo "== broker"
 "$(dirname "$0")/broker.py" "$build" "$@"
 echo "== groups and connections"
