@@ -205,7 +205,9 @@ class SimulatedMember final : public SimulatedClient {
     if (assignment_.empty()) return;
     wire::OffsetCommitRequest request;
     request.group_id = stage_.group.name();
-    request.generation_id_or_member_epoch = generation_;
+    // Now and then as one that has not heard of the last rebalance.
+    const bool is_stale = stage_.random.chance(0.1);
+    request.generation_id_or_member_epoch = generation_ - (is_stale ? 1 : 0);
     request.member_id = member_id_;
     request.group_instance_id = instance_id_;
     auto& topic = request.topics.emplace_back();
@@ -214,9 +216,9 @@ class SimulatedMember final : public SimulatedClient {
     for (const int32_t partition : assignment_)
       topic.partitions.push_back({.partition_index = partition, .committed_offset = number});
     ask<wire::OffsetCommitRequest>(("OffsetCommit " + std::to_string(number)).c_str(), request, 8,
-                                   [this](const wire::OffsetCommitResponse& answer) {
+                                   [this, is_stale](const wire::OffsetCommitResponse& answer) {
                                      const auto error = answer.topics.at(0).partitions.at(0).error_code;
-                                     if (phase_ == Phase::kMember && error != wire::ErrorCode::kNone)
+                                     if (!is_stale && phase_ == Phase::kMember && error != wire::ErrorCode::kNone)
                                        obey("OffsetCommit", error);
                                    },
                                    [&group = stage_.group, number](const wire::OffsetCommitResponse& answer) {
