@@ -12,7 +12,6 @@
 namespace millrace::broker {
 namespace {
 
-using testing::ElementsAre;
 using testing::HasSubstr;
 using wire::ErrorCode;
 
@@ -45,12 +44,13 @@ class Disk : public testing::Test {
     return client->call(fetch_request(topic, 0, offset), kFetchByName).responses.at(0).partitions.at(0).error_code;
   }
   ErrorCode produce_error(const std::string& topic) { return produce(*client, topic, make_batch({"more"})).error_code; }
-  ErrorCode latest_record_error(const std::string& topic) {
+  // -1: the log's end; -3: of the record with the greatest timestamp.
+  ErrorCode offset_error(const std::string& topic, int64_t timestamp) {
     wire::ListOffsetsRequest request;
     request.replica_id = -1;
     auto& asked = request.topics.emplace_back();
     asked.name = topic;
-    asked.partitions.emplace_back().timestamp = -3;
+    asked.partitions.emplace_back().timestamp = timestamp;
     return client->call(request).topics.at(0).partitions.at(0).error_code;
   }
 
@@ -66,13 +66,16 @@ TEST_F(Disk, ADamagedPartitionAnswersStorageErrorsAndTheOthersServe) {
   EXPECT_EQ(produce_error("t"), ErrorCode::kKafkaStorageError);
   EXPECT_EQ(fetch_error("t", 0), ErrorCode::kNone);
   EXPECT_EQ(fetch_error("t", 1), ErrorCode::kKafkaStorageError);
-  EXPECT_EQ(latest_record_error("t"), ErrorCode::kKafkaStorageError);
+  for (const int64_t timestamp : {-1, -3}) EXPECT_EQ(offset_error("t", timestamp), ErrorCode::kKafkaStorageError);
+  EXPECT_EQ(offset_error("t", -2), ErrorCode::kNone);
+  EXPECT_THAT(broker.metrics_text(), HasSubstr("millrace_log_quarantined_partitions 1"));
   EXPECT_EQ(produce_error("other"), ErrorCode::kNone);
   EXPECT_EQ(fetch_error("other", 1), ErrorCode::kNone);
 
   restart_after([&] { broker.files.set_content(kSecondSegment, good); });
   EXPECT_EQ(produce_error("t"), ErrorCode::kNone);
   EXPECT_EQ(fetch_error("t", 1), ErrorCode::kNone);
+  EXPECT_THAT(broker.metrics_text(), HasSubstr("millrace_log_quarantined_partitions 0"));
 }
 
 TEST_F(Disk, ATopicWithADamagedPartitionCanBeDeleted) {

@@ -146,6 +146,8 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
       const bool at_least_one = bytes_ == 0;
       if (left <= 0 && !at_least_one && part.high_watermark.value() >= 0) return;
       const auto got = read_some(part, static_cast<size_t>(std::max<int64_t>(left, 0)), at_least_one);
+      // What was read before the error is good: the error comes at the next fetch, which begins there.
+      if (!got && part.bytes > 0) return;
       if (!got) return read_failed(part, got.error());
       part.log_start = got->log_start_offset;
       part.high_watermark = got->high_watermark;

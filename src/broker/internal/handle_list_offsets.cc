@@ -71,6 +71,11 @@ PartitionResponse find_offset(const TopicState* topic, const wire::ListOffsetsRe
     look_up(partition, asked.timestamp, isolation, response);
   } else if (asked.timestamp != kLatestTiered) {  // there is no other tier: -1
     const bool latest = asked.timestamp == kLatest;
+    // So that tools that look at every partition's end see it.
+    if (latest && partition.damage()) {
+      response.error_code = ErrorCode::kKafkaStorageError;
+      return response;
+    }
     const Offset offset = latest ? end_of(partition, isolation) : partition.log_start_offset();
     response.offset = offset.value();
     response.leader_epoch = (latest ? partition.leader_epoch() : partition.epoch_at(offset)).value();
