@@ -39,6 +39,9 @@ def run_kafka_python(bootstrap, group, topic, session_timeout_ms, instance_id):
     consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=group, group_instance_id=instance_id,
                              auto_offset_reset="earliest", session_timeout_ms=session_timeout_ms,
                              heartbeat_interval_ms=session_timeout_ms // 6, auto_commit_interval_ms=500)
+    # A leader of this client that does not know the topic yet gives everybody nothing and joins again, and may then miss
+    # the answer for as long as it polls in short turns.
+    consumer.partitions_for_topic(topic)
     consumer.subscribe([topic], listener=Listener())
     try:
         while not stopping:
