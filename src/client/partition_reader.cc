@@ -138,7 +138,10 @@ Result<bool> PartitionReader::Impl::keep(rd_kafka_message_t& message) {
       return true;
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
       // The last offsets may hold no records: markers of transactions, or what compaction took.
-      if (range != nullptr) range->next = std::max(range->next, Offset(message.offset));
+      if (range != nullptr) {
+        const Offset end = std::min(Offset(message.offset), range->until.value_or(Offset(message.offset)));
+        range->next = std::max(range->next, end);
+      }
       return false;
     default:
       break;
