@@ -60,9 +60,16 @@ SERIES = [
     ("partitions", by_partitions, PARTITIONS, [("records_per_s", "produced, records of 100 B a second"), ("resident_mb", "resident memory, MB")]),
     ("idle connections", by_connections, CONNECTIONS,
      [("p50_ms", "10,000 records a second, p50, ms"), ("p99_ms", "the same, p99, ms"), ("resident_mb", "resident memory, MB")]),
-    ("bytes of a batch", by_batch_bytes, BATCH_BYTES, [("mb_per_s", "produced, MB a second")]),
+    ("largest batch", by_batch_bytes, BATCH_BYTES, [("mb_per_s", "produced, MB a second")]),
 ]
 COLOURS = ["#2563a8", "#c2571a", "#6b7280"]
+
+
+def short(value: float) -> str:
+    for unit, name in ((1 << 20, "MB"), (1 << 10, "KB")):
+        if value >= unit and value % unit == 0:
+            return f"{value // unit:.0f} {name}"
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
 
 
 def panel(left: float, top: float, title: str, axis: str, lines: dict[str, list[tuple[float, float]]]) -> list[str]:
@@ -82,9 +89,9 @@ def panel(left: float, top: float, title: str, axis: str, lines: dict[str, list[
              f'<text x="{left + wide / 2}" y="{top + high + 28}" text-anchor="middle">{html.escape(axis)}</text>']
     for power in range(y_low, y_high + 1):
         y = top + high * (1 - (power - y_low) / (y_high - y_low))
-        parts.append(f'<path d="M{left},{y}h{wide}" stroke="#e5e7eb"/><text x="{left - 5}" y="{y + 4}" text-anchor="end">{10.0**power:,g}</text>')
+        parts.append(f'<path d="M{left},{y}h{wide}" stroke="#e5e7eb"/><text x="{left - 5}" y="{y + 4}" text-anchor="end">{short(10.0**power)}</text>')
     for x in sorted(set(x_all)):
-        parts.append(f'<text x="{at(x, 10**y_low)[0]:.1f}" y="{top + high + 14}" text-anchor="middle">{x:,g}</text>')
+        parts.append(f'<text x="{at(x, 10**y_low)[0]:.1f}" y="{top + high + 14}" text-anchor="middle">{short(x)}</text>')
     for colour, points in zip(COLOURS, lines.values()):
         placed = [at(x, y) for x, y in points]
         parts.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in placed)}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
