@@ -29,19 +29,6 @@ size_t count(const Diagnosis& diagnosis, log::Severity severity) {
   return static_cast<size_t>(std::ranges::count(diagnosis.findings, severity, &log::Finding::severity));
 }
 
-void write_cell(const Cell& cell, JsonWriter& json) {
-  if (const auto* truth = std::get_if<bool>(&cell))
-    json.boolean(*truth);
-  else if (const auto* integer = std::get_if<int64_t>(&cell))
-    json.number(*integer);
-  else if (const auto* real = std::get_if<double>(&cell))
-    json.number(*real);
-  else if (const auto* text = std::get_if<std::string>(&cell))
-    json.text(*text);
-  else
-    json.null();
-}
-
 void print_json(const CommandLine& line, const Diagnosis& diagnosis) {
   std::string text;
   JsonWriter json(text);
@@ -54,11 +41,7 @@ void print_json(const CommandLine& line, const Diagnosis& diagnosis) {
   }
   json.end_array();
   json.key("overview").begin_array();
-  for (const auto& row : diagnosis.overview.rows) {
-    json.begin_object();
-    for (size_t i = 0; i < row.size(); ++i) write_cell(row[i], json.key(diagnosis.overview.columns[i]));
-    json.end_object();
-  }
+  for (const auto& row : diagnosis.overview.rows) write_json_row(diagnosis.overview, row, json);
   json.end_array().end_object();
   line.out << text << '\n';
 }

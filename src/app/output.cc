@@ -117,11 +117,15 @@ void write_json(const Cell& cell, JsonWriter& json) {
     json.null();
 }
 
+}  // namespace
+
 void write_json_row(const Listing& listing, const std::vector<Cell>& row, JsonWriter& json) {
   json.begin_object();
   for (size_t i = 0; i < row.size(); ++i) write_json(row[i], json.key(listing.columns[i]));
   json.end_object();
 }
+
+namespace {
 
 void print_json(const Listing& listing, std::ostream& out) {
   std::string text;

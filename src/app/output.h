@@ -9,6 +9,10 @@
 
 #include "base/result.h"
 
+namespace millrace {
+class JsonWriter;
+}
+
 namespace millrace::app {
 
 enum class OutputFormat { kTable, kJson, kCsv, kYaml };
@@ -28,6 +32,9 @@ struct Listing {
 // Table: aligned to the widest cell, numbers to the right, counting wide (CJK) characters as two. JSON: an array of
 // objects. CSV: RFC 4180 with a header. YAML: a list of maps.
 void print(const Listing& listing, OutputFormat format, std::ostream& out, std::ostream& notes);
+
+// Append the row, an object keyed by the columns' names, to an array that `json` is in, or to an empty text.
+void write_json_row(const Listing& listing, const std::vector<Cell>& row, JsonWriter& json);
 
 // One JSON object a row and line, with no array around them: for rows that go on coming.
 void print_json_lines(const Listing& listing, std::ostream& out);
