@@ -231,7 +231,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with Millrace(arguments.build.resolve()) as server:
         measure_groups(server.bootstrap, arguments.runs)
-    with Millrace(arguments.build.resolve(), {"max.connections": 2 * IDLE_CONNECTIONS}) as server:
+    with Millrace(arguments.build.resolve()) as server:
         with raw_client.Connection(server.bootstrap) as connection:
             connection.create_topic(TOPIC, 1)
         before, with_them, after, cpu = measure_connections(server.bootstrap, server.process.pid, IDLE_CONNECTIONS)

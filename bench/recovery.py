@@ -18,10 +18,9 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests/peers/kafka"), str(ROOT / "tests/pipelines")]
-import kafka  # noqa: E402
-import raw_client  # noqa: E402
+from targets import kafka
+
+import raw_client  # where targets.py looks for it
 
 RECORD_BYTES = 4096
 GIGABYTE = 1 << 30

@@ -1,6 +1,5 @@
 """What is measured: a millrace server, or Apache Kafka, each a process of its own on free loopback ports."""
 
-import json
 import os
 import pathlib
 import re
@@ -27,9 +26,8 @@ def resident_mb(pid: int) -> float:
 class Millrace:
     """A context manager: started when its folder is open, stopped by process id, its folder removed."""
 
-    def __init__(self, build: pathlib.Path, settings: dict | None = None):
+    def __init__(self, build: pathlib.Path):
         self._binary = build / "bin/millrace"
-        self._settings = settings or {}
         self._dir = tempfile.TemporaryDirectory(prefix="millrace-bench-")
         self.port = kafka.free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -38,10 +36,7 @@ class Millrace:
         """Nothing to do before the first start."""
 
     def spawn(self):
-        config = pathlib.Path(self._dir.name) / "config.yaml"
-        config.write_text(json.dumps({"broker": self._settings}))
-        command = [self._binary, "server", "--config", config, "--kafka", self.bootstrap, "--http", f"127.0.0.1:{kafka.free_port()}",
-                   "--data", f"{self._dir.name}/data"]
+        command = [self._binary, "server", "--kafka", self.bootstrap, "--http", f"127.0.0.1:{kafka.free_port()}", "--data", self._dir.name]
         self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
 
     def __enter__(self):
