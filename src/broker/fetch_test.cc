@@ -17,6 +17,14 @@ using namespace std::chrono_literals;
 
 constexpr int8_t kReadCommitted = 1;
 
+void restart_after_power_cut(TestBroker& broker) {
+  Random random(5);
+  broker.files.power_off_after(0);
+  broker.broker.reset();
+  broker.files.crash(env::FaultFileSystem::Unsynced::kDropped, random);
+  broker.start();
+}
+
 // --- Isolation
 
 // A topic "t" whose log was written by transactions, without a coordinator.
@@ -122,11 +130,7 @@ TEST_F(Isolation, TheEarliestOffsetComesWithTheEpochItWasWrittenIn) {
   ASSERT_EQ(create_topic(*client, "t"), ErrorCode::kNone);
   ASSERT_EQ(produce(*client, "t", make_batch({"old"})).error_code, ErrorCode::kNone);
   const int32_t first_epoch = offset_of(-2).leader_epoch;
-  Random random(5);
-  broker.files.power_off_after(0);
-  broker.broker.reset();
-  broker.files.crash(env::FaultFileSystem::Unsynced::kDropped, random);
-  broker.start();
+  restart_after_power_cut(broker);
   client = broker.connect();
   EXPECT_EQ(offset_of(-2).leader_epoch, first_epoch);
   EXPECT_GT(offset_of(-1).leader_epoch, first_epoch);
@@ -151,11 +155,7 @@ TEST(FetchLeaderEpoch, WhoIsBehindIsToldTheLeaderAndItsEpoch) {
   EXPECT_EQ(before.responses.at(0).partitions.at(0).error_code, ErrorCode::kNone);
   EXPECT_THAT(before.node_endpoints, IsEmpty());
 
-  Random random(5);
-  broker.files.power_off_after(0);
-  broker.broker.reset();
-  broker.files.crash(env::FaultFileSystem::Unsynced::kDropped, random);
-  broker.start();
+  restart_after_power_cut(broker);
   client = broker.connect();
   const auto answer = client->call(request);
   const auto& part = answer.responses.at(0).partitions.at(0);
