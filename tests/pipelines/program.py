@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 
 BINARY = os.environ.get("MILLRACE_BINARY", "build/release/bin/millrace")
@@ -50,20 +51,23 @@ class Server:
         self.process = None
 
     def start(self):
+        """Returns when the server is ready for requests of both kinds, Kafka's and HTTP's."""
         command = [BINARY, "server", "--data", os.path.join(self.folder, "data"), "--kafka", self.bootstrap,
                    "--http", self.http, *(["--config", self.config] if self.config else [])]
         with open(os.path.join(self.folder, "server.log"), "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        host, port = self.bootstrap.split(":")
         deadline = time.monotonic() + 30
-        while True:
+        while not self.is_ready():
             assert self.process.poll() is None, "the server ended at once"
-            try:
-                socket.create_connection((host, int(port)), timeout=1).close()
-                return
-            except OSError:
-                assert time.monotonic() < deadline, "the server does not listen"
-                time.sleep(0.05)
+            assert time.monotonic() < deadline, "the server does not become ready"
+            time.sleep(0.01)
+
+    def is_ready(self):
+        try:
+            with urllib.request.urlopen(f"http://{self.http}/readyz", timeout=1):
+                return True
+        except OSError:
+            return False
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
@@ -84,8 +88,11 @@ class Server:
 
     def sql(self, statement):
         """The rows of a query's answer; OSError while the server does not answer, or refuses."""
-        with urllib.request.urlopen(f"http://{self.http}/v1/sql", statement.encode(), timeout=60) as answer:
-            return json.load(answer)["rows"]
+        try:
+            with urllib.request.urlopen(f"http://{self.http}/v1/sql", statement.encode(), timeout=60) as answer:
+                return json.load(answer)["rows"]
+        except urllib.error.HTTPError as refusal:
+            raise OSError(f"{refusal}: {refusal.read().decode()}") from refusal
 
     def lag(self, group, partitions):
         """Records that the group has not committed; None while it has not committed every partition."""
