@@ -66,9 +66,15 @@ class Crash(unittest.TestCase):
     def wait_until(self, condition, what, seconds=120):
         deadline = time.monotonic() + seconds
         while not (found := condition()):
-            self.assertLess(time.monotonic(), deadline, f"seed {SEED}: {what}")
+            if time.monotonic() > deadline:
+                self.fail(f"seed {SEED}: {what}\n{self.state()}")
             time.sleep(0.1)
         return found
+
+    def state(self):
+        """What tells why the pipeline stands still."""
+        group = self.server.command("group", "describe", "fraud")
+        return f"workers that ended: {[worker.poll() for worker in self.workers]}\n{group}\n{self.worker_log()}"
 
     def feed_until_in_flight(self, partitions):
         """Feeds rows, and returns between two commits of some of them, a while after the workers began with them: output
@@ -184,6 +190,22 @@ class Crash(unittest.TestCase):
             self.server.start()
         self.finish()
         self.check()
+
+    def test_a_group_behind_its_state(self):
+        """What a worker leaves that dies between the two, or that commits while the group deals out its partitions."""
+        worker = self.start_worker()
+        self.wait_for_member(set(), 1)
+        self.feed(SLICE)
+        self.wait_until(lambda: self.server.lag("fraud", PARTITIONS) == 0, "the pipeline does not come to its end")
+        worker.terminate()
+        worker.wait()
+        with raw_client.Connection(self.server.bootstrap) as broker:
+            before = broker.ends("scored", PARTITIONS)
+            self.server.command("group", "reset-offsets", "fraud", "--topic", "transactions", "--to-earliest", "--execute")
+            self.assertGreater(self.server.lag("fraud", PARTITIONS), 0)
+            self.start_worker()
+            self.wait_until(lambda: self.server.lag("fraud", PARTITIONS) == 0, "the group does not hear of the state")
+            self.assertEqual(broker.ends("scored", PARTITIONS), before)
 
 
 if __name__ == "__main__":

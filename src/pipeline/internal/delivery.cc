@@ -135,26 +135,20 @@ Status Delivery::write_state(const Part& part) {
   return {};
 }
 
-Status Delivery::commit(std::span<const Part> parts, client::GroupConsumer& consumer) {
+Status Delivery::commit(std::span<const Part> parts) {
   MILLRACE_RETURN_IF_ERROR(flush());
-  if (parts.empty()) return {};
-  if (stage_.has_state) {
-    for (const Part& part : parts) MILLRACE_RETURN_IF_ERROR(write_state(part));
-    MILLRACE_RETURN_IF_ERROR(flush());
-  }
-  std::vector<client::TopicOffset> offsets;
-  for (const Part& part : parts)
-    for (size_t s = 0; s < stage_.sources.size(); ++s)
-      // Nothing read yet: where the group begins is for its reset policy to say.
-      if (part.task->next_offset(s).value() > 0)
-        offsets.push_back({{resolved_.plan.sources[stage_.sources[s]].topic.value, part.task->partition()},
-                           part.task->next_offset(s)});
-  if (offsets.empty()) return {};
-  // The group's offsets are for people and lag figures where there is a changelog; where there is none, records are
-  // read again. Either way a member that is being replaced finds out by the event that follows.
-  if (auto committed = consumer.commit(offsets, kCommitTimeout); !committed)
+  if (parts.empty() || !stage_.has_state) return {};
+  for (const Part& part : parts) MILLRACE_RETURN_IF_ERROR(write_state(part));
+  return flush();
+}
+
+// The group's offsets are for people and lag figures where there is a changelog; where there is none, records are read
+// again. Either way a member that is being replaced finds out by the event that follows.
+bool Delivery::commit_offsets(std::span<const client::TopicOffset> offsets, client::GroupConsumer& consumer) {
+  const Status committed = consumer.commit(offsets, kCommitTimeout);
+  if (!committed)
     log_warning("pipeline", "group {}: offsets were not committed: {}", stage_.group, committed.error().message);
-  return {};
+  return committed.has_value();
 }
 
 }  // namespace millrace::pipeline

@@ -18,7 +18,8 @@ namespace millrace::pipeline {
 // How a worker's results reach the broker, and what survives: the one place that knows the guarantee. Today at least
 // once: a commit flushes (1) outputs, dead letters and cuts, then (2) the changed pages with their closing record, then
 // (3) the group's offsets. The changelog is the authority: what is restored from it was never counted twice, and (3)
-// may fail without harm. A transactional commit replaces commit() and nothing else. One thread.
+// may fail without harm, but is to be tried again: people look there for what is left to do. A transactional commit
+// replaces commit() and commit_offsets() and nothing else. One thread.
 class Delivery final : public Outputs {
  public:
   static Result<std::unique_ptr<Delivery>> make(const client::Options& options, const ResolvedPlan& resolved,
@@ -37,7 +38,9 @@ class Delivery final : public Outputs {
     state::Generation generation = 0;
   };
   // Make everything durable that these tasks did. After an error they are of no more use.
-  Status commit(std::span<const Part> parts, client::GroupConsumer& consumer);
+  Status commit(std::span<const Part> parts);
+  // Tell the group how far they are. False, and said in the log, where it did not take that.
+  bool commit_offsets(std::span<const client::TopicOffset> offsets, client::GroupConsumer& consumer);
 
  private:
   Delivery(const client::Options& options, const ResolvedPlan& resolved, const Stage& stage)

@@ -143,6 +143,7 @@ Result<StageWorker::Held> StageWorker::take_over(PartitionId partition, std::vec
   held.heard.assign(shared_.stage->sources.size(), shared_.clock->mono_now());
   held.paused.assign(shared_.stage->sources.size(), false);
   held.committed.assign(shared_.stage->sources.size(), Offset(0));
+  held.told.assign(shared_.stage->sources.size(), Offset(0));
   MILLRACE_ASSIGN_OR_RETURN(held.task, Task::make(context_, partition));
   if (!shared_.stage->has_state) return held;
   MILLRACE_ASSIGN_OR_RETURN(const state::Restored restored, delivery_->take_over(partition, held.generation));
@@ -270,7 +271,7 @@ Status StageWorker::commit() {
     for (size_t s = 0; s < held.committed.size(); ++s) moved = moved || held.task->next_offset(s) != held.committed[s];
     if (moved) parts.push_back({held.task.get(), held.generation});
   }
-  MILLRACE_RETURN_IF_ERROR(delivery_->commit(parts, *consumer_));
+  MILLRACE_RETURN_IF_ERROR(delivery_->commit(parts));
   if (!parts.empty()) {
     retired_.last_commit = shared_.clock->mono_now();
     for (auto& [number, held] : held_) {
@@ -281,11 +282,23 @@ Status StageWorker::commit() {
       shared_.finished.insert(number);
     }
   }
+  commit_offsets();
   const MonoTime now = shared_.clock->mono_now();
   const bool models = now - models_published_ >= kModelsEvery || shared_.all_finished();
   if (models) models_published_ = now;
   publish(models);
   return check_failures();
+}
+
+// Of every partition whose offset the group does not have: a commit that fell into a rebalance is made up for here, and
+// one that its predecessor died before.
+void StageWorker::commit_offsets() {
+  std::vector<client::TopicOffset> offsets;
+  for (const auto& [number, held] : held_)
+    for (size_t s = 0; s < held.committed.size(); ++s)
+      if (held.told[s] != held.committed[s]) offsets.push_back({{topic(s), number}, held.committed[s]});
+  if (offsets.empty() || !delivery_->commit_offsets(offsets, *consumer_)) return;
+  for (auto& [number, held] : held_) held.told = held.committed;
 }
 
 Status StageWorker::check_failures() {

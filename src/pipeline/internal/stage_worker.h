@@ -67,6 +67,7 @@ class StageWorker {
     std::unique_ptr<Task> task;
     state::Generation generation = 0;
     std::vector<Offset> committed;  // per source
+    std::vector<Offset> told;       // per source: what the group took of that
     std::vector<MonoTime> heard;    // per source: when its last record came
     std::vector<bool> paused;       // per source
     bool reported_end = false;
@@ -83,6 +84,7 @@ class StageWorker {
   Status tend_ends(PartitionId partition, Held& held);
   void watch_wait(PartitionId partition, Held& held, MonoTime now) const;
   Status commit();
+  void commit_offsets();
   Status check_failures();
   void drop(const std::vector<client::TopicPartition>& partitions);
   void publish(bool with_models);
