@@ -2,7 +2,7 @@
 """Millrace beside Apache Kafka in one run: the same clients, the same machine, in turn; medians.
 
 broker.py BUILD_DIR [--runs 5] [--scale 1.0] [--only GROUP,...] [--json FILE]
-Groups: start idle throughput latency commits transactions connections.
+Groups: start idle throughput latency commits transactions memory.
 Kafka runs twice, with its defaults (it never syncs) and with a sync per message, which is what Millrace promises.
 """
 
@@ -25,7 +25,7 @@ from targets import cpu_seconds, create_topic, kafka, resident_mb
 
 import raw_client  # noqa: E402  (targets made it findable)
 
-GROUPS = ["start", "idle", "throughput", "latency", "commits", "transactions", "connections"]
+GROUPS = ["start", "idle", "throughput", "latency", "commits", "transactions", "memory"]
 # Record bytes, partitions, records, codec.
 PRODUCE = [
     (100, 1, 1_500_000, "none"),
@@ -36,7 +36,6 @@ PRODUCE = [
     (1024, 64, 300_000, "none"),
     (1024, 1, 400_000, "lz4"),
 ]
-CONNECTIONS = 5000
 
 
 @dataclass
@@ -124,19 +123,8 @@ def small_request_rows(kind: str, what: str, clients: tuple[int, int]) -> Iterat
         yield Row(f"{what}, {count} client{'' if count == 1 else 's'}", [("per_s", "{:,.0f}/s"), ("p99_ms", "p99 {:.1f} ms")], True, measure)
 
 
-def measure_connections(broker, context: Context) -> dict:
-    """Memory with what the runs before left, and what so many connections add that have asked one thing each."""
-    before = resident_mb(broker.process.pid)
-    with subprocess.Popen([context.franz, "connections", broker.bootstrap, str(CONNECTIONS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          text=True) as holder:
-        if not holder.stdout.readline():
-            raise RuntimeError("the connections could not all be opened; is `ulimit -n` high enough?")
-        held = resident_mb(broker.process.pid)
-        cpu = cpu_seconds(broker.process.pid)
-        time.sleep(5)
-        idle = (cpu_seconds(broker.process.pid) - cpu) / 5 * 100
-        holder.stdin.close()
-    return {"added_mb": held - before, "before_mb": before, "idle_cpu_percent": idle}
+def measure_memory(broker, _context: Context) -> dict:
+    return {"mb": resident_mb(broker.process.pid)}
 
 
 def rows_of(group: str) -> list[Row]:
@@ -149,9 +137,8 @@ def rows_of(group: str) -> list[Row]:
             return list(small_request_rows("commits", "offset commits", (1, 16)))
         case "transactions":
             return list(small_request_rows("transactions", "transactions of one record and one offset", (1, 8)))
-        case "connections":
-            return [Row(f"{CONNECTIONS:,} idle connections", [("added_mb", "+{:.0f} MB"), ("before_mb", "to {:.0f} MB after the load"),
-                                                              ("idle_cpu_percent", "CPU {:.1f} %")], False, measure_connections)]
+        case "memory":
+            return [Row("resident memory after what is measured above", [("mb", "{:.0f} MB")], False, measure_memory)]
     return []
 
 
@@ -222,7 +209,7 @@ def build_franz(build: pathlib.Path) -> pathlib.Path | None:
     result = subprocess.run([targets.ROOT / "tests/peers/build_go.sh", out, targets.ROOT / "bench/franz"], capture_output=True, text=True)
     if result.returncode == 0:
         return out
-    print(f"Without commits, transactions and connections: {(result.stdout + result.stderr).strip()[-300:]}\n")
+    print(f"Without commits and transactions: {(result.stdout + result.stderr).strip()[-300:]}\n")
     return None
 
 
@@ -250,7 +237,7 @@ def main() -> int:
         print_idle(build)
     franz = build_franz(build)
     rows = [row for group in GROUPS if group in arguments.only for row in rows_of(group)
-            if franz or group not in ("commits", "transactions", "connections")]
+            if franz or group not in ("commits", "transactions")]
     if not rows:
         return 0
     with contextlib.ExitStack() as stack:
