@@ -13,6 +13,7 @@
 #include "app/doctor.h"
 #include "app/transactions.h"
 #include "base/text.h"
+#include "base/unix_time.h"
 #include "columns/column.h"
 #include "http/client.h"
 #include "wire/describe_log_dirs.h"
@@ -164,7 +165,7 @@ class ServerExamination {
       if (partition.error_code != wire::ErrorCode::kNone || partition.timestamp <= now + kFutureMs) return;
       add(Severity::kWarning, fmt::format("{}[{}]", place.topic, place.partition),
           fmt::format("its newest record is stamped {}, {} s from now",
-                      columns::format_timestamp(partition.timestamp * 1000), (partition.timestamp - now) / 1000),
+                      columns::format_timestamp(us_from_ms(partition.timestamp)), (partition.timestamp - now) / 1000),
           "compare the clocks of its producers, of the broker and of this machine");
     });
   }

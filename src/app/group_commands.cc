@@ -10,6 +10,7 @@
 #include "app/command_line.h"
 #include "app/connection.h"
 #include "app/group_offset_commands.h"
+#include "base/unix_time.h"
 #include "client/partition_reader.h"
 #include "columns/column.h"
 
@@ -121,7 +122,7 @@ std::vector<Cell> rebalance_row(simdjson::dom::element rebalance) {
   simdjson::dom::element cause;
   const bool has_cause = rebalance["causes"].at(0).get(cause) == simdjson::SUCCESS;
   const auto of_cause = [&](const char* key) { return has_cause ? text_of(cause, key) : Cell(); };
-  return {has_time ? Cell(columns::format_timestamp(began_ms * 1000)) : Cell(),
+  return {has_time ? Cell(columns::format_timestamp(us_from_ms(began_ms))) : Cell(),
           number_of(rebalance, "took_ms"),
           number_of(rebalance, "generation"),
           number_of(rebalance, "members"),

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "base/unix_time.h"
 #include "columns/column.h"
 #include "wire/group_records.h"
 #include "wire/transaction_records.h"
@@ -16,7 +17,7 @@ namespace {
 constexpr std::string_view kOffsets = "__consumer_offsets";
 constexpr std::string_view kTransactions = "__transaction_state";
 
-std::string time_text(int64_t ms) { return ms < 0 ? "-" : columns::format_timestamp(ms * 1000); }
+std::string time_text(int64_t ms) { return ms < 0 ? "-" : columns::format_timestamp(us_from_ms(ms)); }
 
 Result<std::string> describe_offset(const record::Record& record) {
   MILLRACE_ASSIGN_OR_RETURN(const auto key, wire::decode_record_key<wire::OffsetCommitKey>(*record.key));

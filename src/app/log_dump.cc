@@ -7,6 +7,7 @@
 #include <ostream>
 
 #include "app/internal_records.h"
+#include "base/unix_time.h"
 #include "base/utf8.h"
 #include "columns/column.h"
 #include "env/posix_file_system.h"
@@ -20,7 +21,7 @@ namespace {
 constexpr size_t kPlainBytesMax = 256u << 20;
 constexpr size_t kRowsAtOnce = 1000;  // a table's widths fit so many rows
 
-Cell time_cell(int64_t ms) { return ms < 0 ? Cell() : Cell(columns::format_timestamp(ms * 1000)); }
+Cell time_cell(int64_t ms) { return ms < 0 ? Cell() : Cell(columns::format_timestamp(us_from_ms(ms))); }
 
 Cell bytes_cell(const std::optional<ByteView>& bytes) {
   if (!bytes) return {};

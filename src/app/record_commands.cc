@@ -15,6 +15,7 @@
 #include "app/shutdown.h"
 #include "base/json_writer.h"
 #include "base/text.h"
+#include "base/unix_time.h"
 #include "base/utf8.h"
 #include "client/partition_reader.h"
 #include "client/producer.h"
@@ -133,7 +134,7 @@ void print_records(const CommandLine& line, const client::Records& records, uint
       --left;
       listing.rows.push_back(
           {int64_t{partition.partition.value()}, record.offset.value(),
-           record.timestamp_ms < 0 ? Cell() : Cell(columns::format_timestamp(record.timestamp_ms * 1000)),
+           record.timestamp_ms < 0 ? Cell() : Cell(columns::format_timestamp(us_from_ms(record.timestamp_ms))),
            text_cell(record.has_key(), record.key()), headers_cell(record),
            text_cell(record.has_value(), record.value())});
     }

@@ -9,6 +9,7 @@
 #include "app/connection.h"
 #include "app/transactions.h"
 #include "base/text.h"
+#include "base/unix_time.h"
 #include "columns/column.h"
 #include "wire/init_producer_id.h"
 #include "wire/write_txn_markers.h"
@@ -29,7 +30,7 @@ struct TxnFlags {
   bool execute = false;
 };
 
-Cell time_cell(int64_t ms) { return ms < 0 ? Cell() : Cell(columns::format_timestamp(ms * 1000)); }
+Cell time_cell(int64_t ms) { return ms < 0 ? Cell() : Cell(columns::format_timestamp(us_from_ms(ms))); }
 
 Result<int64_t> duration_ms(const std::string& text, int64_t otherwise) {
   if (text.empty()) return otherwise;

@@ -11,6 +11,7 @@
 #include "base/ids.h"
 #include "base/json_writer.h"
 #include "base/random.h"
+#include "base/unix_time.h"
 #include "base/utf8.h"
 #include "base/uuid.h"
 
@@ -131,6 +132,13 @@ TEST(StrongId, MovesByDistances) {
   EXPECT_EQ(Offset(5) + 3, Offset(8));
   EXPECT_EQ(Offset(8) - Offset(5), 3);
   EXPECT_LT(Offset(1), Offset(2));
+}
+
+TEST(UnixTime, HoldsEveryNumberThatAProducerMayHaveWritten) {
+  EXPECT_EQ(us_from_ms(1'700'000'000'123), 1'700'000'000'123'000);
+  EXPECT_EQ(us_from_ms(-1), -1'000);
+  EXPECT_EQ(us_from_ms(std::numeric_limits<int64_t>::max()), 9'223'372'036'854'775'000);
+  EXPECT_EQ(us_from_ms(std::numeric_limits<int64_t>::min()), -9'223'372'036'854'775'000);
 }
 
 }  // namespace

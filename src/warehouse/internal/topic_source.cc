@@ -3,9 +3,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "base/text.h"
+#include "base/unix_time.h"
 #include "base/utf8.h"
 #include "client/admin.h"
 
@@ -35,14 +35,12 @@ void append_bytes(Column& column, bool there, ByteView bytes) {
 }  // namespace
 
 format::RecordView to_format(PartitionId partition, const client::RecordView& record) {
-  // A producer may have written any number as its time.
-  constexpr int64_t kTimeMsMax = std::numeric_limits<int64_t>::max() / 1'000;
   format::RecordView view;
   if (record.has_key()) view.key = as_text(record.key());
   if (record.has_value()) view.value = as_text(record.value());
   view.partition = partition;
   view.offset = record.offset;
-  view.timestamp_us = std::clamp(record.timestamp_ms, -kTimeMsMax, kTimeMsMax) * 1'000;
+  view.timestamp_us = us_from_ms(record.timestamp_ms);
   return view;
 }
 
