@@ -63,8 +63,12 @@ def events():
 
 
 class Workers(unittest.TestCase):
-    def run_workers(self, number, disturb=None):
-        """Runs so many workers until all is registered and scored; returns versions and scored rows."""
+    def run_workers(self, number, kills=0):
+        """Runs so many workers until all is registered and scored, and kills one of them so often behind a part of the
+        events; returns versions and scored rows."""
+        chance = random.Random(SEED)
+        rows = list(events())
+        part = -(-len(rows) // (kills + 1))
         with tempfile.TemporaryDirectory() as folder:
             plan = os.path.join(folder, "spread.yaml")
             with open(plan, "w", encoding="utf-8") as file:
@@ -73,11 +77,17 @@ class Workers(unittest.TestCase):
             server.start()
             workers = []
             try:
-                lines = "".join(f"{row['card']}\t{json.dumps(row)}\n" for row in events())
                 server.command("topic", "create", "tx", "--partitions", str(PARTITIONS))
-                server.command("topic", "produce", "tx", "-K", "\t", input=lines)
                 workers += [server.worker(plan, f"worker{i}.log") for i in range(number)]
-                self.wait_until_done(server, plan, workers, disturb)
+                for begin in range(0, len(rows), part):
+                    if begin > 0:
+                        time.sleep(chance.uniform(0.1, 1.5))
+                        victim = chance.randrange(number)
+                        workers[victim].send_signal(signal.SIGKILL)
+                        workers[victim].wait()
+                        workers[victim] = server.worker(plan, f"worker{victim}.log")
+                    self.produce(server, rows[begin:begin + part])
+                self.wait_until_done(server, workers)
                 versions = [json.loads(server.command("model", "show", "spread", str(version)))
                             for version in range(1, BOUNDARIES + 1)]
                 return versions, self.scored(server)
@@ -87,14 +97,17 @@ class Workers(unittest.TestCase):
                     worker.wait()
                 server.kill()
 
-    def wait_until_done(self, server, plan, workers, disturb):
+    @staticmethod
+    def produce(server, rows):
+        lines = "".join(f"{row['card']}\t{json.dumps(row)}\n" for row in rows)
+        server.command("topic", "produce", "tx", "-K", "\t", input=lines)
+
+    def wait_until_done(self, server, workers):
         deadline = time.monotonic() + 200
         while "spread" not in server.command("group", "list") or server.lag("spread", PARTITIONS) != 0:
             self.assertLess(time.monotonic(), deadline, "the workers do not come to the end")
             for worker in workers:
                 self.assertIsNone(worker.poll(), "a worker ended")
-            if disturb:
-                disturb(server, plan, workers)
             time.sleep(0.2)
 
     def test_a_partition_without_news_holds_nothing_up_for_ever(self):
@@ -107,9 +120,8 @@ class Workers(unittest.TestCase):
             workers = []
             try:
                 # All of one card: three partitions stay empty.
-                lines = "".join(f"7\t{json.dumps({**row, 'card': 7})}\n" for row in events() if row["id"] % 10 == 0)
                 server.command("topic", "create", "tx", "--partitions", str(PARTITIONS))
-                server.command("topic", "produce", "tx", "-K", "\t", input=lines)
+                self.produce(server, [{**row, "card": 7} for row in events() if row["id"] % 10 == 0])
                 workers += [server.worker(plan, f"worker{i}.log") for i in range(2)]
                 deadline = time.monotonic() + 100
                 while f"spread/{BOUNDARIES}" not in self.registered(server):
@@ -156,22 +168,7 @@ class Workers(unittest.TestCase):
         self.assertEqual(versions, set(range(BOUNDARIES + 1)))
         self.expect_same(self.run_workers(2), one)
 
-        chance = random.Random(SEED)
-        kills = 3
-
-        def kill(server, plan, workers):
-            nonlocal kills
-            if kills == 0:
-                return
-            kills -= 1
-            time.sleep(chance.uniform(0.1, 1.5))
-            victim = chance.randrange(len(workers))
-            workers[victim].send_signal(signal.SIGKILL)
-            workers[victim].wait()
-            workers[victim] = server.worker(plan, f"worker{victim}.log")
-
-        self.expect_same(self.run_workers(2, kill), one)
-        self.assertEqual(kills, 0)
+        self.expect_same(self.run_workers(2, kills=3), one)
 
 
 if __name__ == "__main__":
