@@ -117,6 +117,13 @@ TEST(Utf8, RefusesOverlongFormsSurrogatesAndTruncation) {
   EXPECT_TRUE(is_utf8("aé中😀"));
   for (const std::string_view bad : {"\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe4\xb8", "\x80"})
     EXPECT_FALSE(is_utf8(bad));
+  EXPECT_TRUE(is_utf8("eight bytes and more, then é"));
+  EXPECT_FALSE(is_utf8("eight bytes and more, then \xe9"));
+}
+
+TEST(Utf8, PutsAReplacementCharacterForEachByteThatIsNone) {
+  EXPECT_EQ(to_utf8("caf\xe9, aé\xe4\xb8"), "caf\ufffd, aé\ufffd\ufffd");
+  EXPECT_EQ(to_utf8("中"), "中");
 }
 
 TEST(FakeClock, MovesOnlyWhenTold) {

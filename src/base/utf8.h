@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace millrace {
@@ -10,5 +11,8 @@ namespace millrace {
 size_t utf8_sequence_length(std::string_view text);
 
 bool is_utf8(std::string_view text);
+
+// `bytes` with U+FFFD in place of each byte that begins no well-formed sequence.
+std::string to_utf8(std::string_view bytes);
 
 }  // namespace millrace

@@ -41,19 +41,6 @@ const HiddenName* find_hidden(std::string_view name) {
   return nullptr;
 }
 
-std::string to_utf8(std::string_view bytes) {
-  std::string text;
-  while (!bytes.empty()) {
-    const size_t length = utf8_sequence_length(bytes);
-    if (length == 0)
-      text += "\ufffd";
-    else
-      text += bytes.substr(0, length);
-    bytes.remove_prefix(length == 0 ? 1 : length);
-  }
-  return text;
-}
-
 // {"name":"value","twice":["a","b"],"none":null}
 std::string headers_json(std::span<const HeaderView> headers) {
   std::string out;

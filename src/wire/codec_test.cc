@@ -131,6 +131,15 @@ TEST(Codec, AStringLongerThanTheFrameIsRefused) {
   expect_corrupt(decode<HeartbeatRequest>(bytes, 0), "ends in the middle");
 }
 
+TEST(Codec, TextThatIsNoUtf8IsReadAsJavaReadsIt) {
+  HeartbeatRequest request;
+  request.group_id = "caf\xe9";
+  EXPECT_EQ(decode<HeartbeatRequest>(encode(request, 0).value(), 0).value().group_id, "caf\ufffd");
+  // Three bytes each: longer than a string may be.
+  request.group_id.assign(12'000, '\xe9');
+  expect_corrupt(decode<HeartbeatRequest>(encode(request, 0).value(), 0), "more than 32767 bytes");
+}
+
 TEST(Codec, AVarintOfMoreThan32BitsIsRefused) {
   const Bytes bytes(10, std::byte{0xff});
   expect_corrupt(decode<ListGroupsRequest>(bytes, 4), "varint");

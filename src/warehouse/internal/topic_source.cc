@@ -21,15 +21,8 @@ constexpr size_t kOwnColumns = 5;  // _partition, _offset, _timestamp, _key, val
 
 void append_bytes(Column& column, bool there, ByteView bytes) {
   if (!there) return column.append_null();
-  std::string_view text = as_text(bytes);
-  if (is_utf8(text)) return column.append_text_copy(text);
-  std::string repaired;
-  while (!text.empty()) {
-    const size_t length = utf8_sequence_length(text);
-    repaired += length == 0 ? std::string_view("\ufffd") : text.substr(0, length);
-    text.remove_prefix(length == 0 ? 1 : length);
-  }
-  column.append_text_copy(repaired);
+  const std::string_view text = as_text(bytes);
+  column.append_text_copy(is_utf8(text) ? text : to_utf8(text));
 }
 
 }  // namespace

@@ -6,8 +6,18 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/utf8.h"
 
 namespace millrace::wire::internal {
+namespace {
+
+// Java puts U+FFFD in place of what is no UTF-8: the name of such a group is the same here as there.
+std::string to_text(ByteView bytes) {
+  const std::string_view text = as_text(bytes);
+  return is_utf8(text) ? std::string(text) : to_utf8(text);
+}
+
+}  // namespace
 
 void Reader::boolean(bool& value) {
   uint8_t byte = 0;
@@ -76,7 +86,8 @@ void Reader::text(bool flexible, std::string& value) {
   const std::optional<size_t> size = text_length(flexible);
   if (!size) return fail_with("has null where a string must be");
   if (*size > kTextBytesMax) return fail_with("has a string of more than 32767 bytes");
-  if (const std::byte* from = take(*size)) value.assign(reinterpret_cast<const char*>(from), *size);
+  if (const std::byte* from = take(*size)) value = to_text({from, *size});
+  if (value.size() > kTextBytesMax) fail_with("has a string of more than 32767 bytes");
 }
 
 void Reader::nullable_text(bool flexible, std::optional<std::string>& value) {
@@ -84,7 +95,8 @@ void Reader::nullable_text(bool flexible, std::optional<std::string>& value) {
   const std::optional<size_t> size = text_length(flexible);
   if (!size) return;
   if (*size > kTextBytesMax) return fail_with("has a string of more than 32767 bytes");
-  if (const std::byte* from = take(*size)) value.emplace(reinterpret_cast<const char*>(from), *size);
+  if (const std::byte* from = take(*size)) value = to_text({from, *size});
+  if (value && value->size() > kTextBytesMax) fail_with("has a string of more than 32767 bytes");
 }
 
 void Reader::bytes(bool flexible, ByteView& value) {
