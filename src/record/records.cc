@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/crc32c.h"
+#include "record/internal/record_writer.h"
 
 namespace millrace::record {
 
@@ -28,15 +29,6 @@ Status read_header(ByteReader& reader, RecordHeader& header) {
   header.key = as_text(*key);
   MILLRACE_ASSIGN_OR_RETURN(header.value, nullable_bytes(reader));
   return {};
-}
-
-void write_nullable(ByteWriter& writer, std::optional<ByteView> bytes) {
-  if (!bytes) {
-    writer.varint(-1);
-    return;
-  }
-  writer.varint(static_cast<int64_t>(bytes->size()));
-  writer.bytes(*bytes);
 }
 
 }  // namespace
@@ -111,22 +103,8 @@ void BatchBuilder::add(int64_t timestamp_ms, std::optional<ByteView> key, std::o
     max_timestamp_ms_ = timestamp_ms;
   }
   max_timestamp_ms_ = std::max(max_timestamp_ms_, timestamp_ms);
-  scratch_.clear();
-  ByteWriter body(scratch_);
-  body.fixed(int8_t{0});
-  body.varint(timestamp_ms - base_timestamp_ms_);
-  body.varint(record_count_);
-  write_nullable(body, key);
-  write_nullable(body, value);
-  body.varint(static_cast<int64_t>(headers.size()));
-  for (const RecordHeader& header : headers) {
-    body.varint(static_cast<int64_t>(header.key.size()));
-    body.text(header.key);
-    write_nullable(body, header.value);
-  }
-  ByteWriter out(records_);
-  out.varint(static_cast<int64_t>(scratch_.size()));
-  out.bytes(scratch_);
+  const Record record{Offset(record_count_), timestamp_ms, key, value, headers};
+  write_record(record, Offset(0), base_timestamp_ms_, scratch_, records_);
   ++record_count_;
 }
 
