@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 #include <thread>
 
 #include "client/internal/handle.h"
@@ -32,6 +33,25 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 Millis left_until(SteadyTime deadline) {
   return std::max(Millis(0), std::chrono::ceil<Millis>(deadline - std::chrono::steady_clock::now()));
 }
+
+// Runs out where every broker has been unreachable for long, from one look to the next.
+class Patience {
+ public:
+  explicit Patience(const Handle& handle) : handle_(handle) {}
+
+  bool is_over() {
+    const auto now = std::chrono::steady_clock::now();
+    if (!handle_.all_brokers_down())
+      unreachable_at_.reset();
+    else if (!unreachable_at_)
+      unreachable_at_ = now;
+    return unreachable_at_ && now - *unreachable_at_ >= kUnreachablePatience;
+  }
+
+ private:
+  const Handle& handle_;
+  std::optional<SteadyTime> unreachable_at_;
+};
 
 std::string text_or_empty(const char* text) { return text != nullptr ? text : ""; }
 
@@ -67,17 +87,13 @@ struct Admin::Impl {
     const QueuePtr queue(rd_kafka_queue_new(rk()));
     const AdminOptionsPtr options = admin_options(timeout);
     std::forward<Request>(request)(options.get(), queue.get());
-    std::optional<SteadyTime> unreachable_at;
+    Patience patience(*handle);
     while (true) {
       const Millis left = left_until(deadline);
       EventPtr event(rd_kafka_queue_poll(queue.get(), to_ms(std::min(left, kPollSlice))));
       rd_kafka_poll(rk(), 0);  // errors arrive there
       if (event) return judged(what, std::move(event));
-      const auto now = std::chrono::steady_clock::now();
-      if (handle->all_brokers_down() && !unreachable_at) unreachable_at = now;
-      if (!handle->all_brokers_down()) unreachable_at.reset();
-      if (left == Millis(0) || (unreachable_at && now - *unreachable_at >= kUnreachablePatience))
-        return tl::unexpected<Error>(handle->no_answer(what));
+      if (patience.is_over() || left == Millis(0)) return tl::unexpected<Error>(handle->no_answer(what));
     }
   }
 
@@ -94,7 +110,7 @@ struct Admin::Impl {
 
   Result<MetadataPtr> metadata(std::string_view what, Millis timeout) const {
     const SteadyTime deadline = std::chrono::steady_clock::now() + timeout;
-    std::optional<SteadyTime> unreachable_at;
+    Patience patience(*handle);
     while (true) {
       const struct rd_kafka_metadata* metadata = nullptr;
       const Millis left = left_until(deadline);
@@ -107,10 +123,7 @@ struct Admin::Impl {
       }
       const bool waiting = code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__TIMED_OUT;
       if (!waiting) return tl::unexpected<Error>(to_error(code, what, bootstrap()));
-      const auto now = std::chrono::steady_clock::now();
-      if (handle->all_brokers_down() && !unreachable_at) unreachable_at = now;
-      if (left == Millis(0) || (unreachable_at && now - *unreachable_at >= kUnreachablePatience))
-        return tl::unexpected<Error>(handle->no_answer(what));
+      if (patience.is_over() || left == Millis(0)) return tl::unexpected<Error>(handle->no_answer(what));
     }
   }
 
