@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "broker/internal/test_broker.h"
-#include "broker/internal/topic_names.h"
+#include "log/topic_name.h"
 #include "wire/delete_topics.h"
 #include "wire/describe_configs.h"
 
@@ -195,10 +195,11 @@ TEST_F(TopicApis, ALogAppendTimeTopicIsStampedByTheBroker) {
 }
 
 TEST(TopicNames, FollowKafkasRule) {
-  for (const char* good : {"a", "A.b_c-9", "__consumer_offsets", "..."}) EXPECT_TRUE(check_topic_name(good)) << good;
-  for (const char* bad : {"", ".", "..", "a b", "a/b", "ä"}) EXPECT_FALSE(check_topic_name(bad)) << bad;
-  EXPECT_TRUE(check_topic_name(std::string(249, 'a')));
-  EXPECT_FALSE(check_topic_name(std::string(250, 'a')));
+  for (const char* good : {"a", "A.b_c-9", "__consumer_offsets", "..."})
+    EXPECT_TRUE(log::check_topic_name(good)) << good;
+  for (const char* bad : {"", ".", "..", "a b", "a/b", "ä"}) EXPECT_FALSE(log::check_topic_name(bad)) << bad;
+  EXPECT_TRUE(log::check_topic_name(std::string(249, 'a')));
+  EXPECT_FALSE(log::check_topic_name(std::string(250, 'a')));
 }
 
 }  // namespace

@@ -11,8 +11,10 @@
 #include "base/text.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/refusal.h"
 #include "broker/internal/shortened.h"
-#include "broker/internal/topic_names.h"
+#include "broker/internal/topic_configs_shown.h"
+#include "log/topic_name.h"
 
 // AlterConfigs replaces what a resource has set, IncrementalAlterConfigs changes single values of it; both come down to
 // the resource's new configuration, which is checked as a whole and then put in place of the old one.
@@ -20,19 +22,8 @@ namespace millrace::broker {
 namespace {
 
 using wire::ErrorCode;
-
-constexpr int8_t kTopic = 2;
-constexpr int8_t kBroker = 4;
-
-struct Refusal {
-  ErrorCode error = ErrorCode::kNone;
-  std::string message;
-};
 using Changed = tl::expected<ConfigTexts, Refusal>;
 
-tl::unexpected<Refusal> refuse(ErrorCode error, std::string message) {
-  return tl::unexpected(Refusal{error, std::move(message)});
-}
 tl::unexpected<Refusal> invalid(const Error& error) { return refuse(ErrorCode::kInvalidConfig, error.message); }
 
 // A topic, or the broker.
@@ -44,14 +35,14 @@ struct Target {
 
 tl::expected<Target, Refusal> find_target(const Core& core, const TopicTable& topics, int8_t type,
                                           const std::string& name) {
-  if (type == kTopic) {
-    if (const auto valid = check_topic_name(name); !valid)
+  if (type == kTopicResource) {
+    if (const auto valid = log::check_topic_name(name); !valid)
       return refuse(ErrorCode::kInvalidTopicException, valid.error().message);
     const auto topic = topics.find(name);
     if (!topic) return refuse(ErrorCode::kUnknownTopicOrPartition, "there is no such topic");
     return Target{true, name, topic->topic->info.config};
   }
-  if (type == kBroker) {
+  if (type == kBrokerResource) {
     if (!name.empty() && name != fmt::format("{}", core.node_id()))
       return refuse(ErrorCode::kInvalidRequest, fmt::format("the only broker has id {}", core.node_id()));
     return Target{false, name, topics.defaults().dynamic};
@@ -218,9 +209,9 @@ void handle_list_config_resources(Core& core, Request request, wire::ListConfigR
       resource.resource_name = std::move(name);
       resource.resource_type = type;
     };
-    if (wanted(kTopic))
-      for (const auto& [name, topic] : core.topics.snapshot()->all()) add(name, kTopic);
-    if (wanted(kBroker)) add(fmt::format("{}", core.node_id()), kBroker);
+    if (wanted(kTopicResource))
+      for (const auto& [name, topic] : core.topics.snapshot()->all()) add(name, kTopicResource);
+    if (wanted(kBrokerResource)) add(fmt::format("{}", core.node_id()), kBrokerResource);
   }
   respond(request, response);
 }

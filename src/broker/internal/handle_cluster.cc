@@ -10,7 +10,7 @@
 #include "broker/internal/cluster_features.h"
 #include "broker/internal/handlers.h"
 #include "broker/internal/shortened.h"
-#include "broker/internal/topic_names.h"
+#include "log/topic_name.h"
 
 // The cluster as it is: one node, which is broker and controller.
 namespace millrace::broker {
@@ -49,7 +49,8 @@ bool choose_topics(const TopicTable& topics, const wire::DescribeTopicPartitions
 Described describe_missing(const std::string& name) {
   Described topic;
   topic.name = name;
-  topic.error_code = check_topic_name(name) ? ErrorCode::kUnknownTopicOrPartition : ErrorCode::kInvalidTopicException;
+  topic.error_code =
+      log::check_topic_name(name) ? ErrorCode::kUnknownTopicOrPartition : ErrorCode::kInvalidTopicException;
   return topic;
 }
 
@@ -128,7 +129,7 @@ void handle_describe_cluster(Core& core, Request request, wire::DescribeClusterR
   respond(request, response);
 }
 
-// There is no metadata log: topics are in the write-ahead log of all. The one voter leads, and offsets are unknown.
+// There is no metadata log: topics are in the write-ahead log of all. The one voter leads.
 void handle_describe_quorum(Core& core, Request request, wire::DescribeQuorumRequest message) {
   const int16_t version = request.header.api_version;
   constexpr int16_t kNodesFrom = 2;

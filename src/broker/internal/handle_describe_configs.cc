@@ -7,7 +7,7 @@
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
 #include "broker/internal/topic_configs_shown.h"
-#include "broker/internal/topic_names.h"
+#include "log/topic_name.h"
 
 namespace millrace::broker {
 namespace {
@@ -16,9 +16,6 @@ using wire::ErrorCode;
 using Asked = wire::DescribeConfigsRequest::DescribeConfigsResource;
 using Described = wire::DescribeConfigsResponse::DescribeConfigsResult;
 using Line = wire::DescribeConfigsResponse::DescribeConfigsResourceResult;
-
-constexpr int8_t kTopic = 2;
-constexpr int8_t kBroker = 4;
 
 Line to_line(const ShownConfig& config, const wire::DescribeConfigsRequest& message) {
   Line line;
@@ -61,13 +58,13 @@ Described describe(const Core& core, const Asked& asked, const wire::DescribeCon
     return result;
   };
   std::vector<ShownConfig> shown;
-  if (asked.resource_type == kTopic) {
-    if (const auto valid = check_topic_name(asked.resource_name); !valid)
+  if (asked.resource_type == kTopicResource) {
+    if (const auto valid = log::check_topic_name(asked.resource_name); !valid)
       return refuse(ErrorCode::kInvalidTopicException, valid.error().message);
     const auto topic = core.topics.snapshot()->find(asked.resource_name);
     if (!topic) return refuse(ErrorCode::kUnknownTopicOrPartition, "there is no such topic");
     shown = shown_topic_configs(topic->topic->info.config, core.topics.snapshot()->defaults());
-  } else if (asked.resource_type == kBroker) {
+  } else if (asked.resource_type == kBrokerResource) {
     if (!asked.resource_name.empty() && asked.resource_name != fmt::format("{}", core.node_id()))
       return refuse(ErrorCode::kInvalidRequest, fmt::format("the only broker has id {}", core.node_id()));
     shown = shown_broker_configs(core.topics.snapshot()->defaults());

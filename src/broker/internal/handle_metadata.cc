@@ -8,7 +8,7 @@
 #include "broker/internal/drop_repeats.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
-#include "broker/internal/topic_names.h"
+#include "log/topic_name.h"
 
 namespace millrace::broker {
 namespace {
@@ -76,7 +76,7 @@ void answer(Core& core, Request& request, const wire::MetadataRequest& message) 
       response.topics.push_back(describe(core, *state));
     else if (by_id)
       response.topics.push_back(refuse(std::nullopt, asked.topic_id, ErrorCode::kUnknownTopicId));
-    else if (!check_topic_name(asked.name.value_or("")))
+    else if (!log::check_topic_name(asked.name.value_or("")))
       response.topics.push_back(refuse(asked.name.value_or(""), {}, ErrorCode::kInvalidTopicException));
     else
       response.topics.push_back(refuse(asked.name, {}, ErrorCode::kUnknownTopicOrPartition));
@@ -101,7 +101,7 @@ void handle_metadata(Core& core, Request request, wire::MetadataRequest message)
     const auto topics_max = static_cast<size_t>(log::kPartitionsMax / core.settings.num_partitions);
     for (const auto& asked : *message.topics)
       if (asked.topic_id.is_zero() && asked.name && to_create.size() < topics_max && !topics->find(*asked.name) &&
-          check_topic_name(*asked.name))
+          log::check_topic_name(*asked.name))
         to_create.insert(*asked.name);
   }
   if (to_create.empty()) return answer(core, request, message);

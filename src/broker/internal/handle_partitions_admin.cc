@@ -11,6 +11,7 @@
 #include "base/logging.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/refusal.h"
 #include "broker/internal/topic_config.h"
 
 // What administrators change in partitions: how many there are, and where they begin.
@@ -18,14 +19,6 @@ namespace millrace::broker {
 namespace {
 
 using wire::ErrorCode;
-
-struct Refusal {
-  ErrorCode error;
-  std::string message;
-};
-tl::unexpected<Refusal> refuse(ErrorCode error, std::string message) {
-  return tl::unexpected(Refusal{error, std::move(message)});
-}
 using Checked = tl::expected<void, Refusal>;
 
 using Growth = wire::CreatePartitionsRequest::CreatePartitionsTopic;

@@ -9,8 +9,9 @@
 #include "base/logging.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/refusal.h"
 #include "broker/internal/topic_configs_shown.h"
-#include "broker/internal/topic_names.h"
+#include "log/topic_name.h"
 
 namespace millrace::broker {
 namespace {
@@ -18,14 +19,6 @@ namespace {
 using wire::ErrorCode;
 using Creatable = wire::CreateTopicsRequest::CreatableTopic;
 using Created = wire::CreateTopicsResponse::CreatableTopicResult;
-
-struct Refusal {
-  ErrorCode error;
-  std::string message;
-};
-tl::unexpected<Refusal> refuse(ErrorCode error, std::string message) {
-  return tl::unexpected(Refusal{error, std::move(message)});
-}
 
 // What a valid request amounts to.
 struct Plan {
@@ -65,7 +58,7 @@ tl::expected<int32_t, Refusal> partitions_of(const Core& core, const Creatable& 
 }
 
 tl::expected<Plan, Refusal> plan(const Core& core, const Creatable& asked) {
-  if (const auto valid = check_topic_name(asked.name); !valid)
+  if (const auto valid = log::check_topic_name(asked.name); !valid)
     return refuse(ErrorCode::kInvalidTopicException, valid.error().message);
   if (core.topics.snapshot()->find(asked.name))
     return refuse(ErrorCode::kTopicAlreadyExists, fmt::format("topic '{}' exists already", asked.name));

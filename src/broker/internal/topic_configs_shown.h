@@ -1,11 +1,16 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "broker/internal/topic_config.h"
 
 namespace millrace::broker {
+
+// Kafka's numbers for what has configurations.
+constexpr int8_t kTopicResource = 2;
+constexpr int8_t kBrokerResource = 4;
 
 // Kafka's numbers for where a value comes from.
 enum class ConfigSource : int8_t { kTopic = 1, kBroker = 2, kBrokerFile = 4, kDefault = 5 };
