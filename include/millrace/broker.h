@@ -40,7 +40,8 @@ class Broker {
   const std::string& data_dir() const;
 
   // Close every connection, sync the log, join the threads. Everything acknowledged is on disk, as it was before.
-  // Takes as long as one sync; calling it again does nothing.
+  // Takes a last checkpoint: a sync of all that was written since the one before, up to 32 MB of log. Calling it again
+  // does nothing.
   void stop();
 
  private:

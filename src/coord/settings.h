@@ -14,8 +14,8 @@ struct GroupSettings {
   Millis group_max_session_timeout_ms{1'800'000};
   int32_t group_max_size = std::numeric_limits<int32_t>::max();
 
-  // How long the first member of an empty group waits for others. Kafka waits 3 s; here a lone consumer starts at once,
-  // and those that come after it are gathered by the debounce.
+  // How long the first member of an empty group waits for others. Kafka waits 3 s, the broker 60 ms (ADR 7); those that
+  // come after it are gathered by the debounce.
   Millis group_initial_rebalance_delay_ms{0};
   // Ours: a rebalance that has everyone ends only after this long without another newcomer, so that members that start
   // together share one rebalance.

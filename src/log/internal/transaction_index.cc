@@ -13,10 +13,6 @@ namespace {
 
 constexpr uint64_t kIndexBytesMax = 1ull << 30;
 
-std::string index_path(const std::string& directory, Offset base_offset) {
-  return fmt::format("{}/{}.txnindex", directory, segment_name(base_offset));
-}
-
 }  // namespace
 
 // A file may be ahead of the checkpoint, whose log end says what of it counts.
@@ -24,7 +20,7 @@ Result<std::vector<AbortedTransaction>> PartitionLog::load_aborted(
     const std::vector<std::shared_ptr<Segment>>& segments, Offset log_end) const {
   std::vector<AbortedTransaction> all;
   for (const auto& segment : segments) {
-    const std::string path = index_path(directory_, segment->base_offset());
+    const std::string path = segment_path(directory_, segment->base_offset(), kTransactionIndexSuffix);
     const auto bytes = env::read_file(shared_->files, path, kIndexBytesMax);
     if (!bytes && bytes.error().code == Errc::kNotFound) continue;
     auto some = bytes ? decode_aborted_transactions(*bytes) : tl::unexpected(bytes.error());
@@ -92,7 +88,7 @@ std::map<Offset, Bytes> PartitionLog::encode_transaction_indexes(
 
 Status PartitionLog::write_transaction_indexes(const Snapshot& snapshot) {
   for (const auto& [base_offset, bytes] : snapshot.transaction_indexes) {
-    const std::string path = index_path(directory_, base_offset);
+    const std::string path = segment_path(directory_, base_offset, kTransactionIndexSuffix);
     if (!bytes.empty()) {
       MILLRACE_RETURN_IF_ERROR(env::write_file_atomically(shared_->files, path, bytes));
       continue;
