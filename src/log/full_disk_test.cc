@@ -106,6 +106,39 @@ TEST_F(FullDiskTest, AWriteThatFailsHalfwayIsNotSeen) {
   EXPECT_EQ(read_all(*partition("t")).value(), (Strings{"a@0", "c@1"}));
 }
 
+// What a refused append left behind the end is no part of the segment when that is closed.
+TEST_F(FullDiskTest, AWriteThatFailsHalfwayDoesNoHarmToASegmentThatIsThenClosed) {
+  options.tail_bytes = 0;
+  ASSERT_EQ(error_of(open()), "");
+  store->set_policies([](const TopicInfo&) { return TopicPolicy{.segment_ms = 60'000}; });
+  const Strings expected{"a@0", "c@1"};
+  ASSERT_TRUE(append("t", {.values = {"a"}}));
+  files.fail_write(1, env::FaultFileSystem::Fault::kOutOfSpace);
+  Bytes batch = make_batch({.values = {std::string(1000, 'b')}});
+  ASSERT_EQ(partition("t")->append(batch).error().code, Errc::kOutOfSpace);
+  clock.advance(std::chrono::minutes(1));
+  ASSERT_EQ(error_of(store->tidy()), "");
+  ASSERT_EQ(partition("t")->segment_count(), 2U);
+  const std::string closed = "/data/topics/t-0/00000000000000000000.log";
+  EXPECT_EQ(records_in(files.content(closed)).value(), Strings{"a@0"});
+  ASSERT_TRUE(append("t", {.values = {"c"}}));
+  ASSERT_EQ(error_of(store->close()), "");
+  ASSERT_EQ(error_of(open()), "");
+  EXPECT_FALSE(partition("t")->damage().has_value());
+  EXPECT_EQ(read_all(*partition("t")).value(), expected);
+
+  // A folder from before they were cut off.
+  ASSERT_EQ(error_of(store->close()), "");
+  Bytes content = files.content(closed);
+  content.insert(content.end(), batch.begin(), batch.begin() + 500);
+  files.set_content(closed, content);
+  ASSERT_EQ(error_of(open()), "");
+  EXPECT_FALSE(partition("t")->damage().has_value());
+  EXPECT_EQ(read_all(*partition("t")).value(), expected);
+  ASSERT_EQ(error_of(store->checkpoint()), "");
+  EXPECT_EQ(records_in(files.content(closed)).value(), Strings{"a@0"});
+}
+
 // On file systems that cannot reserve space the log's own write may find none, when the append is already accepted.
 TEST_F(FullDiskTest, AWriteOfTheLogThatFindsNoRoomIsTriedAgain) {
   files.fail_write(1, env::FaultFileSystem::Fault::kOutOfSpace);

@@ -213,10 +213,12 @@ Status Segment::sync(bool& sync_failed) {
   uint64_t index_at = 0;
   uint64_t time_index_at = 0;
   bool in_memory = false;
+  bool closed = false;
   {
     MutexLock lock(mutex_);
     if (file_bytes_ == 0) return {};
     log = file_;
+    closed = closed_;
     index_at = index_written_;
     time_index_at = time_index_written_;
     in_memory = index_in_memory_;
@@ -231,6 +233,11 @@ Status Segment::sync(bool& sync_failed) {
       time_writer.fixed(time_index_[i].relative_offset);
     }
     if (tail_.empty()) tail_.shrink_to_fit();
+  }
+  if (closed) {
+    // An append that was refused may have left bytes there. A start takes the file of a closed segment as a whole.
+    MILLRACE_ASSIGN_OR_RETURN(log, file());
+    MILLRACE_RETURN_IF_ERROR(trim());
   }
   if (log != nullptr) {
     const Status synced = log->sync_data();

@@ -97,7 +97,8 @@ class Segment {
   const std::optional<Error>& damage() const { return damage_; }
   // Whether a closed segment has indexes that are not in their files.
   bool needs_sync() const;
-  // Make everything flushed so far, and the index up to there, durable. Not two at a time. `sync_failed` is set where
+  // Make everything flushed so far, and the index up to there, durable; of a closed segment trim() the file, too. Not
+  // two at a time. `sync_failed` is set where
   // the operating system failed to sync: then nothing is known about what is on disk, and nothing may be tried again.
   Status sync(bool& sync_failed);
 

@@ -229,6 +229,12 @@ Result<Offset> Segment::rebuild(uint64_t bytes, Offset end_offset) {
   Bytes window;
   size_t window_bytes = kRebuildBytes;
   for (uint64_t position = 0; position < bytes;) {
+    if (next == end_offset) {
+      // All is there: what follows are the remains of an append that was refused.
+      MutexLock lock(mutex_);
+      file_bytes_ = position;
+      return next;
+    }
     window.clear();
     MILLRACE_RETURN_IF_ERROR(read_raw(position, std::min<uint64_t>(window_bytes, bytes - position), window));
     uint64_t at = 0;
