@@ -149,6 +149,20 @@ TEST_F(FullDiskTest, AWriteOfTheLogThatFindsNoRoomIsTriedAgain) {
   EXPECT_EQ(read_all(*partition("t")).value(), Strings{"a@0"});
 }
 
+TEST_F(FullDiskTest, AWriteThatFindsNoRoomDoesNotKeepTheStoreFromClosing) {
+  Bytes accepted = make_batch({.values = {std::string(100'000, 'a')}});  // more than a file of the log is made for
+  options.wal_file_bytes = 32u << 10;
+  options.tail_bytes = 1u << 20;
+  ASSERT_EQ(error_of(open()), "");
+  files.set_capacity(used());
+  const auto appended = partition("t")->append(accepted);
+  ASSERT_EQ(error_of(appended), "");
+  EXPECT_EQ(store->close().error().code, Errc::kUnavailable);
+  files.set_capacity(kPlenty);
+  ASSERT_EQ(error_of(open()), "");
+  EXPECT_EQ(read_all(*partition("t")).value(), Strings{});
+}
+
 TEST_F(FullDiskTest, ACheckpointThatFindsNoRoomChangesNothing) {
   ASSERT_TRUE(append("t", {.values = {"a"}}));
   files.set_capacity(used());

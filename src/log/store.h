@@ -102,7 +102,8 @@ class Store {
 
   // Make everything appended durable, run what waits, stop the threads. A checkpoint that is running is abandoned
   // before its next segment, and one is taken only where it is quick (closing_checkpoint_bytes): then the next open has
-  // nothing to replay. Appends fail with kUnavailable from now on; reads go on. Once; later calls do nothing.
+  // nothing to replay. Appends fail with kUnavailable from now on; reads go on. What a full disk does not take is given
+  // up, with kUnavailable: nobody was told that it is durable. Once; later calls do nothing.
   Status close();
 
   // Identifies this data folder; made with it.

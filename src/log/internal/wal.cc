@@ -78,6 +78,7 @@ void Wal::refuse() {
   {
     MutexLock lock(mutex_);
     refusing_ = true;
+    wake_.notify_one();
     dismissed = dismiss_line();
   }
   tell(std::move(dismissed));
@@ -273,7 +274,7 @@ Status Wal::write_group(Group& group) {
     {
       MutexLock lock(mutex_);
       disk_full_ = true;
-      if (stopping_ || options_.single_threaded) {
+      if (refusing_ || options_.single_threaded) {
         failure_ = wrote.error();
         durable_changed_.notify_all();
         return fail(Errc::kCancelled, "stopped while the disk is full");
@@ -282,7 +283,7 @@ Status Wal::write_group(Group& group) {
     }
     tell(std::move(dismissed));
     MutexLock lock(mutex_);
-    if (!stopping_) wake_.wait_for(mutex_, kFullDiskRetry);
+    if (!refusing_) wake_.wait_for(mutex_, kFullDiskRetry);
   }
   const MonoTime begun = clock_.mono_now();
   MILLRACE_RETURN_IF_ERROR(file_->sync_data());

@@ -71,7 +71,8 @@ class Wal {
   // `older_is_done` nothing before is needed any more, and the newest of them becomes that file. Once. A full disk is
   // no error: appends are refused until there is room.
   Status start(uint64_t position, bool older_is_done);
-  // Admit nothing more.
+  // Admit nothing more. A group that waits for room on the disk is tried once more and then given up, as a failure: who
+  // waits for it need not wait for that.
   void refuse();
   // Write what was appended, run its callbacks, end the thread. Nothing is admitted from now on.
   void stop();
