@@ -1,27 +1,18 @@
 #pragma once
 
-#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/host_port.h"
 #include "base/logging.h"
 #include "base/result.h"
 #include "base/substitute.h"
 #include "broker/settings.h"
 
 namespace millrace::app {
-
-// Where to listen or connect: "127.0.0.1:9092", "[::1]:9092", "localhost:0".
-struct HostPort {
-  std::string host;
-  uint16_t port = 0;
-
-  std::string to_string() const;
-  static Result<HostPort> parse(std::string_view text);
-};
 
 // What `millrace server` runs with.
 struct ServerConfig {

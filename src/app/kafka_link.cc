@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "base/byte_reader.h"
+#include "base/host_port.h"
 #include "base/text.h"
 #include "wire/find_coordinator.h"
 #include "wire/metadata.h"
@@ -69,16 +70,6 @@ int connect_to(const addrinfo& address, SteadyTime deadline) {
   return -1;
 }
 
-// The end of the host in "HOST:PORT" or "[HOST]:PORT".
-Result<std::pair<std::string, std::string>> host_and_port(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos || colon == 0 || colon + 1 == address.size())
-    return fail(Errc::kInvalidArgument, fmt::format("'{}' is not HOST:PORT", address), "--bootstrap 127.0.0.1:9092");
-  std::string host = address.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  return std::pair(host, address.substr(colon + 1));
-}
-
 Errc errc_of(wire::ErrorCode code) {
   using enum wire::ErrorCode;
   static constexpr std::array kNotFound = {kUnknownTopicOrPartition, kUnknownTopicId, kGroupIdNotFound,
@@ -120,7 +111,7 @@ Result<std::unique_ptr<KafkaLink>> KafkaLink::connect(const std::string& bootstr
   auto link = std::unique_ptr<KafkaLink>(new KafkaLink(timeout));
   Error last;
   for (const std::string_view address : split(bootstrap, ',')) {
-    auto opened = link->open(std::string(trim(address)));
+    auto opened = link->open(trim(address));
     if (!opened) {
       last = std::move(opened.error());
       continue;
@@ -135,13 +126,15 @@ Result<std::unique_ptr<KafkaLink>> KafkaLink::connect(const std::string& bootstr
   return tl::unexpected(std::move(last));
 }
 
-Result<std::unique_ptr<KafkaLink::Connection>> KafkaLink::open(const std::string& address) {
-  MILLRACE_ASSIGN_OR_RETURN(const auto place, host_and_port(address));
+Result<std::unique_ptr<KafkaLink::Connection>> KafkaLink::open(std::string_view where) {
+  MILLRACE_ASSIGN_OR_RETURN(const HostPort place, HostPort::parse(where));
+  const std::string address = place.to_string();
   const SteadyTime deadline = std::chrono::steady_clock::now() + timeout_;
   Addresses found;
   addrinfo wanted{};
   wanted.ai_socktype = SOCK_STREAM;
-  if (const int code = ::getaddrinfo(place.first.c_str(), place.second.c_str(), &wanted, &found.list); code != 0)
+  if (const int code = ::getaddrinfo(place.host.c_str(), std::to_string(place.port).c_str(), &wanted, &found.list);
+      code != 0)
     return unreachable(address, ::gai_strerror(code));
   auto connection = std::make_unique<Connection>();
   connection->address = address;
@@ -165,7 +158,7 @@ Result<KafkaLink::Connection*> KafkaLink::connection_to(int32_t node) {
   const auto broker = std::ranges::find(brokers_, node, &Node::id);
   if (broker == brokers_.end())
     return fail(Errc::kUnavailable, fmt::format("the cluster has no broker {} at the moment", node), "try again");
-  MILLRACE_ASSIGN_OR_RETURN(auto opened, open(fmt::format("{}:{}", broker->host, broker->port)));
+  MILLRACE_ASSIGN_OR_RETURN(auto opened, open(HostPort{broker->host, static_cast<uint16_t>(broker->port)}.to_string()));
   return (others_[node] = std::move(opened)).get();
 }
 

@@ -82,7 +82,7 @@ class KafkaLink {
 
   explicit KafkaLink(Millis timeout) : timeout_(timeout) {}
 
-  Result<std::unique_ptr<Connection>> open(const std::string& address);
+  Result<std::unique_ptr<Connection>> open(std::string_view where);
   Result<Connection*> connection_to(int32_t node);
   static std::optional<int16_t> common_version(const Connection& connection, wire::ApiKey key, int16_t min,
                                                int16_t max);

@@ -1,8 +1,8 @@
 #include "embed/local_broker.h"
 
-#include <fmt/core.h>
-
 #include <random>
+
+#include "base/host_port.h"
 
 namespace millrace::embed {
 namespace {
@@ -27,8 +27,7 @@ millrace::Result<std::unique_ptr<LocalBroker>> LocalBroker::start(LocalBrokerOpt
   MILLRACE_ASSIGN_OR_RETURN(result->broker_, broker::Broker::start(std::move(serving), result->files_, result->clock_,
                                                                    Random(entropy()), result->metrics_));
   const auto address = result->broker_->address(kListener);
-  const bool is_ipv6 = address.host.find(':') != std::string::npos;
-  result->bootstrap_ = fmt::format("{}{}{}:{}", is_ipv6 ? "[" : "", address.host, is_ipv6 ? "]" : "", address.port);
+  result->bootstrap_ = HostPort{address.host, address.port}.to_string();
   return result;
 }
 

@@ -6,6 +6,8 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 
+#include "base/host_port.h"
+
 namespace millrace::http {
 namespace {
 
@@ -25,13 +27,11 @@ tl::unexpected<Error> failed(const std::string& address, const boost::system::er
 
 Result<Response> call(const std::string& address, const std::string& method, const std::string& target,
                       const std::string& body, const std::string& token, std::chrono::milliseconds timeout) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return fail(Errc::kInvalidArgument, fmt::format("'{}' is not HOST:PORT", address));
+  MILLRACE_ASSIGN_OR_RETURN(const HostPort place, HostPort::parse(address));
   asio::io_context io;
   beast::tcp_stream stream(io);
   boost::system::error_code error;
-  const auto endpoints =
-      asio::ip::tcp::resolver(io).resolve(address.substr(0, colon), address.substr(colon + 1), error);
+  const auto endpoints = asio::ip::tcp::resolver(io).resolve(place.host, std::to_string(place.port), error);
   if (error) return failed(address, error);
 
   bhttp::request<bhttp::string_body> request(bhttp::string_to_verb(method), target, 11);
