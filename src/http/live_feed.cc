@@ -6,12 +6,13 @@ namespace millrace::http {
 namespace {
 
 constexpr std::chrono::milliseconds kInterval{1000};
-// Half an hour; a sample without its events is about a kilobyte.
+// Half an hour.
 constexpr size_t kHistoryMax = 1800;
 
 }  // namespace
 
-LiveFeed::LiveFeed(Server& server, Sample sample) : sample_(std::move(sample)) {
+LiveFeed::LiveFeed(Server& server, Sample sample)
+    : sample_(std::move(sample)), history_bytes_max_(server.options().stream_bytes_max / 2) {
   server.route("GET", "/v1/live", [this](const Request&, ResponderPtr responder) { add(responder->stream()); });
   thread_ = std::jthread([this] { run(); });
 }
@@ -86,10 +87,17 @@ void LiveFeed::broadcast(const Overview& overview, const std::vector<std::shared
   const std::string text = to_json(overview);
   for (const auto& client : clients) client->send("overview", next_id_, text);
   ++next_id_;
-  Overview past = overview;
-  past.events.clear();
-  history_.push_back(to_json(past));
-  if (history_.size() > kHistoryMax) history_.pop_front();
+  keep(overview);
+}
+
+// A sample grows with the topics, groups and models that there are: the history is bounded in bytes, too.
+void LiveFeed::keep(Overview overview) {
+  overview.events.clear();
+  history_bytes_ += history_.emplace_back(to_json(overview)).size();
+  while (history_.size() > kHistoryMax || history_bytes_ > history_bytes_max_) {
+    history_bytes_ -= history_.front().size();
+    history_.pop_front();
+  }
 }
 
 }  // namespace millrace::http

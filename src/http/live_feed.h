@@ -14,9 +14,9 @@
 namespace millrace::http {
 
 // The console's live stream, GET /v1/live: each client first gets `history` (the Overviews kept, without their events,
-// oldest first), then an `overview` a second. One thread samples for all clients, and only while somebody listens: a
-// server that nobody watches does nothing. Clients that are too slow are disconnected by their EventSink and come back
-// by themselves.
+// oldest first: half an hour, or less where that is more than half of what may wait for a client), then an `overview` a
+// second. One thread samples for all clients, and only while somebody listens: a server that nobody watches does
+// nothing. Clients that are too slow are disconnected by their EventSink and come back by themselves.
 class LiveFeed {
  public:
   // Calls `sample` on the feed's own thread, about once a second; it may block, and must return soon after stop() was
@@ -37,9 +37,11 @@ class LiveFeed {
   // Everyone who listens; waits until there is someone. Empty: stop.
   std::vector<std::shared_ptr<EventSink>> wait_for_clients();
   bool sleep_unless_stopped();
+  void keep(Overview overview);
   void broadcast(const Overview& overview, const std::vector<std::shared_ptr<EventSink>>& clients);
 
-  Sample sample_;
+  const Sample sample_;
+  const size_t history_bytes_max_;
   Mutex mutex_;
   CondVar changed_;
   bool stopping_ GUARDED_BY(mutex_) = false;
@@ -47,6 +49,7 @@ class LiveFeed {
   std::vector<std::shared_ptr<EventSink>> newcomers_ GUARDED_BY(mutex_);
   // The feed's thread alone:
   std::deque<std::string> history_;
+  size_t history_bytes_ = 0;
   uint64_t next_id_ = 1;
   std::jthread thread_;
 };

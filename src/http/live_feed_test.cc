@@ -43,6 +43,37 @@ TEST(LiveFeed, SendsHistoryThenOverviewsAndSamplesOnlyWhileSomebodyListens) {
   feed.stop();
 }
 
+// What a server with many topics, groups and models has to show, for longer than a stream may hold back.
+TEST(LiveFeed, KeepsOfLargeSamplesTheNewestThatANewcomerCanBeSent) {
+  Metrics metrics;
+  Server server({.port = 0, .stream_bytes_max = 500'000}, metrics);
+  std::atomic<int> samples{0};
+  LiveFeed feed(server, [&samples] {
+    Overview overview;
+    overview.at_ms = ++samples;
+    overview.topics.resize(500, {.name = std::string(50, 't')});
+    return overview;
+  });
+  ASSERT_TRUE(server.start());
+  const std::string ask = "GET /v1/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  // Each newcomer is shown a sample at once, which goes into the history: no need to wait for seconds to pass.
+  constexpr int kNewcomers = 30;
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < kNewcomers; ++i) {
+    RawClient& client = *clients.emplace_back(std::make_unique<RawClient>(server.port()));
+    client.send(ask);
+    EXPECT_NE(client.read_until("retry: 1000\n\n").find("200 OK"), std::string::npos);
+    const std::string history = client.read_until("\n\n");
+    ASSERT_TRUE(history.starts_with("event: history\n")) << i << ": " << history.substr(0, 100);
+    EXPECT_LE(history.size(), 250'100u);
+    const std::string overview = client.read_until("\n\n");
+    ASSERT_TRUE(overview.starts_with("event: overview\n")) << i << ": " << overview.substr(0, 100);
+    if (i + 1 == kNewcomers) EXPECT_GT(history.size(), 200'000u);
+  }
+  server.stop();
+  feed.stop();
+}
+
 TEST(Overview, WritesUnknownMetricsAsNullAndOffsetsAsText) {
   Overview overview;
   overview.models.push_back(

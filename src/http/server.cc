@@ -52,6 +52,7 @@ struct Shared {
   internal::Router router;
   Counter& requests;
   Counter& refused;
+  Counter& accepts_failed;
   std::atomic<size_t> connections{0};
   std::atomic<bool> stopping{false};
   std::set<Session*> sessions;  // on the server's thread alone
@@ -60,7 +61,10 @@ struct Shared {
       : options(std::move(given)),
         requests(metrics.counter("millrace_http_requests_total", "HTTP requests served.")),
         refused(
-            metrics.counter("millrace_http_refused_total", "HTTP requests refused for their Host, Origin or token.")) {}
+            metrics.counter("millrace_http_refused_total", "HTTP requests refused for their Host, Origin or token.")),
+        accepts_failed(metrics.counter("millrace_http_accepts_failed_total",
+                                       "HTTP connections that the system would not open, most likely for want of file "
+                                       "descriptors.")) {}
 };
 
 // One connection. Runs on the server's thread; other threads reach it through Reply, which posts.
@@ -90,6 +94,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void on_read(ErrorCode error);
   void write_next_event();
   void wait_for_hangup();
+  void watch(std::function<void()> gone);
 
   beast::tcp_stream stream_;
   std::shared_ptr<Shared> shared_;
@@ -106,6 +111,7 @@ class Session : public std::enable_shared_from_this<Session> {
   };
   std::deque<Event> events_;
   std::function<void()> on_closed_;
+  std::function<void()> on_gone_;  // while the answer to a request that asked for it is awaited
 
   friend class Reply;
 };
@@ -141,11 +147,15 @@ class Reply final : public Responder, public EventSink, public std::enable_share
     return shared_from_this();
   }
 
+  void on_gone(std::function<void()> gone) override {
+    post([gone = std::move(gone)](Session& session) mutable { session.watch(std::move(gone)); });
+  }
+
   bool send(std::string_view event, uint64_t id, std::string_view data) override {
     std::string text = fmt::format("event: {}\nid: {}\ndata: {}\n\n", event, id, data);
     const size_t bytes = text.size();
     if (!open_) return false;
-    if (queued_bytes_->fetch_add(bytes) + bytes > session_->options().stream_bytes_max) {
+    if (queued_bytes_->fetch_add(bytes) >= session_->options().stream_bytes_max) {
       open_ = false;
       post([](Session& session) { session.close(); });
       return false;
@@ -211,6 +221,7 @@ void Session::on_read(ErrorCode error) {
 }
 
 void Session::respond(Response response) {
+  on_gone_ = nullptr;
   response_ = {};
   response_.version(11);
   response_.result(static_cast<unsigned>(response.status));
@@ -248,6 +259,17 @@ void Session::wait_for_hangup() {
   });
 }
 
+// Until the answer nothing is read: a socket that turns readable brings the end, or the client's next request, which
+// can wait.
+void Session::watch(std::function<void()> gone) {
+  on_gone_ = std::move(gone);
+  stream_.socket().async_wait(Tcp::socket::wait_read, [self = shared_from_this()](ErrorCode error) {
+    if (!self->on_gone_) return;
+    ErrorCode ignored;
+    if (error || self->stream_.socket().available(ignored) == 0) self->close();
+  });
+}
+
 void Session::queue_event(std::string text, std::shared_ptr<std::atomic<size_t>> counted) {
   if (!stream_.socket().is_open()) return;
   events_.push_back({std::move(text), std::move(counted)});
@@ -268,6 +290,7 @@ void Session::write_next_event() {
 void Session::close() {
   shared_->sessions.erase(this);
   if (auto notify = std::exchange(on_closed_, nullptr)) notify();
+  if (auto notify = std::exchange(on_gone_, nullptr)) notify();
   ErrorCode ignored;
   (void)stream_.socket().shutdown(Tcp::socket::shutdown_both, ignored);
   (void)stream_.socket().close(ignored);
@@ -286,26 +309,41 @@ Status check_exposure(const ServerOptions& options, const asio::ip::address& add
 }  // namespace
 
 struct Server::Impl {
-  std::shared_ptr<Shared> shared;
+  explicit Impl(std::shared_ptr<Shared> given) : shared(std::move(given)), pause(shared->io) {}
+
+  const std::shared_ptr<Shared> shared;
   std::optional<Tcp::acceptor> acceptor;
+  asio::steady_timer pause;  // before the next try to accept, after one that failed
   std::jthread thread;
   uint16_t port = 0;
 
   void accept();
+  void accept_later(ErrorCode why);
 };
 
 void Server::Impl::accept() {
   acceptor->async_accept([this](ErrorCode error, Tcp::socket socket) {
-    if (error == asio::error::operation_aborted) return;
-    if (!error && shared->connections < shared->options.connections_max)
+    if (!acceptor->is_open()) return;
+    if (error) return accept_later(error);
+    if (shared->connections < shared->options.connections_max)
       std::make_shared<Session>(std::move(socket), shared)->begin();
     accept();
   });
 }
 
-Server::Server(ServerOptions options, Metrics& metrics) : impl_(std::make_unique<Impl>()) {
-  impl_->shared = std::make_shared<Shared>(std::move(options), metrics);
+// Out of file descriptors, most likely: whatever waits in the queue would fail again at once.
+void Server::Impl::accept_later(ErrorCode why) {
+  constexpr std::chrono::milliseconds kPause{100};
+  shared->accepts_failed.add();
+  log_debug("http", "cannot accept a connection: {}", why.message());
+  pause.expires_after(kPause);
+  pause.async_wait([this](ErrorCode stopped) {
+    if (!stopped && acceptor->is_open()) accept();
+  });
 }
+
+Server::Server(ServerOptions options, Metrics& metrics)
+    : impl_(std::make_unique<Impl>(std::make_shared<Shared>(std::move(options), metrics))) {}
 
 Server::~Server() { stop(); }
 
@@ -345,6 +383,7 @@ void Server::stop() {
   asio::post(shared.io, [this, &shared] {
     ErrorCode ignored;
     impl_->acceptor->close(ignored);
+    impl_->pause.cancel();
     const std::set<Session*> open = shared.sessions;
     for (Session* session : open) session->close();
   });
@@ -353,5 +392,7 @@ void Server::stop() {
 }
 
 uint16_t Server::port() const { return impl_->port; }
+
+const ServerOptions& Server::options() const { return impl_->shared->options; }
 
 }  // namespace millrace::http

@@ -17,9 +17,9 @@ namespace millrace::http {
 class EventSink {
  public:
   virtual ~EventSink() = default;
-  // Queue an event; `data` holds no line break. False: the client is gone or so slow that
-  // `ServerOptions::stream_bytes_max` would be passed, in which case it is disconnected and will ask again with its
-  // Last-Event-ID.
+  // Queue an event; `data` holds no line break. False: the client is gone, or so slow that
+  // `ServerOptions::stream_bytes_max` of earlier events still wait for it, in which case it is disconnected and will
+  // ask again with its Last-Event-ID. What waits is thus at most that and one event.
   virtual bool send(std::string_view event, uint64_t id, std::string_view data) = 0;
   virtual bool is_open() const = 0;
 };
@@ -31,6 +31,9 @@ class Responder {
   virtual void send(Response response) = 0;
   // Instead of send(): keep the connection open as an event stream.
   virtual std::shared_ptr<EventSink> stream() = 0;
+  // Before send(): `gone` is called, on the server's thread and at most once, when the client hangs up, or closes its
+  // side of the connection, before it is answered; never after.
+  virtual void on_gone(std::function<void()> gone) = 0;
 };
 using ResponderPtr = std::shared_ptr<Responder>;
 
@@ -43,7 +46,7 @@ struct ServerOptions {
   GuardOptions guard;
   size_t connections_max = 256;
   size_t body_bytes_max = 8u << 20;
-  size_t stream_bytes_max = 1u << 20;
+  size_t stream_bytes_max = 4u << 20;  // of a stream's events that its client has not taken yet
   std::chrono::seconds idle_timeout{60};
 };
 
@@ -66,6 +69,7 @@ class Server {
   void stop();
 
   uint16_t port() const;  // after start()
+  const ServerOptions& options() const;
 
  private:
   struct Impl;

@@ -1,9 +1,13 @@
 #include "http/server.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <future>
 #include <thread>
 
+#include "base/host_port.h"
+#include "http/client.h"
 #include "http/internal/raw_client.h"
 
 namespace millrace::http {
@@ -13,7 +17,8 @@ using internal::RawClient;
 
 class ServerTest : public ::testing::Test {
  protected:
-  void start(ServerOptions options = {}) {
+  // `add` adds a test's own routes.
+  void start(ServerOptions options = {}, const std::function<void(Server&)>& add = {}) {
     options.port = 0;
     server_.emplace(std::move(options), metrics_);
     server_->route("GET", "/hello", [](const Request& request, ResponderPtr responder) {
@@ -29,6 +34,7 @@ class ServerTest : public ::testing::Test {
     server_->route("GET", "/files/*", [](const Request& request, ResponderPtr responder) {
       responder->send({.content_type = "text/plain", .body = request.path});
     });
+    if (add) add(*server_);
     const Status started = server_->start();
     ASSERT_TRUE(started) << started.error().message;
   }
@@ -97,12 +103,94 @@ TEST_F(ServerTest, StreamsEventsFromAnotherThreadUntilTheClientLeaves) {
 }
 
 TEST_F(ServerTest, DisconnectsAStreamThatDoesNotRead) {
+  start({.stream_bytes_max = 1 << 20});
+  RawClient client(server_->port());
+  client.send(get("/stream", ""));
+  client.read_until("retry: 1000\n\n");
+  // However much the system's buffers take, a gigabyte is more.
+  int sent = 0;
+  while (sent < 1'000 && sink_->send("tick", 1, std::string(1 << 20, 'x'))) ++sent;
+  EXPECT_LT(sent, 1'000);
+  EXPECT_FALSE(sink_->is_open());
+}
+
+TEST_F(ServerTest, OneEventIsSentHoweverLargeItIs) {
   start({.stream_bytes_max = 100});
   RawClient client(server_->port());
   client.send(get("/stream", ""));
   client.read_until("retry: 1000\n\n");
-  EXPECT_FALSE(sink_->send("tick", 1, std::string(200, 'x')));
-  EXPECT_FALSE(sink_->is_open());
+  EXPECT_TRUE(sink_->send("tick", 1, std::string(100'000, 'x')));
+  EXPECT_EQ(client.read_until("\n\n").size(), 100'000 + std::string_view("event: tick\nid: 1\ndata: \n\n").size());
+}
+
+TEST_F(ServerTest, SaysWhenTheClientOfARequestIsGone) {
+  std::promise<ResponderPtr> asked;
+  std::promise<void> gone;
+  start({}, [&](Server& server) {
+    server.route("GET", "/slow", [&](const Request&, ResponderPtr responder) {
+      responder->on_gone([&gone] { gone.set_value(); });
+      asked.set_value(std::move(responder));
+    });
+  });
+  ResponderPtr waiting;
+  {
+    RawClient client(server_->port());
+    client.send(get("/slow", ""));
+    waiting = asked.get_future().get();
+  }
+  EXPECT_EQ(gone.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  waiting->send({.body = "too late"});
+  EXPECT_NE(exchange(get("/hello?name=you")).find("hello you"), std::string::npos);
+}
+
+TEST_F(ServerTest, AnAnsweredClientAndOneThatSendsItsNextRequestAreNotGone) {
+  std::promise<ResponderPtr> asked;
+  bool gone = false;
+  start({}, [&](Server& server) {
+    server.route("GET", "/slow", [&](const Request&, ResponderPtr responder) {
+      responder->on_gone([&gone] { gone = true; });
+      asked.set_value(std::move(responder));
+    });
+  });
+  {
+    RawClient client(server_->port());
+    client.send(get("/slow", "") + get("/hello?name=next", ""));
+    asked.get_future().get()->send({.body = "slow answer"});
+    EXPECT_NE(client.read_until("slow answer").find("200 OK"), std::string::npos);
+    EXPECT_NE(client.read_until("hello next").find("hello next"), std::string::npos);
+  }
+  server_->stop();
+  EXPECT_FALSE(gone);
+}
+
+TEST_F(ServerTest, WaitsWhereTheSystemOpensNoMoreConnections) {
+  start();
+  Counter& failed = metrics_.counter("millrace_http_accepts_failed_total", "");
+  RawClient client(server_->port(), RawClient::kLater);
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit none{0, limit.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  client.connect();
+  client.send(get("/hello?name=late"));
+  const auto begin = std::chrono::steady_clock::now();
+  while (failed.value() < 3 && std::chrono::steady_clock::now() - begin < std::chrono::seconds(10))
+    std::this_thread::yield();
+  const auto took = std::chrono::steady_clock::now() - begin;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_GE(failed.value(), 3u);
+  EXPECT_GE(took, std::chrono::milliseconds(100));
+  EXPECT_NE(client.read_all().find("hello late"), std::string::npos);
+}
+
+TEST_F(ServerTest, ServesAnIpv6AddressToOurOwnClient) {
+  server_.emplace(ServerOptions{.host = "::1", .port = 0}, metrics_);
+  server_->route("GET", "/hello", [](const Request&, ResponderPtr responder) { responder->send({.body = "hello"}); });
+  if (!server_->start()) GTEST_SKIP() << "this machine has no IPv6";
+  const auto answer =
+      call(HostPort{"::1", server_->port()}.to_string(), "GET", "/hello", "", "", std::chrono::seconds(10));
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ(answer->body, "hello");
 }
 
 TEST_F(ServerTest, APortInUseIsAConflict) {

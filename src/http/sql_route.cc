@@ -1,9 +1,13 @@
 #include "http/sql_route.h"
 
+#include <fmt/core.h>
+
 #include "base/text.h"
 
 namespace millrace::http {
 namespace {
+
+constexpr int64_t kTimeoutMsMax = 3'600'000;
 
 int status_of(Errc code) {
   switch (code) {
@@ -45,7 +49,8 @@ Result<warehouse::QueryOptions> options_of(const Request& request) {
   }
   if (const auto timeout = request.query.find("timeout_ms"); timeout != request.query.end()) {
     const auto ms = parse_int64(timeout->second);
-    if (!ms || *ms <= 0) return fail(Errc::kInvalidArgument, "timeout_ms is not a positive number");
+    if (!ms || *ms <= 0 || *ms > kTimeoutMsMax)
+      return fail(Errc::kInvalidArgument, fmt::format("timeout_ms is not a number from 1 to {}", kTimeoutMsMax));
     options.timeout = std::chrono::milliseconds(*ms);
   }
   return options;
@@ -54,8 +59,11 @@ Result<warehouse::QueryOptions> options_of(const Request& request) {
 }  // namespace
 
 void answer_sql(warehouse::Warehouse& warehouse, const Request& request, ResponderPtr responder) {
-  const auto options = options_of(request);
+  auto options = options_of(request);
   if (!options) return responder->send(error_response(options.error()));
+  std::stop_source gone;
+  options->cancel = gone.get_token();
+  responder->on_gone([gone]() mutable { gone.request_stop(); });
   warehouse.query_async(
       request.body, *options, [responder, format = options->format](Result<warehouse::Answer> answer) {
         if (!answer) return responder->send(error_response(answer.error()));

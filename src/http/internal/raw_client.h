@@ -14,19 +14,24 @@ namespace millrace::http::internal {
 // The tests' client of plain sockets: what it sends is exactly what the test says.
 class RawClient {
  public:
-  explicit RawClient(uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    connected_ = ::connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  enum When { kNow, kLater };
+  // kLater: connect() is called by the test.
+  explicit RawClient(uint16_t port, When when = kNow) : port_(port), socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
     const timeval limit{10, 0};
     setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    if (when == kNow) connect();
   }
   ~RawClient() { ::close(socket_); }
   RawClient(const RawClient&) = delete;
   RawClient& operator=(const RawClient&) = delete;
 
+  void connect() {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port_);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connected_ = ::connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  }
   bool connected() const { return connected_; }
   void send(std::string_view text) const {
     ASSERT_EQ(::send(socket_, text.data(), text.size(), MSG_NOSIGNAL), ssize_t(text.size()));
@@ -48,7 +53,8 @@ class RawClient {
   std::string read_all() { return read_until("\x01never\x01"); }
 
  private:
-  int socket_;
+  const uint16_t port_;
+  const int socket_;
   bool connected_ = false;
   std::string received_;
 };
