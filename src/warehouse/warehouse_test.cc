@@ -190,7 +190,8 @@ TEST_F(WarehouseTest, OnlyStatementsThatReadAreRun) {
         std::string("WITH x AS (SELECT 1) INSERT INTO paid SELECT 'x', 1"),
         std::string("EXPLAIN ANALYZE DELETE FROM paid"), std::string("SELECT * FROM read_text('/etc/passwd')"),
         std::string("SELECT * FROM '/etc/passwd'"), std::string("SELECT * FROM glob('*')"), std::string(""),
-        std::string("SELECT"), std::string("FROM _millrace_staged(1)")}) {
+        std::string("SELECT"), std::string("FROM _millrace_staged()"), std::string("SELECT * FROM _millrace_staged()"),
+        std::string("DESCRIBE FROM _millrace_staged()")}) {
     EXPECT_THAT(csv(*warehouse, sql), HasSubstr("error")) << sql;
   }
   EXPECT_FALSE(std::filesystem::exists(file));

@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "base/text.h"
 
@@ -115,10 +117,12 @@ columns::SchemaPtr with_sequence(const Schema& schema) {
 
 }  // namespace
 
-// The rows of an upsert under way, numbered, as a table function shows them to SQL. The writer's thread only.
+// The rows of an upsert under way, numbered, as a table function shows them to SQL. The functions of a database are
+// there for every statement; this one's rows are for those that the committing thread runs, between set() and clear().
 class Store::Staged final : public sql::TableSource {
  public:
   void set(const Schema& schema, std::span<const Carried> parts) {
+    thread_ = std::this_thread::get_id();
     schema_ = with_sequence(schema);
     batches_.clear();
     int64_t sequence = 0;
@@ -131,7 +135,12 @@ class Store::Staged final : public sql::TableSource {
       }
     }
   }
-  void clear() { batches_.clear(); }
+  void clear() {
+    thread_ = std::thread::id();
+    batches_.clear();
+  }
+  // Whether the statement that is being bound may read it: it is the committing thread's.
+  bool is_open_to_this_thread() const { return thread_ == std::this_thread::get_id(); }
 
   const Schema& schema() const override { return *schema_; }
   Status rewind() override {
@@ -148,6 +157,7 @@ class Store::Staged final : public sql::TableSource {
   columns::SchemaPtr schema_ = with_sequence({});
   std::vector<Batch> batches_;
   size_t next_ = 0;
+  std::atomic<std::thread::id> thread_;  // the committing one; none while nothing is staged
 };
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& path, uint64_t memory_bytes_max) {
@@ -162,6 +172,9 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& path, uint64_t mem
   MILLRACE_RETURN_IF_ERROR(store->writer_->register_table(
       std::string(kStagedFunction), 0, {},
       [staged = store->staged_](const sql::TableArguments&) -> Result<std::shared_ptr<sql::TableSource>> {
+        if (!staged->is_open_to_this_thread())
+          return fail(Errc::kInvalidArgument, fmt::format("{}() is the warehouse's own", kStagedFunction),
+                      "names that begin with an underscore are ours");
         return staged;
       }));
   return store;
