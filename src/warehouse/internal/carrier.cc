@@ -49,7 +49,7 @@ std::vector<TableStatus> Carrier::tables() const {
 }
 
 Status Carrier::catch_up(std::chrono::milliseconds timeout) {
-  const MonoTime deadline = std::chrono::steady_clock::now() + timeout;
+  const MonoTime deadline = clock_.mono_now() + timeout;
   MILLRACE_ASSIGN_OR_RETURN(const auto admin, client::Admin::create(options_.cluster));
   std::map<std::string, std::vector<client::PartitionOffsets>> goals;
   for (const TableStatus& status : tables()) {
@@ -70,7 +70,7 @@ Status Carrier::catch_up(std::chrono::milliseconds timeout) {
     const std::string name = behind();
     if (name.empty()) return {};
     if (stopping_) return fail(Errc::kCancelled, "the warehouse is stopping");
-    const auto left = deadline - std::chrono::steady_clock::now();
+    const auto left = deadline - clock_.mono_now();
     if (left <= left.zero())
       return fail(Errc::kTimedOut, fmt::format("table {} is not filled yet {}", name, shared_[name].status.trouble));
     changed_.wait_for(mutex_, std::chrono::duration_cast<std::chrono::microseconds>(left));
@@ -138,7 +138,7 @@ void Carrier::begin_again(Table& table) {
 }
 
 void Carrier::look_at_topics() {
-  const MonoTime now = std::chrono::steady_clock::now();
+  const MonoTime now = clock_.mono_now();
   for (auto& [name, table] : tables_) {
     if (now < table.look_again || !table.decoder) continue;
     const Status status = look_at_topic(table);
@@ -216,7 +216,7 @@ void Carrier::take_records(const client::PartitionRecords& part) {
   for (const format::Reject& reject : decoded.rejects)
     log_warning("warehouse", "table {}: {}-{} offset {} is no row: {}", table.spec.name, part.topic,
                 part.partition.value(), part.records[reject.record].offset.value(), reject.reason);
-  if (table.pending_rows == 0) table.pending_since = std::chrono::steady_clock::now();
+  if (table.pending_rows == 0) table.pending_since = clock_.mono_now();
   table.pending_rows += std::max<size_t>(decoded.batch.rows(), 1);
   table.pending_rejected += decoded.rejects.size();
   if (decoded.batch.rows() > 0) state.pending.batches.push_back(std::move(decoded.batch));
@@ -224,7 +224,7 @@ void Carrier::take_records(const client::PartitionRecords& part) {
 }
 
 void Carrier::commit_due(bool idle) {
-  const MonoTime now = std::chrono::steady_clock::now();
+  const MonoTime now = clock_.mono_now();
   for (auto& [name, table] : tables_) {
     if (table.pending_rows == 0) continue;
     if (!idle && table.pending_rows < options_.commit_rows_max && now - table.pending_since < options_.commit_interval)
