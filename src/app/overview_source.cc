@@ -42,7 +42,7 @@ http::Overview OverviewSource::sample() {
   add_topics(overview);
   add_groups(overview);
   add_events(overview);
-  if (parts_.add_pipelines) parts_.add_pipelines(overview);
+  if (parts_.add_rest) parts_.add_rest(overview);
   return overview;
 }
 

@@ -16,16 +16,16 @@
 namespace millrace::app {
 
 // Gathers what the console's first page shows, by asking the broker as any client would: the same against a cluster.
-// What only this process knows (its own broker's counters, its pipelines) comes through the two functions. One thread
-// at a time.
+// What only this process knows (its own broker's counters, its pipelines and tables) comes through the two functions.
+// One thread at a time.
 class OverviewSource {
  public:
   struct Parts {
     const Clock& clock;
-    std::string kafka;                                            // HOST:PORT that users connect to
-    client::Options connection;                                   // how we do
-    const broker::Broker* broker = nullptr;                       // null against a cluster
-    std::function<void(http::Overview& overview)> add_pipelines;  // fills in pipelines and models; may be empty
+    std::string kafka;                                       // HOST:PORT that users connect to
+    client::Options connection;                              // how we do
+    const broker::Broker* broker = nullptr;                  // null against a cluster
+    std::function<void(http::Overview& overview)> add_rest;  // fills in pipelines, models, tables; may be empty
   };
 
   explicit OverviewSource(Parts parts) : parts_(std::move(parts)) {}

@@ -1,6 +1,8 @@
 #include "app/pipeline_host.h"
 
 #include <algorithm>
+#include <condition_variable>
+#include <mutex>
 
 #include "base/logging.h"
 #include "pipeline/lint.h"
@@ -9,6 +11,9 @@ namespace millrace::app {
 namespace {
 
 constexpr std::string_view kLogModule = "pipelines";
+
+// Before a pipeline is tried again that could not be made.
+constexpr std::chrono::seconds kRetryInterval{5};
 
 // Below this share of positives accuracy and AUC say little: average precision leads.
 constexpr double kRareShare = 0.05;
@@ -70,6 +75,30 @@ http::PipelineRow to_row(const pipeline::PipelineStatus& status) {
   return row;
 }
 
+void add_worker(const pipeline::Worker& worker, http::Overview& overview) {
+  const auto status = worker.status();
+  overview.pipelines.push_back(to_row(status));
+  for (const auto& model : status.models) {
+    const auto learner = model.learner_window();
+    overview.models.push_back({.name = model.name,
+                               .algorithm = algorithm_of(worker.plan().plan, model.step),
+                               .version = model.version,
+                               .champion = model.champion,
+                               .rows = model.rows,
+                               .leading = leading_metric(learner),
+                               .learner = metrics_of(learner),
+                               .live = metrics_of(model.live_window())});
+  }
+}
+
+// False: stopped.
+bool pause(std::chrono::seconds duration, const std::stop_token& stop) {
+  std::mutex mutex;
+  std::unique_lock lock(mutex);
+  std::condition_variable_any never;
+  return !never.wait_for(lock, stop, duration, [&stop] { return stop.stop_requested(); });
+}
+
 }  // namespace
 
 Status PipelineHost::load(env::FileSystem& files, const std::vector<std::string>& paths) {
@@ -89,24 +118,49 @@ Status PipelineHost::load_text(const std::string& yaml, const std::string& name,
     topics_[sink.topic.value] = {.format = format::Format::kJson, .columns = sink_columns(plan, sink), .time = {}};
   for (const auto& source : plan.sources)
     topics_[source.topic.value] = {.format = source.format, .columns = source.columns, .time = source.time};
-  plans_.push_back(std::move(linted.plan));
+  hosted_.push_back(std::make_unique<Hosted>(std::move(linted.plan)));
   return {};
 }
 
-Status PipelineHost::start(const client::Options& client, const Clock& clock, warehouse::Warehouse& tables) {
-  for (auto& plan : plans_) {
-    MILLRACE_ASSIGN_OR_RETURN(auto worker, pipeline::Worker::make(plan, {.client = client}, clock));
-    const pipeline::Plan& made = worker->plan().plan;
-    for (const auto& sink : made.sinks)
-      if (!sink.table.empty()) MILLRACE_RETURN_IF_ERROR(tables.declare(table_of(made, sink)));
-    workers_.push_back(std::move(worker));
-  }
-  for (const auto& worker : workers_)
-    threads_.emplace_back([worker = worker.get()](std::stop_token stop) {
-      const Status ended = worker->run(stop);
-      if (!ended) log_error(kLogModule, "{} stopped: {}", worker->plan().plan.name, ended.error().message);
+void PipelineHost::start(const client::Options& client, const Clock& clock, warehouse::Warehouse& tables) {
+  for (const auto& hosted : hosted_) make(*hosted, client, clock, tables);
+  for (const auto& hosted : hosted_)
+    threads_.emplace_back([&hosted = *hosted, client, &clock, &tables](const std::stop_token& stop) {
+      while (true) {
+        std::shared_ptr<pipeline::Worker> worker;
+        {
+          MutexLock lock(hosted.mutex);
+          if (hosted.given_up) return;
+          worker = hosted.worker;
+        }
+        if (worker) {
+          const Status ended = worker->run(stop);
+          if (!ended) log_error(kLogModule, "{} stopped: {}", hosted.plan.plan.name, ended.error().message);
+          return;
+        }
+        if (!pause(kRetryInterval, stop)) return;
+        make(hosted, client, clock, tables);
+      }
     });
-  return {};
+}
+
+void PipelineHost::make(Hosted& hosted, const client::Options& client, const Clock& clock,
+                        warehouse::Warehouse& tables) {
+  const auto made = [&]() -> Result<std::shared_ptr<pipeline::Worker>> {
+    MILLRACE_ASSIGN_OR_RETURN(auto worker, pipeline::Worker::make(hosted.plan, {.client = client}, clock));
+    const pipeline::Plan& plan = worker->plan().plan;
+    for (const auto& sink : plan.sinks)
+      if (!sink.table.empty()) MILLRACE_RETURN_IF_ERROR(tables.declare(table_of(plan, sink)));
+    return std::shared_ptr<pipeline::Worker>(std::move(worker));
+  }();
+  if (!made) log_error(kLogModule, "{} cannot start: {}", hosted.plan.plan.name, made.error().message);
+  MutexLock lock(hosted.mutex);
+  if (made) {
+    hosted.worker = *made;
+    return;
+  }
+  hosted.failure = made.error();
+  hosted.given_up = !client::is_retriable(made.error());
 }
 
 void PipelineHost::stop() {
@@ -114,27 +168,18 @@ void PipelineHost::stop() {
   threads_.clear();
 }
 
-std::vector<pipeline::PipelineStatus> PipelineHost::statuses() const {
-  std::vector<pipeline::PipelineStatus> statuses;
-  for (const auto& worker : workers_) statuses.push_back(worker->status());
-  return statuses;
-}
-
 void PipelineHost::add_to(http::Overview& overview) const {
-  for (const auto& worker : workers_) {
-    const auto status = worker->status();
-    overview.pipelines.push_back(to_row(status));
-    for (const auto& model : status.models) {
-      const auto learner = model.learner_window();
-      overview.models.push_back({.name = model.name,
-                                 .algorithm = algorithm_of(worker->plan().plan, model.step),
-                                 .version = model.version,
-                                 .champion = model.champion,
-                                 .rows = model.rows,
-                                 .leading = leading_metric(learner),
-                                 .learner = metrics_of(learner),
-                                 .live = metrics_of(model.live_window())});
+  for (const auto& hosted : hosted_) {
+    std::shared_ptr<pipeline::Worker> worker;
+    {
+      MutexLock lock(hosted->mutex);
+      worker = hosted->worker;
+      if (!worker)
+        overview.pipelines.push_back({.name = hosted->plan.plan.name,
+                                      .state = hosted->given_up ? "failed" : "starting",
+                                      .error = hosted->failure.message});
     }
+    if (worker) add_worker(*worker, overview);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "base/result.h"
 #include "client/options.h"
 #include "env/file_system.h"
@@ -18,7 +19,7 @@
 namespace millrace::app {
 
 // The pipelines that run inside the server, a thread each. One that fails is shown as failed, with its error, and the
-// others go on.
+// others go on; one that cannot be made because the cluster does not answer is tried again, and shown as starting.
 class PipelineHost final : public warehouse::TopicSchemas {
  public:
   PipelineHost() = default;
@@ -31,23 +32,34 @@ class PipelineHost final : public warehouse::TopicSchemas {
   // The same from a text: `name` stands in messages. Schema files lie beside it in `files`; null: it cannot name any.
   Status load_text(const std::string& yaml, const std::string& name, env::FileSystem* files = nullptr);
 
-  // Make the workers and run them; then declare their tables. `clock` and `tables` must outlive the host.
-  Status start(const client::Options& client, const Clock& clock, warehouse::Warehouse& tables);
+  // Make the workers, declare their tables, and run them: when this returns, each of them has been tried. `clock` and
+  // `tables` must outlive the host.
+  void start(const client::Options& client, const Clock& clock, warehouse::Warehouse& tables);
   // Let every pipeline commit and leave its group; join the threads. Idempotent.
   void stop();
 
-  // As of the last commits; thread-safe once started.
-  std::vector<pipeline::PipelineStatus> statuses() const;
-  // Fill in pipelines and models.
+  // Fill in pipelines and models, as of the last commits. Thread-safe once started.
   void add_to(http::Overview& overview) const;
 
   // How a source's topic is read, where a loaded pipeline declares it. Thread-safe once loaded.
   std::optional<warehouse::TopicSchema> find(const std::string& topic) const override;
 
  private:
-  std::vector<pipeline::ResolvedPlan> plans_;
+  struct Hosted {
+    explicit Hosted(pipeline::ResolvedPlan resolved) : plan(std::move(resolved)) {}
+
+    const pipeline::ResolvedPlan plan;
+    mutable Mutex mutex;
+    std::shared_ptr<pipeline::Worker> worker GUARDED_BY(mutex);  // set once
+    Error failure GUARDED_BY(mutex);                             // why there is no worker
+    bool given_up GUARDED_BY(mutex) = false;
+  };
+
+  // Tries to make the worker and to declare its tables; what comes of it stands in `hosted`.
+  static void make(Hosted& hosted, const client::Options& client, const Clock& clock, warehouse::Warehouse& tables);
+
   std::map<std::string, warehouse::TopicSchema, std::less<>> topics_;
-  std::vector<std::unique_ptr<pipeline::Worker>> workers_;
+  std::vector<std::unique_ptr<Hosted>> hosted_;
   std::vector<std::jthread> threads_;
 };
 

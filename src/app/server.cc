@@ -80,6 +80,18 @@ void share_out_open_files(int64_t& connections_max) {
               connections_max, limit.rlim_cur);
 }
 
+void add_tables(const warehouse::Warehouse& tables, http::Overview& overview) {
+  for (const auto& table : tables.tables()) {
+    http::TableRow& row = overview.tables.emplace_back();
+    row.name = table.spec.name;
+    row.topic = table.spec.topic;
+    row.rows = table.rows_carried;
+    row.rejected = table.rejected;
+    row.lag = table.lag;
+    if (!table.trouble.empty()) row.error = table.trouble;
+  }
+}
+
 // The log has failed for good: nothing more can be acknowledged, and going on would promise what the disk does not
 // keep.
 void end_process(const Error& error) {
@@ -177,7 +189,8 @@ Status Server::Impl::start_pipelines() {
   Random random(random_seed());
   MILLRACE_ASSIGN_OR_RETURN(const std::string instance, instance_id(config.data, random));
   members.instance_id = "millrace-" + instance;
-  return pipelines.start(members, clock, *warehouse);
+  pipelines.start(members, clock, *warehouse);
+  return {};
 }
 
 Status Server::Impl::start() {
@@ -195,7 +208,11 @@ Status Server::Impl::start() {
       .kafka = kafka_address(),
       .connection = {.bootstrap = internal_address(), .client_id = "millrace-console"},
       .broker = broker.get(),
-      .add_pipelines = [this](http::Overview& overview) { pipelines.add_to(overview); },
+      .add_rest =
+          [this](http::Overview& overview) {
+            pipelines.add_to(overview);
+            add_tables(*warehouse, overview);
+          },
   });
   ready = true;
   return {};

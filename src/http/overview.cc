@@ -42,6 +42,12 @@ void write(JsonWriter& json, const ModelRow& row) {
   write_metrics(json.key("live"), row.live);
 }
 
+void write(JsonWriter& json, const TableRow& row) {
+  json.key("name").text(row.name).key("topic").text(row.topic).key("rows").number(row.rows);
+  json.key("rejected").number(row.rejected).key("lag").number(row.lag);
+  write_optional(json.key("error"), row.error);
+}
+
 void write(JsonWriter& json, const EventRow& row) {
   json.key("topic").text(row.topic).key("partition").number(row.partition);
   json.key("offset").text(std::to_string(row.offset)).key("timestamp_ms").number(row.timestamp_ms);
@@ -71,6 +77,7 @@ std::string to_json(const Overview& overview) {
   write_rows(json, "groups", overview.groups);
   write_rows(json, "pipelines", overview.pipelines);
   write_rows(json, "models", overview.models);
+  write_rows(json, "tables", overview.tables);
   write_rows(json, "events", overview.events);
   json.end_object();
   return text;

@@ -26,13 +26,23 @@ struct GroupRow {
 
 struct PipelineRow {
   std::string name;
-  std::string state;  // starting, restoring, running, stopped, failed
+  std::string state;  // starting, running, stopped, failed
   std::optional<std::string> error;
   uint64_t rows_in = 0;
   uint64_t rows_out = 0;
   uint64_t filtered = 0;
   uint64_t dead_letters = 0;
   uint64_t waiting = 0;
+};
+
+// A table of the warehouse; `rows` and `rejected` since the start.
+struct TableRow {
+  std::string name;
+  std::string topic;
+  uint64_t rows = 0;                 // carried into it
+  uint64_t rejected = 0;             // records that were no rows
+  int64_t lag = 0;                   // records of the topic that are not in it yet
+  std::optional<std::string> error;  // what keeps it from being filled at the moment
 };
 
 struct ModelRow {
@@ -63,6 +73,7 @@ struct Overview {
   std::vector<GroupRow> groups;
   std::vector<PipelineRow> pipelines;
   std::vector<ModelRow> models;
+  std::vector<TableRow> tables;
   std::vector<EventRow> events;  // newest first
 };
 

@@ -18,24 +18,29 @@ BINARY = None
 
 
 def free_port() -> int:
+    """One that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 class Server:
-    """`millrace server` on free ports; ended by process id."""
+    """`millrace server` on free ports, known once it has started; ended by process id."""
 
     def __init__(self, data: str, *more: str):
-        self.kafka, self.http = free_port(), free_port()
+        self.kafka = self.http = 0
         self.process = subprocess.Popen(
-            [BINARY, "server", "--data", data, "--kafka", f"127.0.0.1:{self.kafka}", "--http", f"127.0.0.1:{self.http}", *more],
+            [BINARY, "server", "--data", data, "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0", *more],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def wait_started(self) -> list[str]:
         lines = []
         for line in self.process.stdout:  # ends when the process does
             lines.append(line)
+            if line.startswith("Kafka:"):
+                self.kafka = int(line.rsplit(":", 1)[1])
+            if line.startswith("Console:"):
+                self.http = int(line.rsplit(":", 1)[1].strip().rstrip("/"))
             if line.startswith("Data:"):
                 return lines
         raise AssertionError(f"did not start: {lines} {self.process.stderr.read()}")
@@ -56,6 +61,11 @@ class Server:
         self.process.stdout.close()
         self.process.stderr.close()
         return time.monotonic() - start
+
+
+def patience(seconds: float) -> float:
+    """So many seconds, or more where the machine has more to do than it can."""
+    return seconds * max(1.0, os.getloadavg()[0] / os.cpu_count())
 
 
 def millrace(*arguments: str, data: str, text: str | None = None) -> subprocess.CompletedProcess:
@@ -79,7 +89,7 @@ class ServerTest(unittest.TestCase):
         server = Server(self.data)
         lines = server.wait_started()
         self.assertEqual([line.split(":")[0].split(" ")[0] for line in lines], ["Millrace", "Kafka", "Console", "Data"])
-        self.assertLess(server.stop(), 2.0)
+        self.assertLess(server.stop(), patience(2.0))
         self.assertEqual(server.process.returncode, 0)
         self.assertFalse((pathlib.Path(self.data) / "server.json").exists())
 
@@ -157,6 +167,46 @@ class ServerTest(unittest.TestCase):
         self.assertEqual(result.returncode, 2, result.stderr)
         self.assertIn("p.yaml:3:", result.stderr)
 
+    def overview(self, server: Server) -> dict:
+        """The first one that the live stream sends."""
+        connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=60)
+        self.addCleanup(connection.close)
+        connection.request("GET", "/v1/live")
+        event = ""
+        for line in connection.getresponse():
+            name, _, text = line.decode().rstrip("\n").partition(": ")
+            if name == "event":
+                event = text
+            if name == "data" and event == "overview":
+                return json.loads(text)
+        self.fail("the stream ended without an overview")
+
+    def test_a_pipeline_that_cannot_be_made_is_shown_and_the_rest_serves(self):
+        (self.dir / "counts.yaml").write_text(
+            "pipeline: counts\n"
+            "sources:\n  lines: {topic: counts.in, columns: {k: varchar, at: bigint}, time: {column: at, format: unix_s}, key: k, partitions: 1}\n"
+            "steps:\n  - {id: out, from: lines, features: {key: k, windows: [1h], aggs: {n: count(*)}}}\n"
+            "sinks:\n  - {from: out, topic: counts.out, table: counts}\n")
+        (self.dir / "copies.yaml").write_text(
+            "pipeline: copies\n"
+            "sources:\n  lines: {topic: copies.in, format: raw, partitions: 1}\n"
+            "steps:\n  - {id: out, from: lines, sql: \"SELECT value FROM lines\"}\n"
+            "sinks:\n  - {from: out, topic: copies.out, table: copies}\n")
+        config = self.dir / "millrace.yaml"
+        config.write_text("pipelines: [counts.yaml, copies.yaml]\n")
+        server = self.start("--config", str(config))
+        self.assertEqual([row["error"] for row in self.overview(server)["pipelines"]], [None, None])
+        self.assertEqual(millrace("topic", "add-partitions", "counts.in", "-p", "3", data=self.data).returncode, 0)
+        server.stop()
+        server = self.start("--config", str(config))
+        overview = self.overview(server)
+        shown = {row["name"]: row for row in overview["pipelines"]}
+        self.assertEqual(shown["counts"]["state"], "failed")
+        self.assertIn("the number of partitions was changed", shown["counts"]["error"])
+        self.assertEqual((shown["copies"]["state"], shown["copies"]["error"]), ("running", None))
+        self.assertEqual([row["name"] for row in overview["tables"]], ["copies", "counts"])
+        self.assertEqual(millrace("topic", "list", data=self.data).returncode, 0)
+
     def test_serves_health_metrics_and_sql(self):
         server = self.start()
         self.assertEqual(server.request("GET", "/healthz"), (200, "ok\n"))
@@ -225,14 +275,14 @@ class ServerTest(unittest.TestCase):
             server = self.start_pipeline_server()
             took = self.first_output_after(30, again)
             print(f"output {took:.2f} s after a restart", file=sys.stderr)
-            self.assertLess(took, 5)
+            self.assertLess(took, patience(5))
         (member,) = self.members()
         self.assertTrue(member.startswith("millrace-" + (pathlib.Path(self.data) / "instance").read_text().strip()), member)
 
     def test_pipelines_leave_their_groups_when_the_server_stops(self):
         server = self.start_pipeline_server()
         self.first_output_after(30, "before")
-        self.assertLess(server.stop(), 2.0)
+        self.assertLess(server.stop(), patience(2.0))
         self.start()  # without the pipeline: nobody takes the member's place
         groups = json.loads(millrace("group", "list", "-o", "json", data=self.data).stdout)
         self.assertEqual([(row["state"], row["members"]) for row in groups], [("Empty", 0)])

@@ -13,7 +13,7 @@ export interface Group {
 }
 export interface Pipeline {
   name: string
-  state: 'starting' | 'restoring' | 'running' | 'stopped' | 'failed'
+  state: 'starting' | 'running' | 'stopped' | 'failed'
   error: string | null
   rows_in: number
   rows_out: number
@@ -32,6 +32,17 @@ export interface Model {
   learner: Record<string, number | null>
   live: Record<string, number | null>
 }
+/** A table of the warehouse. */
+export interface Table {
+  name: string
+  topic: string
+  rows: number
+  /** Records that were no rows. */
+  rejected: number
+  lag: number
+  /** What keeps it from being filled at the moment. */
+  error: string | null
+}
 export interface StreamEvent {
   topic: string
   partition: number
@@ -48,5 +59,6 @@ export interface Overview {
   groups: Group[]
   pipelines: Pipeline[]
   models: Model[]
+  tables: Table[]
   events: StreamEvent[]
 }
