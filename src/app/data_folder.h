@@ -22,7 +22,8 @@ Status write_server_addresses(const std::string& data_dir, const ServerAddresses
 // Forget them, at a clean stop.
 void remove_server_addresses(const std::string& data_dir);
 
-// The addresses of the server that runs on `data_dir`; nullopt where none does (no file, or its process is gone).
+// The addresses of the server that runs on `data_dir`; nullopt where none does (no file, or its process is
+// gone, even where another has its number now).
 std::optional<ServerAddresses> running_server(const std::string& data_dir);
 
 // What tells this data folder's server from every other, in consumer groups: the text in the file `instance`, made by
