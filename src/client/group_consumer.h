@@ -73,8 +73,8 @@ class GroupConsumer {
   Status subscribe(std::span<const std::string> topics);
 
   // At most `records_max` records: waits up to `wait` for the first, and from then up to `gather` for more. Returns at
-  // once when an event comes. After an event
-  // every further poll() returns records of the partitions held before, and no new event, until acknowledge().
+  // once when an event comes. After an event every further poll() returns records of the partitions held before, and no
+  // new event, until acknowledge().
   // An Error ends the membership for good (kConflict: fenced; kInvalidArgument: no offset and reset is kError;
   // kPermissionDenied: not allowed): close and make a new consumer.
   Result<Polled> poll(size_t records_max, Millis wait, Millis gather = Millis(0));

@@ -5,15 +5,10 @@
 #include <array>
 
 #include "base/logging.h"
-#include "client/admin.h"
 #include "client/producer.h"
 
 namespace millrace::registry {
 namespace {
-
-constexpr size_t kPollRecordsMax = 1000;
-// How long the following thread waits for records, and so how long its end takes.
-constexpr client::Millis kPollWait{100};
 
 Bytes to_bytes(std::string_view text) {
   const ByteView view = as_byte_view(text);
@@ -38,79 +33,32 @@ Registry::~Registry() = default;
 Result<std::unique_ptr<Registry>> Registry::open(const client::Options& client, const Clock& clock,
                                                  const RegistryOptions& options) {
   std::unique_ptr<Registry> registry(new Registry(client, clock, options));
-  if (options.create_topic) MILLRACE_RETURN_IF_ERROR(registry->ensure_topic());
-  MILLRACE_ASSIGN_OR_RETURN(registry->reader_, client::PartitionReader::create(client));
-  MILLRACE_ASSIGN_OR_RETURN(const client::OffsetRange range,
-                            registry->reader_->watermarks(registry->source(), options.timeout));
-  const std::array ranges = {client::ReadRange{registry->source(), range.begin, std::nullopt}};
-  MILLRACE_RETURN_IF_ERROR(registry->reader_->assign(ranges, options.timeout));
-  {
-    MutexLock lock(registry->mutex_);
-    registry->position_ = range.begin;
-  }
-  registry->follower_ = std::jthread([self = registry.get()](std::stop_token stop) { self->follow(stop); });
-  MILLRACE_RETURN_IF_ERROR(registry->wait_until(range.end));
+  MILLRACE_ASSIGN_OR_RETURN(
+      registry->follower_,
+      client::TopicFollower::create(
+          client, clock, {.topic = options.topic, .create_topic = options.create_topic, .timeout = options.timeout}));
+  MILLRACE_RETURN_IF_ERROR(registry->follower_->start(
+      {.apply = [self = registry.get()](const client::Records& records) { self->apply(records); }}));
   return registry;
 }
 
-Status Registry::ensure_topic() {
-  MILLRACE_ASSIGN_OR_RETURN(const auto admin, client::Admin::create(client_));
-  return admin->ensure_topic({.name = options_.topic, .partitions = 1, .config = {{"cleanup.policy", "compact"}}},
-                             options_.timeout);
-}
-
-void Registry::follow(std::stop_token stop) {
-  bool complained = false;
-  while (!stop.stop_requested()) {
-    const auto polled = reader_->poll(kPollRecordsMax, kPollWait);
-    std::vector<std::string> skipped;
-    {
-      MutexLock lock(mutex_);
-      if (!polled && !client::is_retriable(polled.error())) {
-        failure_ = polled.error();
-        moved_.notify_all();
-        break;
+void Registry::apply(const client::Records& records) {
+  std::vector<std::string> skipped;
+  {
+    MutexLock lock(mutex_);
+    for (const client::PartitionRecords& part : records.partitions())
+      for (const client::RecordView& record : part.records) {
+        const Status applied = state_.apply(record.offset.value(), as_text(record.key()),
+                                            record.has_value() ? std::optional(record.value()) : std::nullopt);
+        if (!applied) skipped.push_back(fmt::format("offset {}: {}", record.offset.value(), applied.error().message));
+        revision_.fetch_add(1, std::memory_order_release);
       }
-      if (polled)
-        for (const client::PartitionRecords& part : polled->partitions())
-          for (const client::RecordView& record : part.records) {
-            const Status applied = state_.apply(record.offset.value(), as_text(record.key()),
-                                                record.has_value() ? std::optional(record.value()) : std::nullopt);
-            if (!applied)
-              skipped.push_back(fmt::format("offset {}: {}", record.offset.value(), applied.error().message));
-            revision_.fetch_add(1, std::memory_order_release);
-          }
-      if (const auto position = reader_->position(source())) position_ = *position;
-      moved_.notify_all();
-    }
-    for (const std::string& reason : skipped)
-      log_warning("registry", "skipped a record of {} at {}", options_.topic, reason);
-    if (!polled && !complained) log_warning("registry", "{}", polled.error().message);
-    complained = !polled;
   }
+  for (const std::string& reason : skipped)
+    log_warning("registry", "skipped a record of {} at {}", options_.topic, reason);
 }
 
-Status Registry::wait_until(Offset end) const {
-  const MonoTime deadline = clock_.mono_now() + options_.timeout;
-  MutexLock lock(mutex_);
-  while (position_ < end) {
-    if (failure_) return tl::unexpected<Error>(*failure_);
-    const auto left = std::chrono::duration_cast<std::chrono::microseconds>(deadline - clock_.mono_now());
-    if (left.count() <= 0)
-      return fail(Errc::kTimedOut,
-                  fmt::format("{} could not be read to its end in {} ms", options_.topic, options_.timeout.count()));
-    moved_.wait_for(mutex_, left);
-  }
-  return {};
-}
-
-Status Registry::refresh() {
-  MILLRACE_ASSIGN_OR_RETURN(const auto admin, client::Admin::create(client_));
-  const std::array partitions = {source()};
-  MILLRACE_ASSIGN_OR_RETURN(const auto offsets, admin->offsets(partitions, options_.timeout));
-  MILLRACE_ASSIGN_OR_RETURN(const client::OffsetRange range, offsets.at(0).range);
-  return wait_until(range.end);
-}
+Status Registry::refresh() { return follower_->refresh(); }
 
 // A producer of its own: writes are rare, and callers on several threads need no lock. It need not be idempotent: a
 // record that is there twice says the same, and groups keep the order that matters.

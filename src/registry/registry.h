@@ -8,14 +8,13 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/result.h"
 #include "client/options.h"
-#include "client/partition_reader.h"
+#include "client/topic_follower.h"
 #include "registry/registry_state.h"
 #include "registry/version.h"
 
@@ -73,28 +72,20 @@ class Registry {
  private:
   Registry(const client::Options& client, const Clock& clock, const RegistryOptions& options);
 
-  client::TopicPartition source() const { return {options_.topic, PartitionId(0)}; }
-  Status ensure_topic();
-  // Wait until the follower has read up to `end`.
-  Status wait_until(Offset end) const;
   Status check_owner(const std::string& model, const std::string& pipeline) const;
   // Write the groups one after the other, each when the broker has the one before; then read them back.
   Status write(std::initializer_list<std::span<const RegistryRecord>> groups);
-  void follow(std::stop_token stop);
+  void apply(const client::Records& records);
 
   const client::Options client_;
   const RegistryOptions options_;
   const Clock& clock_;
-  std::unique_ptr<client::PartitionReader> reader_;  // the following thread's, once it runs
   std::atomic<uint64_t> revision_ = 0;
 
   mutable Mutex mutex_;
-  mutable CondVar moved_;
   RegistryState state_ GUARDED_BY(mutex_);
-  Offset position_ GUARDED_BY(mutex_);
-  std::optional<Error> failure_ GUARDED_BY(mutex_);  // following has ended for good
 
-  std::jthread follower_;  // last: joined before anything it uses goes
+  std::unique_ptr<client::TopicFollower> follower_;  // last: joined before anything it uses goes
 };
 
 }  // namespace millrace::registry

@@ -3,11 +3,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
 #include <set>
 
 #include "base/logging.h"
-#include "client/admin.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -25,64 +23,33 @@ Result<std::unique_ptr<RoundTopic>> RoundTopic::open(const client::Options& clie
                                                      const Clock& clock) {
   std::unique_ptr<RoundTopic> topic(new RoundTopic(client, clock));
   for (Rounds* of_model : rounds) topic->rounds_.emplace(of_model->series(), of_model);
-  MILLRACE_ASSIGN_OR_RETURN(const auto admin, client::Admin::create(client));
-  const client::TopicSpec spec{source().topic, 1, {{"cleanup.policy", "compact"}}};
-  MILLRACE_RETURN_IF_ERROR(admin->ensure_topic(spec, kTimeout));
-  MILLRACE_ASSIGN_OR_RETURN(topic->reader_, client::PartitionReader::create(client));
-  MILLRACE_ASSIGN_OR_RETURN(const client::OffsetRange range, topic->reader_->watermarks(source(), kTimeout));
-  const std::array ranges = {client::ReadRange{source(), range.begin, std::nullopt}};
-  MILLRACE_RETURN_IF_ERROR(topic->reader_->assign(ranges, kTimeout));
-  {
-    MutexLock lock(topic->mutex_);
-    topic->position_ = range.begin;
-  }
-  topic->follower_ = std::jthread([self = topic.get()](const std::stop_token& stop) { self->follow(stop); });
-  MILLRACE_RETURN_IF_ERROR(topic->wait_until(range.end));
+  MILLRACE_ASSIGN_OR_RETURN(
+      topic->follower_,
+      client::TopicFollower::create(client, clock, {.topic = std::string(kRoundsTopic), .timeout = kTimeout}));
+  RoundTopic* self = topic.get();
+  MILLRACE_RETURN_IF_ERROR(
+      self->follower_->start({.apply = [self](const client::Records& records) { self->apply(records); },
+                              .looked = [self] { self->lead_all(); },
+                              .ended =
+                                  [self](const Error& error) {
+                                    for (const auto& [series, of_model] : self->rounds_) of_model->end(error);
+                                  }}));
   return topic;
 }
 
-Status RoundTopic::wait_until(Offset end) const {
-  const MonoTime deadline = clock_.mono_now() + kTimeout;
-  MutexLock lock(mutex_);
-  while (position_ < end) {
-    const auto left = std::chrono::duration_cast<std::chrono::microseconds>(deadline - clock_.mono_now());
-    if (left.count() <= 0)
-      return fail(Errc::kTimedOut,
-                  fmt::format("{} could not be read to its end in {} ms", kRoundsTopic, kTimeout.count()));
-    moved_.wait_for(mutex_, left);
+void RoundTopic::lead_all() {
+  bool well = true;
+  for (const auto& [series, rounds] : rounds_) {
+    const Status led = rounds->leads() ? lead(*rounds) : Status();
+    if (led) continue;
+    well = false;
+    if (!complained_) log_warning("pipeline", "{}: {}", kRoundsTopic, led.error().message);
+    complained_ = true;
+    producer_.reset();
+    fetcher_.reset();
+    if (!client::is_retriable(led.error()) && !client::is_fatal(led.error())) rounds->end(led.error());
   }
-  return {};
-}
-
-void RoundTopic::follow(const std::stop_token& stop) {
-  bool complained = false;
-  const auto complain = [&](const Error& error) {
-    if (!complained) log_warning("pipeline", "{}: {}", kRoundsTopic, error.message);
-    complained = true;
-  };
-  const auto give_up = [&](const Error& error) {
-    for (const auto& [series, rounds] : rounds_) rounds->end(error);
-  };
-  while (!stop.stop_requested()) {
-    const auto polled = reader_->poll(kPollRecordsMax, kPollWait);
-    if (!polled) {
-      if (!client::is_retriable(polled.error())) return give_up(polled.error());
-      complain(polled.error());
-      continue;
-    }
-    apply(*polled);
-    bool well = true;
-    for (const auto& [series, rounds] : rounds_) {
-      const Status led = rounds->leads() ? lead(*rounds) : Status();
-      if (led) continue;
-      well = false;
-      complain(led.error());
-      producer_.reset();
-      fetcher_.reset();
-      if (!client::is_retriable(led.error()) && !client::is_fatal(led.error())) rounds->end(led.error());
-    }
-    if (well) complained = false;
-  }
+  if (well) complained_ = false;
 }
 
 void RoundTopic::apply(const client::Records& records) {
@@ -102,24 +69,16 @@ void RoundTopic::apply(const client::Records& records) {
         log_warning("pipeline", "skipped a record of {} at offset {}: {}", kRoundsTopic, record.offset.value(),
                     applied.error().message);
     }
-  MutexLock lock(mutex_);
-  if (const auto position = reader_->position(source())) position_ = *position;
-  moved_.notify_all();
 }
 
 Status RoundTopic::lead(Rounds& rounds) {
   Deciding& deciding = deciding_[&rounds];
   if (const auto due = rounds.due()) {
     if (deciding.boundary != due->boundary || deciding.end == Offset(0)) {
-      MILLRACE_ASSIGN_OR_RETURN(const client::OffsetRange range, reader_->watermarks(source(), kTimeout));
-      deciding = {due->boundary, range.end, false};
+      MILLRACE_ASSIGN_OR_RETURN(const Offset end, follower_->end());
+      deciding = {due->boundary, end, false};
     }
-    Offset position;
-    {
-      MutexLock lock(mutex_);
-      position = position_;
-    }
-    if (deciding.written || position < deciding.end) return {};
+    if (deciding.written || follower_->position() < deciding.end) return {};
     MILLRACE_RETURN_IF_ERROR(decide(rounds, *due));
     // In force when it has been read back: an earlier one of somebody else would count.
     deciding.written = true;
