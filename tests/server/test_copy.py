@@ -65,15 +65,26 @@ class CopyTest(Folder):
         self.assertIn("not copied from here", result.stderr)
 
     def test_a_copy_that_was_killed_neither_loses_nor_repeats_records(self):
-        self.fill(records=60_000)
-        for _ in range(3):
+        def copied() -> int:
+            return sum(row["records"] for row in self.rows("topic", "list", data=self.other))
+
+        rows, killed_midway = 0, 0
+        for _ in range(12):
+            rows += 60_000
+            self.fill(records=60_000) if rows == 60_000 else self.produce(60_000)
+            before = copied()
             running = subprocess.Popen([test_server.BINARY, "topic", "copy", "t", "--to", self.to, "--data", self.data],
-                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            try:
-                running.wait(0.4)
-            except subprocess.TimeoutExpired:
-                running.kill()
-            running.communicate()
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while running.poll() is None and copied() == before:
+                pass
+            # Only a kill between the first record and the last one tells anything; stopped, it cannot come to the last.
+            running.send_signal(signal.SIGSTOP)
+            killed_midway += before < copied() < rows
+            running.kill()
+            running.wait()
+            if killed_midway == 3:
+                break
+        self.assertGreater(killed_midway, 0, "every copy was over before it could be killed")
         self.copy()
         self.assertEqual(self.contents(self.data), self.contents(self.other))
 

@@ -40,6 +40,9 @@ class Folder(unittest.TestCase):
 
     def fill(self, topic: str = "t", records: int = 100, data: str | None = None) -> None:
         self.run_ok("topic", "create", topic, "-p", "2", data=data)
+        self.produce(records, topic, data)
+
+    def produce(self, records: int, topic: str = "t", data: str | None = None) -> None:
         self.run_ok("topic", "produce", topic, "-K", ":", data=data, text="".join(f"k{i}:value {i}\n" for i in range(records)))
 
     def diagnose(self, code: int, *arguments: str) -> dict:
