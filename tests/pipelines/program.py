@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -34,20 +34,13 @@ def run_pipeline(file, inputs, outputs=(), bootstrap=None):
     return json.loads(run(*arguments))["pipelines"][0]
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Server:
     """A server over one data folder; it keeps its address when it is started again."""
 
     def __init__(self, folder):
         self.folder = folder
         self.config = None
-        self.bootstrap = f"127.0.0.1:{free_port()}"
-        self.http = f"127.0.0.1:{free_port()}"
+        self.bootstrap = self.http = "127.0.0.1:0"  # free ones; known, and kept, from the first start on
         self.process = None
 
     def start(self):
@@ -55,6 +48,7 @@ class Server:
         command = [BINARY, "server", "--data", os.path.join(self.folder, "data"), "--kafka", self.bootstrap,
                    "--http", self.http, *(["--config", self.config] if self.config else [])]
         with open(os.path.join(self.folder, "server.log"), "ab") as log:
+            self.printed_before = log.tell()
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + 30
         while not self.is_ready():
@@ -63,6 +57,14 @@ class Server:
             time.sleep(0.01)
 
     def is_ready(self):
+        with open(os.path.join(self.folder, "server.log"), "rb") as log:
+            log.seek(self.printed_before)
+            printed = log.read().decode()
+        kafka = re.search(r"^Kafka: +(\S+)\n", printed, re.MULTILINE)
+        console = re.search(r"^Console: +http://(\S+)/\n", printed, re.MULTILINE)
+        if not kafka or not console:
+            return False
+        self.bootstrap, self.http = kafka[1], console[1]
         try:
             with urllib.request.urlopen(f"http://{self.http}/readyz", timeout=1):
                 return True
