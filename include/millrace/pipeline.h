@@ -29,7 +29,8 @@ struct RunOptions {
   // Files for sources, by name: csv, jsonl or lines, also gz. Sources without one are read as far as their topics go
   // when the run begins.
   std::map<std::string, std::string> inputs = {};
-  // Files for sinks, by id: csv by its ending, else JSON lines. A file that exists is an error.
+  // Files for sinks, by id: csv by its ending, else JSON lines. They are written when the run has ended; a file that
+  // exists is replaced.
   std::map<std::string, std::string> outputs = {};
   int threads = 1;  // members of each consumer group in this process
 };
