@@ -28,7 +28,7 @@ AGAIN = (14, 15, 16, 27, 79)
 SESSION_TIMEOUT_MS, REBALANCE_TIMEOUT_MS = 45_000, 60_000
 HEARTBEAT_S = 3.0
 TOPIC = "wide"
-MEMBERS, PARTITIONS, PARTITIONS_OF_FEW, IDLE_CONNECTIONS = 100, 1000, 12, 5000
+MEMBERS, PARTITIONS, PARTITIONS_OF_FEW, IDLE_CONNECTIONS = 100, 1000, 20, 5000
 
 
 def string(text):
@@ -111,29 +111,43 @@ def find_coordinator(connection, group):
     raise RuntimeError("no coordinator")
 
 
-def drive(members, partitions, beats, generation=-1):
-    """Lets everyone join, sync and send heartbeats, the first at the times in `beats`, as the answers ask for it, until all have their
-    assignment in the same generation, a later one than `generation`. Returns the generations in which somebody had one."""
+def answers(members, due):
+    """Lets everyone send heartbeats: `due` is a heap of when which one sends its next. Yields whose answer has come, and None at times."""
     poll, by_file = select.poll(), {member.socket.fileno(): member for member in members}
     for file in by_file:
         poll.register(file, select.POLLIN)
-    due = [(at, number) for number, at in enumerate(beats)]
-    heapq.heapify(due)
-    generations, current = set(), {}
-    begun = time.monotonic()
-    while len(current) < len(members) or len(set(current.values())) > 1:
+    while True:
         now = time.monotonic()
-        assert now < begun + 90, "the group does not settle"
         while due[0][0] <= now:
             at, number = heapq.heapreplace(due, (due[0][0] + HEARTBEAT_S, due[0][1]))
             if members[number].waits_for is None:
                 members[number].send_heartbeat()
-        for file, _ in poll.poll(max(0.0, (due[0][0] - now) * 1000)):
-            member = by_file[file]
-            if member.advance(partitions) and member.generation > generation:
-                generations.add(member.generation)
-                current[member] = member.generation
-    return generations
+        yield from (by_file[file] for file, _ in poll.poll(1000 * min(0.05, max(0.0, due[0][0] - now))))
+        yield None
+
+
+def drive(members, partitions, due, generation=-1):
+    """Lets everyone join, sync and send heartbeats as the answers ask for it, until all have their assignment in the same generation, a
+    later one than `generation`. Returns the generations in which somebody had one."""
+    generations, current = set(), {}
+    begun = time.monotonic()
+    for member in answers(members, due):
+        assert time.monotonic() < begun + 90, "the group does not settle"
+        if member and member.advance(partitions) and member.generation > generation:
+            generations.add(member.generation)
+            current[member] = member.generation
+        if len(current) == len(members) and len(set(current.values())) == 1:
+            return generations
+
+
+def keep_alive(members, partitions, due, seconds):
+    """Lets everyone send heartbeats for so long."""
+    end = time.monotonic() + seconds
+    for member in answers(members, due):
+        if member:
+            member.advance(partitions)
+        if time.monotonic() >= end:
+            return
 
 
 def join_all(members, partitions):
@@ -141,7 +155,7 @@ def join_all(members, partitions):
     begun = time.monotonic()
     for member in members:
         member.send_join()
-    generations = drive(members, partitions, [begun + HEARTBEAT_S] * len(members))
+    generations = drive(members, partitions, [(begun + HEARTBEAT_S, number) for number in range(len(members))])
     return time.monotonic() - begun, len(generations)
 
 
@@ -162,8 +176,15 @@ def measure_joins(bootstrap, runs):
 def takeover(members, partitions):
     """From the moment that one of the group is gone until all others have their assignment without it, each with its heartbeat
     every 3 s at a moment of its own."""
+    due = [(time.monotonic() + random.uniform(0, HEARTBEAT_S), number) for number in range(len(members))]
+    heapq.heapify(due)
+    keep_alive(members, partitions, due, random.uniform(1, 2) * HEARTBEAT_S)
+    dead = members.pop()
+    dead.socket.close()
+    due = [(at, number) for at, number in due if number < len(members)]
+    heapq.heapify(due)
     begun = time.monotonic()
-    drive(members, partitions, [begun + random.uniform(0, HEARTBEAT_S) for _ in members], members[0].generation)
+    drive(members, partitions, due, members[0].generation)
     return time.monotonic() - begun
 
 
@@ -173,7 +194,6 @@ def measure_takeovers(bootstrap, size, runs):
         members = [Member(bootstrap, f"dying-{size}-{run}") for _ in range(size)]
         find_coordinator(members[0], members[0].group)
         join_all(members, PARTITIONS_OF_FEW)
-        members.pop().socket.close()
         times.append(takeover(members, PARTITIONS_OF_FEW))
         for member in members:
             member.socket.close()
@@ -214,7 +234,7 @@ def measure_groups(bootstrap, runs):
     times, rebalances = measure_joins(bootstrap, 5)
     show(f"{MEMBERS} members join a group of {PARTITIONS} partitions", times)
     print(f"rebalances that it took: {', '.join(map(str, rebalances))}")
-    for size in (2, 4):
+    for size in (2, 4, 10):
         show(f"a member of {size} dies, the others have its partitions", measure_takeovers(bootstrap, size, runs))
 
 

@@ -214,6 +214,90 @@ TEST_F(Disconnect, WithoutAGraceTheSessionCounts) {
   EXPECT_GE(until("Empty", milliseconds{60'000}), milliseconds{30'000});
 }
 
+// --- Heartbeats whose answers are kept back
+
+class HeldHeartbeat : public Disconnect {
+ protected:
+  static constexpr int16_t kVersion = wire::HeartbeatRequest::kMaxVersion;
+
+  void SetUp() override {
+    start(1'000);
+    member = broker->connect();
+    id = join(*member);
+  }
+  int32_t beat(TestClient& over) const {
+    wire::HeartbeatRequest request;
+    request.group_id = "g";
+    request.member_id = id;
+    request.generation_id = 1;
+    return over.send(request);
+  }
+  ErrorCode answer(TestClient& over, int32_t to) const {
+    return over.receive<wire::HeartbeatResponse>(to, kVersion).error_code;
+  }
+
+  std::unique_ptr<TestClient> member;
+  std::string id;
+};
+
+TEST_F(HeldHeartbeat, IsAnsweredWhenItsTimeIsUp) {
+  const int32_t held = beat(*member);
+  EXPECT_FALSE(member->readable_within(50));
+  clock.advance(milliseconds{2'500});
+  broker->broker->clock_moved();
+  EXPECT_EQ(answer(*member, held), ErrorCode::kNone);
+}
+
+TEST_F(HeldHeartbeat, TellsOfANewcomerAtOnce) {
+  const int32_t held = beat(*member);
+  EXPECT_FALSE(member->readable_within(50));
+  wire::JoinGroupRequest request;
+  request.group_id = "g";
+  request.session_timeout_ms = 30'000;
+  request.rebalance_timeout_ms = 30'000;
+  request.protocol_type = "consumer";
+  request.protocols.emplace_back().name = "range";
+  request.member_id = client->call(request).member_id;
+  client->send(request);
+  EXPECT_EQ(answer(*member, held), ErrorCode::kRebalanceInProgress);
+}
+
+TEST_F(HeldHeartbeat, DelaysNothingThatComesBehindIt) {
+  const int32_t held = beat(*member);
+  EXPECT_FALSE(member->readable_within(50));
+  const int32_t next = member->send(wire::ListGroupsRequest{});
+  EXPECT_EQ(answer(*member, held), ErrorCode::kNone);
+  EXPECT_THAT(member->receive<wire::ListGroupsResponse>(next, wire::ListGroupsRequest::kMaxVersion).groups, SizeIs(1));
+}
+
+// However many come: a connection has one of them at most.
+TEST_F(HeldHeartbeat, AFloodOfThemIsAnsweredButForTheLastOfEachConnection) {
+  constexpr int kConnections = 20;
+  constexpr int kEach = 50;
+  std::vector<std::unique_ptr<TestClient>> flood;
+  std::vector<int32_t> last;
+  for (int i = 0; i < kConnections; ++i) {
+    TestClient& one = *flood.emplace_back(broker->connect());
+    std::vector<int32_t> sent;
+    for (int n = 0; n < kEach; ++n) sent.push_back(beat(one));
+    last.push_back(sent.back());
+    sent.pop_back();
+    for (const int32_t each : sent) EXPECT_EQ(answer(one, each), ErrorCode::kNone);
+  }
+  for (const auto& one : flood) EXPECT_FALSE(one->readable_within(1));
+  for (size_t i = 0; i < flood.size() / 2; ++i) flood[i]->close();
+  clock.advance(milliseconds{2'500});
+  broker->broker->clock_moved();
+  for (size_t i = flood.size() / 2; i < flood.size(); ++i) EXPECT_EQ(answer(*flood[i], last[i]), ErrorCode::kNone);
+}
+
+TEST_F(HeldHeartbeat, DoesNotHoldUpTheBrokersEnd) {
+  beat(*member);
+  EXPECT_FALSE(member->readable_within(50));
+  broker.reset();
+  EXPECT_TRUE(member->closed_by_server());
+}
+
 TEST_F(Disconnect, EveryRebalanceIsInTheHistory) {
   start(1'000);
   EXPECT_THAT(history(), SizeIs(0));
@@ -250,9 +334,13 @@ TEST_F(Groups, AMemberJoinsSyncsBeatsCommitsAndLeaves) {
   beat.group_id = "g";
   beat.member_id = id;
   beat.generation_id = joined.generation_id;
-  EXPECT_EQ(client->call(beat).error_code, ErrorCode::kNone);
+  // The next request releases the answer that is kept back.
+  constexpr int16_t kVersion = wire::HeartbeatRequest::kMaxVersion;
+  const int32_t good = client->send(beat);
   beat.generation_id += 1;
-  EXPECT_EQ(client->call(beat).error_code, ErrorCode::kIllegalGeneration);
+  const int32_t late = client->send(beat);
+  EXPECT_EQ(client->receive<wire::HeartbeatResponse>(good, kVersion).error_code, ErrorCode::kNone);
+  EXPECT_EQ(client->receive<wire::HeartbeatResponse>(late, kVersion).error_code, ErrorCode::kIllegalGeneration);
 
   EXPECT_EQ(commit(*client, 17, id, joined.generation_id), ErrorCode::kNone);
   EXPECT_EQ(commit(*client, 18, "stranger", joined.generation_id), ErrorCode::kUnknownMemberId);

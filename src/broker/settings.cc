@@ -80,6 +80,10 @@ constexpr std::array kRows = {
     number("group.disconnect.grace.ms", &Settings::group_disconnect_grace_ms, 0, kIntMax,
            "A dynamic member whose connection has closed is out when it is not heard from for so long, without waiting "
            "for its session timeout; 0: it is not, as in Kafka (Millrace's own)."),
+    number("group.heartbeat.hold.max.ms", &Settings::group_heartbeat_hold_max_ms, 0, 30'000,
+           "How long the answer to a heartbeat may be kept back, so that its member hears of a rebalance as soon as it "
+           "begins; a third of the session timeout at most. 0, or group.disconnect.grace.ms=0: it is answered at once, "
+           "as in Kafka (Millrace's own)."),
     number("group.max.size", &Settings::group_size_max, 1, kIntMax, "Members that a group may have."),
     number("offsets.topic.num.partitions", &Settings::offsets_topic_partitions, 1, 10'000,
            "Partitions of __consumer_offsets; fixed when the first group is made."),

@@ -212,18 +212,17 @@ void GroupCoordinator::on(SyncRequest request, Instant now, Effects& effects) {
 }
 
 void GroupCoordinator::on(HeartbeatRequest request, Instant now, Effects& effects) {
-  HeartbeatReply answer;
-  if (request.group.empty()) {
-    answer.error = GroupError::kInvalidGroupId;
-  } else if (Group* group = find(request.group); group == nullptr) {
-    answer.error = GroupError::kUnknownMemberId;
-  } else {
-    note_connection(request.connection, request.member_id, *group);
-    answer.error = group->membership.heartbeat(request, now, effects);
-    // Otherwise it only puts the member's deadline off, so the one that is scheduled is early at worst.
-    if (answer.error == GroupError::kRebalanceInProgress) reschedule(*group);
-  }
-  reply(effects, request.token, answer);
+  const RequestToken token = request.token;
+  if (request.group.empty()) return reply(effects, token, HeartbeatReply{GroupError::kInvalidGroupId});
+  Group* group = find(request.group);
+  if (group == nullptr) return reply(effects, token, HeartbeatReply{GroupError::kUnknownMemberId});
+  note_connection(request.connection, request.member_id, *group);
+  const auto outcome = group->membership.heartbeat(std::move(request), now, effects);
+  if (const auto* held_until = std::get_if<MonoTime>(&outcome)) return schedule_by(*group, *held_until);
+  const GroupError error = std::get<GroupError>(outcome);
+  // Otherwise it only puts the member's deadline off, so the one that is scheduled is early at worst.
+  if (error == GroupError::kRebalanceInProgress) reschedule(*group);
+  reply(effects, token, HeartbeatReply{error});
 }
 
 void GroupCoordinator::on(LeaveRequest request, Instant now, Effects& effects) {
@@ -318,14 +317,25 @@ void GroupCoordinator::on(TransactionEnded event, Instant, Effects&) {
   }
 }
 
-void GroupCoordinator::on(ConnectionClosed event, Instant now, Effects&) {
+void GroupCoordinator::on(ConnectionClosed event, Instant now, Effects& effects) {
   const auto closed = connection_groups_.extract(event.connection);
   if (closed.empty() || settings_.group_disconnect_grace_ms.count() == 0) return;
   for (const std::string& id : closed.mapped()) {
     Group* group = find(id);
     if (group == nullptr) continue;
-    group->membership.connection_closed(event.connection, now);
+    group->membership.connection_closed(event.connection, now, effects);
     reschedule(*group);
+  }
+}
+
+void GroupCoordinator::on(NextRequestWaits event, Instant now, Effects& effects) {
+  const auto spoken_to = connection_groups_.find(event.connection);
+  if (spoken_to == connection_groups_.end()) return;
+  for (const std::string& id : spoken_to->second) {
+    Group* group = find(id);
+    if (group == nullptr) continue;
+    group->membership.next_request_waits(event.connection, now, effects);
+    if (group->membership.state() != GroupState::kStable) reschedule(*group);
   }
 }
 
@@ -377,6 +387,13 @@ void GroupCoordinator::reschedule(Group& group) {
   if (group.scheduled) deadlines_.erase({*group.scheduled, group.id});
   if (deadline) deadlines_.insert({*deadline, group.id});
   group.scheduled = deadline;
+}
+
+void GroupCoordinator::schedule_by(Group& group, MonoTime time) {
+  if (group.scheduled && *group.scheduled <= time) return;
+  if (group.scheduled) deadlines_.erase({*group.scheduled, group.id});
+  deadlines_.insert({time, group.id});
+  group.scheduled = time;
 }
 
 void GroupCoordinator::reschedule_or_dispose(Group& group) {

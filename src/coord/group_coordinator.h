@@ -68,8 +68,9 @@ struct GroupDescription {
 //   running:  handle() for each event; on_time() when next_deadline() is reached; queries at any time
 //   end:      resign(); or just drop it: everything that was acknowledged is in the records
 //
-// Every request gets exactly one reply, in the Effects of its own call or, for joins and syncs that wait for other
-// members, of a later one. See Effects for when replies may be sent.
+// Every request gets exactly one reply, in the Effects of its own call or of a later one: joins and syncs wait for
+// other members, and a heartbeat's answer is kept back for a while (GroupSettings). See Effects for when replies may be
+// sent.
 //
 // A joining member is told its id (client id, "-", a random UUID) from `random`. Malformed requests get errors, never a
 // crash. One thread at a time; groups do not touch one another, so several coordinators may share them out by group id.
@@ -125,6 +126,8 @@ class GroupCoordinator {
   internal::Group* find(std::string_view id);
   internal::Group& find_or_create(const std::string& id);
   void reschedule(internal::Group& group);
+  // Something has become due at `time` that was not before.
+  void schedule_by(internal::Group& group, MonoTime time);
   void reschedule_or_dispose(internal::Group& group);
   void remove(internal::Group& group, Effects& effects);
   void check_retention(Instant now, Effects& effects);
@@ -141,6 +144,7 @@ class GroupCoordinator {
   void on(TopicDeleted event, Instant now, Effects& effects);
   void on(TransactionEnded event, Instant now, Effects& effects);
   void on(ConnectionClosed event, Instant now, Effects& effects);
+  void on(NextRequestWaits event, Instant now, Effects& effects);
   void note_connection(ConnectionId connection, std::string_view member_id, const internal::Group& group);
 
   const GroupSettings settings_;

@@ -103,6 +103,12 @@ struct ConnectionClosed {
   ConnectionId connection;
 };
 
+// The client has sent another request over the connection, which waits for the one in work: a heartbeat's answer is not
+// kept back any longer. Has no reply.
+struct NextRequestWaits {
+  ConnectionId connection;
+};
+
 // Delete offsets of a group, member by member: those of topics that members subscribe to stay, with the error.
 struct DeleteOffsetsRequest {
   RequestToken token;
@@ -122,6 +128,6 @@ struct TransactionEnded {
 };
 
 using Event = std::variant<JoinRequest, SyncRequest, HeartbeatRequest, LeaveRequest, CommitRequest, DeleteGroupRequest,
-                           DeleteOffsetsRequest, TopicDeleted, TransactionEnded, ConnectionClosed>;
+                           DeleteOffsetsRequest, TopicDeleted, TransactionEnded, ConnectionClosed, NextRequestWaits>;
 
 }  // namespace millrace::coord

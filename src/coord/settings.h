@@ -23,6 +23,10 @@ struct GroupSettings {
   // Ours: how long a dynamic member whose connection has closed may take to be heard from again before it is out. Much
   // shorter than a session: a dead process is noticed by its connection. 0: never, as in Kafka.
   Millis group_disconnect_grace_ms{1'000};
+  // Ours: how long the answer to a Stable group's heartbeat may be kept back, so that a rebalance that begins meanwhile
+  // is told at once; never longer than a third of the member's session timeout. 0, or no grace: not at all, as in
+  // Kafka.
+  Millis group_heartbeat_hold_max_ms{2'500};
   // How long a newcomer whose JoinGroup waits is kept without a sign of life. Kafka's constant.
   Millis new_member_join_timeout_ms{300'000};
 

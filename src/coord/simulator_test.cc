@@ -61,6 +61,7 @@ class Simulation {
   Simulation(uint64_t seed, bool verbose) : random_(seed), trouble_(0.1 + 0.9 * random_.uniform()), verbose_(verbose) {
     settings_.group_max_size = kConsumers + 2;
     if (random_.chance(0.2)) settings_.group_disconnect_grace_ms = milliseconds{0};
+    if (random_.chance(0.2)) settings_.group_heartbeat_hold_max_ms = milliseconds{0};
     for (int i = 0; i < kConsumers; ++i) {
       Consumer consumer;
       consumer.name = "c" + std::to_string(i);
@@ -244,6 +245,10 @@ class Simulation {
     take(coordinator_->handle(std::move(event), now()));
     referee_.taken(as_sent, before, *coordinator_,
                    open_requests_.contains(token) ? std::optional(token) : std::nullopt);
+    if (random_.chance(0.1)) {
+      const ConnectionId connection = consumers_[static_cast<size_t>(consumer)].connection;
+      take(coordinator_->handle(NextRequestWaits{connection}, now()));
+    }
     say(consumers_[static_cast<size_t>(consumer)].name + ": " + name_of(as_sent));
   }
 
@@ -479,6 +484,7 @@ class Simulation {
       referee_.check(*coordinator_);
     }
     if (testing::Test::HasFailure()) return;
+    pass(settings_.group_heartbeat_hold_max_ms);
     EXPECT_TRUE(open_requests_.empty()) << open_requests_.size() << " requests were never answered";
     const auto group = coordinator_->describe(kGroup);
     ASSERT_TRUE(group);
@@ -511,6 +517,7 @@ class Simulation {
       std::string operator()(const TopicDeleted&) { return "topic deleted"; }
       std::string operator()(const TransactionEnded&) { return "transaction ended"; }
       std::string operator()(const ConnectionClosed&) { return "connection closed"; }
+      std::string operator()(const NextRequestWaits&) { return "next request waits"; }
     };
     return std::visit(Namer{}, event);
   }

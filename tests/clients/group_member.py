@@ -2,6 +2,7 @@
 
 group_member.py CLIENT BOOTSTRAP GROUP TOPIC SESSION_TIMEOUT_MS [INSTANCE_ID]
 
+SESSION_TIMEOUT_MS sets the client's intervals for heartbeats and commits, too; "default" leaves all of them as the client has them.
 Prints one JSON object a line: {"assigned": [partitions]} at each change, {"record": [partition, offset, value]} for each
 record, and only then commits past it. SIGTERM makes it leave the group and end.
 """
@@ -36,9 +37,11 @@ class Listener(ConsumerRebalanceListener):
 
 
 def run_kafka_python(bootstrap, group, topic, session_timeout_ms, instance_id):
+    times = {}
+    if session_timeout_ms:
+        times = {"session_timeout_ms": session_timeout_ms, "heartbeat_interval_ms": session_timeout_ms // 6, "auto_commit_interval_ms": 500}
     consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=group, group_instance_id=instance_id,
-                             auto_offset_reset="earliest", session_timeout_ms=session_timeout_ms,
-                             heartbeat_interval_ms=session_timeout_ms // 6, auto_commit_interval_ms=500)
+                             auto_offset_reset="earliest", **times)
     # A leader of this client that does not know the topic yet gives everybody nothing and joins again, and may then miss
     # the answer for as long as it polls in short turns.
     consumer.partitions_for_topic(topic)
@@ -53,9 +56,10 @@ def run_kafka_python(bootstrap, group, topic, session_timeout_ms, instance_id):
 
 
 def run_confluent_kafka(bootstrap, group, topic, session_timeout_ms, instance_id):
-    config = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
-              "session.timeout.ms": session_timeout_ms, "heartbeat.interval.ms": session_timeout_ms // 6,
-              "auto.commit.interval.ms": 500, "enable.auto.offset.store": False}
+    config = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.offset.store": False}
+    if session_timeout_ms:
+        config |= {"session.timeout.ms": session_timeout_ms, "heartbeat.interval.ms": session_timeout_ms // 6,
+                   "auto.commit.interval.ms": 500}
     if instance_id:
         config["group.instance.id"] = instance_id
     consumer = confluent_kafka.Consumer(config)
@@ -81,4 +85,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, stop)
     client, bootstrap, group, topic, session_timeout_ms, *rest = sys.argv[1:]
     run = run_kafka_python if client == "kafka-python" else run_confluent_kafka
-    run(bootstrap, group, topic, int(session_timeout_ms), rest[0] if rest else None)
+    run(bootstrap, group, topic, None if session_timeout_ms == "default" else int(session_timeout_ms), rest[0] if rest else None)

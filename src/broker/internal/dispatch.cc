@@ -106,6 +106,10 @@ void Dispatcher::closed(uint64_t connection) {
   core_.groups.post([&core = core_, connection] { core.groups.connection_closed(connection); });
 }
 
+void Dispatcher::next_waits(uint64_t connection) {
+  core_.groups.post([&core = core_, connection] { core.groups.next_request_waits(connection); });
+}
+
 void Dispatcher::handle(Incoming incoming) {
   ByteReader in(incoming.frame->view());
   auto header = read_header(in);

@@ -11,6 +11,7 @@ class Dispatcher final : public FrameHandler {
   Dispatcher(Core& core, RequestMetrics& metrics) : core_(core), metrics_(metrics) {}
   void handle(Incoming incoming) override;
   void closed(uint64_t connection) override;
+  void next_waits(uint64_t connection) override;
 
  private:
   Core& core_;

@@ -22,6 +22,7 @@ coord::GroupSettings group_settings(const Settings& settings) {
   group.group_initial_rebalance_delay_ms = milliseconds(settings.group_initial_rebalance_delay_ms);
   group.group_rebalance_debounce_ms = milliseconds(settings.group_rebalance_debounce_ms);
   group.group_disconnect_grace_ms = milliseconds(settings.group_disconnect_grace_ms);
+  group.group_heartbeat_hold_max_ms = milliseconds(settings.group_heartbeat_hold_max_ms);
   group.offsets_retention_minutes = std::chrono::minutes(settings.offsets_retention_minutes);
   group.offsets_retention_check_interval_ms = milliseconds(settings.offsets_retention_check_interval_ms);
   group.offset_metadata_max_bytes = static_cast<int32_t>(settings.offset_metadata_bytes_max);

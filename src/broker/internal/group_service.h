@@ -32,6 +32,7 @@ class GroupService final : public CoordinatorHost<coord::GroupCoordinator, coord
 
   void topic_deleted(const std::string& topic) { handle(coord::TopicDeleted{topic}); }
   void connection_closed(uint64_t connection) { handle(coord::ConnectionClosed{coord::ConnectionId{connection}}); }
+  void next_request_waits(uint64_t connection) { handle(coord::NextRequestWaits{coord::ConnectionId{connection}}); }
   // Told of each rebalance that has ended; for before load().
   void set_rebalance_observer(std::function<void(std::vector<coord::Rebalance>)> observer) {
     on_rebalances_ = std::move(observer);

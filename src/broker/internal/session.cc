@@ -178,6 +178,7 @@ void Session::work() {
     flush();
   } while (may_start_next());
   working_ = false;
+  hurry_heartbeat();
   resume_reading();
 }
 
@@ -194,10 +195,17 @@ void Session::start_next() {
   const uint64_t slot = first_slot_ + slots_.size();
   const MonoTime begun = shared_.clock.mono_now();
   const wire::ApiKey api = api_of(*frame);
-  slots_.push_back({begun, api, false, std::nullopt});
+  slots_.push_back({.begun = begun, .api = api, .response = std::nullopt});
   shared_.handler->handle(
       {std::move(frame), client_host_, listener_, connection_, Reply(weak_from_this(), thread_, slot)});
   shared_.requests.handled(api, shared_.clock.mono_now() - begun);
+}
+
+void Session::hurry_heartbeat() {
+  if (closed_ || pending_.empty() || slots_.empty()) return;
+  Slot& last = slots_.back();
+  if (last.api != wire::ApiKey::kHeartbeat || last.answered || std::exchange(last.hurried, true)) return;
+  shared_.handler->next_waits(connection_);
 }
 
 void Session::answer(uint64_t slot, std::optional<Response> response) {

@@ -31,6 +31,9 @@ class FrameHandler {
     Reply reply;
   };
   virtual void handle(Incoming incoming) = 0;
+  // The connection's request in work, a heartbeat, has another behind it: its answer is to be kept back no longer. On
+  // its session's thread, once for a heartbeat.
+  virtual void next_waits(uint64_t connection) = 0;
   // Nothing more comes from the connection. On its session's thread; not for those that are open when the server stops.
   virtual void closed(uint64_t connection) = 0;
 };
@@ -74,6 +77,7 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
     MonoTime begun;
     wire::ApiKey api;
     bool answered = false;
+    bool hurried = false;
     std::optional<Response> response;
   };
 
@@ -96,6 +100,8 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   void work();
   bool may_start_next() const;
   void start_next();
+  // A heartbeat's answer may be kept back while nothing else comes from the client.
+  void hurry_heartbeat();
   void collect_answered();
   // Soon, once for all that comes by then.
   void work_later();

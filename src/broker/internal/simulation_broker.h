@@ -51,6 +51,9 @@ class SimulatedBroker {
   void closed(uint64_t number) {
     network_.run([&] { dispatcher_->closed(number); });
   }
+  void next_waits(uint64_t number) {
+    network_.run([&] { dispatcher_->next_waits(number); });
+  }
 
   // Network threads are one, coordinators have another.
   SimulatedExecutor& network() { return network_; }

@@ -64,6 +64,7 @@ class Link final : public ReplySink {
   std::deque<InFlight> requests;  // not yet taken by the broker
   std::optional<InFlight> in_work;
   std::deque<InFlight> answers;  // not yet read by the client
+  bool is_hurried = false;       // the broker was told that another request waits for the one in work
   bool is_lost = false;          // as the client sees it
   bool is_given_up = false;      // by the broker
   bool may_arrive_late = true;   // what the client has sent, after it has gone over to another connection
@@ -127,7 +128,8 @@ class SimulatedNetwork {
       // What comes over a connection that its client has given up comes late, when much else has happened.
       if (link->is_lost && !random_.chance(0.1)) continue;
       const bool may_arrive = !link->in_work && !link->requests.empty();
-      if (may_arrive || (link->is_lost && link->requests.empty())) ready.push_back(link);
+      const bool may_hurry = link->in_work && !link->requests.empty() && !link->is_hurried;
+      if (may_arrive || may_hurry || (link->is_lost && link->requests.empty())) ready.push_back(link);
     }
     if (ready.empty()) return {};
     const LinkPtr link = ready[random_.below(ready.size())];
@@ -137,6 +139,12 @@ class SimulatedNetwork {
       broker.closed(link->number());
       return "the broker sees that connection " + std::to_string(link->number()) + " is closed";
     }
+    if (link->in_work) {
+      link->is_hurried = true;
+      broker.next_waits(link->number());
+      return "the broker sees that another request waits on connection " + std::to_string(link->number());
+    }
+    link->is_hurried = false;
     link->in_work = std::move(link->requests.front());
     link->requests.pop_front();
     const std::string what = link->in_work->what;

@@ -86,19 +86,6 @@ void ClassicGroup::sync(SyncRequest request, Instant now, Effects& effects) {
   }
 }
 
-GroupError ClassicGroup::heartbeat(const HeartbeatRequest& request, Instant now, Effects& effects) {
-  const auto found = find_member(request.member_id, request.instance_id);
-  if (!found) return found.error();
-  (*found)->note_contact(request.connection);
-  if (request.generation != generation_) return GroupError::kIllegalGeneration;
-  touch(**found, now);
-  // A heartbeat is all that a member hears of the group by, once in some seconds: the next may come long after the
-  // grace.
-  if (state_ == GroupState::kStable) rebalance_if_someone_is_lost(now, effects);
-  // In CompletingRebalance a member may already know its generation and wait for nothing but its assignment.
-  return state_ == GroupState::kPreparingRebalance ? GroupError::kRebalanceInProgress : GroupError::kNone;
-}
-
 std::vector<GroupError> ClassicGroup::leave(const LeaveRequest& request, Instant now, Effects& effects) {
   std::vector<GroupError> errors;
   errors.reserve(request.members.size());
@@ -142,7 +129,10 @@ GroupError ClassicGroup::check_commit(const CommitRequest& request, Instant now)
   return GroupError::kNone;
 }
 
-void ClassicGroup::connection_closed(ConnectionId connection, Instant now) {
+void ClassicGroup::connection_closed(ConnectionId connection, Instant now, Effects& effects) {
+  // Nobody reads it.
+  if (const auto held = held_heartbeats_.extract(connection); !held.empty())
+    effects.replies.push_back({held.mapped().request.token, HeartbeatReply{}});
   for (auto& [id, member] : members_) {
     if (member.connection != connection || member.instance_id) continue;
     member.connection = ConnectionId{0};
@@ -154,6 +144,7 @@ void ClassicGroup::on_time(Instant now, Effects& effects) {
   std::erase_if(pending_ids_, [&](const auto& pending) { return now.mono >= pending.second; });
   expire_members(now, effects);
   evict_who_owe_sync(now, effects);
+  release_due(now, effects);
   complete_join_if_ready(now, effects);
 }
 
@@ -166,6 +157,7 @@ std::optional<MonoTime> ClassicGroup::deadline() const {
     if (member.owes_sync) consider(sync_deadline_);
     if (member.lost_until) consider(*member.lost_until);
   }
+  for (const auto& [connection, held] : held_heartbeats_) consider(held.until);
   if (state_ == GroupState::kPreparingRebalance)
     consider(everyone_joined() ? std::min(quiet_at_, join_deadline_) : join_deadline_);
   return earliest;
@@ -173,6 +165,9 @@ std::optional<MonoTime> ClassicGroup::deadline() const {
 
 void ClassicGroup::resign(Effects& effects) {
   for (auto& [id, member] : members_) end_waits(member, GroupError::kNotCoordinator, effects);
+  for (const auto& [connection, held] : held_heartbeats_)
+    effects.replies.push_back({held.request.token, HeartbeatReply{GroupError::kNotCoordinator}});
+  held_heartbeats_.clear();
 }
 
 void ClassicGroup::rebalance_or_complete(RebalanceCause cause, Instant now, Effects& effects) {
@@ -241,6 +236,7 @@ void ClassicGroup::prepare_rebalance(RebalanceCause cause, Instant now, Effects&
   }
   join_deadline_ = now.mono + rebalance_timeout();
   set_state(GroupState::kPreparingRebalance, now);
+  release_all(now, effects);
   complete_join_if_ready(now, effects);
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <tl/expected.hpp>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/random.h"
@@ -24,8 +25,8 @@ namespace millrace::coord::internal {
 //     +----nobody is left----|----+              leader's assignment arrives: Stable
 //                            +---- someone comes, changes, leaves, falls silent (from both) ----+
 //
-// Calls add what they do to `effects`. After each one but check_commit() and a heartbeat() that is answered kNone,
-// which only put deadlines off, deadline() may be earlier than before.
+// Calls add what they do to `effects`. After each one but check_commit() and a heartbeat() that is answered kNone or
+// kept back, which only put deadlines off, deadline() may be earlier than before.
 class ClassicGroup {
  public:
   // `settings` must outlive the group.
@@ -38,12 +39,16 @@ class ClassicGroup {
 
   void join(JoinRequest request, Instant now, Random& random, Effects& effects);
   void sync(SyncRequest request, Instant now, Effects& effects);
-  GroupError heartbeat(const HeartbeatRequest& request, Instant now, Effects& effects);
+  // The answer; or until when it is kept back, so that a rebalance is told as soon as it begins: deadline() may be
+  // that.
+  using HeartbeatOutcome = std::variant<GroupError, MonoTime>;
+  HeartbeatOutcome heartbeat(HeartbeatRequest request, Instant now, Effects& effects);
   // The errors in the order of request.members.
   std::vector<GroupError> leave(const LeaveRequest& request, Instant now, Effects& effects);
   // May this caller commit offsets now? A member's commit is a sign of life.
   GroupError check_commit(const CommitRequest& request, Instant now);
-  void connection_closed(ConnectionId connection, Instant now);
+  void connection_closed(ConnectionId connection, Instant now, Effects& effects);
+  void next_request_waits(ConnectionId connection, Instant now, Effects& effects);
 
   void on_time(Instant now, Effects& effects);
   std::optional<MonoTime> deadline() const;
@@ -72,6 +77,24 @@ class ClassicGroup {
 
   using Millis = std::chrono::milliseconds;
   using Members = std::map<std::string, Member, std::less<>>;
+
+  // A heartbeat whose answer is kept back. There are some in a Stable group only, and one for a connection.
+  struct HeldHeartbeat {
+    HeartbeatRequest request;
+    MonoTime until;
+  };
+  using HeldHeartbeats = std::map<ConnectionId, HeldHeartbeat>;
+  // What falls due so soon after another is answered with it: a large group wakes the broker ten times a second at
+  // most.
+  static constexpr Millis kHeldTogether{100};
+
+  // Heartbeats (classic_group_heartbeat.cc).
+  GroupError answer_to(const HeartbeatRequest& request, Instant now);
+  bool may_hold(const HeartbeatRequest& request) const;
+  void release(HeldHeartbeats::iterator held, Instant now, Effects& effects);
+  void release_all(Instant now, Effects& effects);
+  void release_due(Instant now, Effects& effects);
+  void release_of(std::string_view member_id, Instant now, Effects& effects);
 
   // Joins, by who asks (classic_group_join.cc).
   void join_as_newcomer(JoinRequest request, Instant now, Random& random, Effects& effects);
@@ -130,6 +153,8 @@ class ClassicGroup {
   Members members_;
   std::map<std::string, std::string, std::less<>> static_members_;  // instance id -> member id
   std::map<std::string, MonoTime, std::less<>> pending_ids_;        // told to a newcomer; until when they are good
+
+  HeldHeartbeats held_heartbeats_;
 
   // The rebalance under way, from PreparingRebalance on; and who left a Stable group just before it.
   std::optional<Rebalance> rebalance_;

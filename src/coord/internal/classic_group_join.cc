@@ -133,6 +133,7 @@ void ClassicGroup::replace_static_member(JoinRequest request, std::string new_id
   if (member.is_new) member.expires_at = now.mono + settings_.new_member_join_timeout_ms;
   node.key() = std::move(new_id);
   members_.insert(std::move(node));
+  release_of(old_id, now, effects);
 
   const RequestToken token = request.token;
   const bool supports_skip_assignment = request.supports_skip_assignment;

@@ -186,8 +186,10 @@ class Referee {
       if (!joining->member_id.empty()) waiting_[token] = joining->member_id;
     } else if (const auto* syncing = std::get_if<SyncRequest>(&event)) {
       waiting_[token] = syncing->member_id;
+    } else if (const auto* beating = std::get_if<HeartbeatRequest>(&event)) {
+      sign_of_life(beating->member_id);
     } else {
-      ADD_FAILURE() << "only joins and syncs may wait";
+      ADD_FAILURE() << "only joins, syncs and heartbeats may wait";
     }
   }
 

@@ -41,6 +41,7 @@ class TestBench {
   }
   void send(TopicDeleted event) { take(coordinator->handle(std::move(event), now())); }
   void send(ConnectionClosed event) { take(coordinator->handle(event, now())); }
+  void send(NextRequestWaits event) { take(coordinator->handle(event, now())); }
 
   // Time passes, and the coordinator is called at each of its deadlines on the way.
   void advance(milliseconds step) {
