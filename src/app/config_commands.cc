@@ -8,6 +8,7 @@
 #include "app/command_line.h"
 #include "app/config_changes.h"
 #include "app/connection.h"
+#include "app/quota_changes.h"
 #include "wire/describe_configs.h"
 
 namespace millrace::app {
@@ -19,6 +20,8 @@ struct ConfigFlags {
   std::string topic;
   int32_t broker = -1;
   bool all_brokers = false;
+  std::optional<std::string> client;
+  bool all_clients = false;
   bool changed = false;
   bool documentation = false;
   bool dry_run = false;
@@ -133,20 +136,44 @@ Status change(const CommandLine& line, const ConfigFlags& flags, bool unset) {
     MILLRACE_ASSIGN_OR_RETURN(changes.emplace_back(), parse_config_change(word));
   }
   MILLRACE_ASSIGN_OR_RETURN(const auto link, connect_link(line));
-  MILLRACE_ASSIGN_OR_RETURN(const ConfigTarget target, target_of(flags, *link));
-  MILLRACE_RETURN_IF_ERROR(change_configs(*link, target, changes, flags.dry_run));
+  std::string whose;
+  if (flags.client || flags.all_clients) {
+    whose = flags.client ? "client " + *flags.client : "all clients";
+    MILLRACE_RETURN_IF_ERROR(change_quotas(*link, flags.client, changes, flags.dry_run));
+  } else {
+    MILLRACE_ASSIGN_OR_RETURN(const ConfigTarget target, target_of(flags, *link));
+    whose = target.text;
+    MILLRACE_RETURN_IF_ERROR(change_configs(*link, target, changes, flags.dry_run));
+  }
   for (const auto& one : changes)
-    line.notes << fmt::format("{}{}: {}{}\n", flags.dry_run ? "could be done: " : "", target.text, one.name,
+    line.notes << fmt::format("{}{}: {}{}\n", flags.dry_run ? "could be done: " : "", whose, one.name,
                               one.value ? " = " + *one.value : " unset");
   return {};
 }
 
-void add_target_flags(CLI::App& command, ConfigFlags& flags) {
+Status list_clients(const CommandLine& line) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto link, connect_link(line));
+  MILLRACE_ASSIGN_OR_RETURN(const Listing listing, list_quotas(*link));
+  line.show(listing);
+  return {};
+}
+
+// The targets: a topic, a broker, all brokers, and where quotas can be changed, a client id or all clients.
+void add_target_flags(CLI::App& command, ConfigFlags& flags, bool with_clients) {
   auto* topic = command.add_option("-t,--topic", flags.topic, "a topic's settings [the broker's]");
   auto* broker = command.add_option("--broker-id", flags.broker, "of which broker [the first]");
   auto* all = command.add_flag("--all-brokers", flags.all_brokers, "what all brokers have unless they say otherwise");
   topic->excludes(broker)->excludes(all);
   broker->excludes(all);
+  if (!with_clients) return;
+  auto* client = command.add_option("--client", flags.client, "what clients with this client id may send and get");
+  auto* clients =
+      command.add_flag("--all-clients", flags.all_clients, "what all clients may that have no quota of their own");
+  client->excludes(clients);
+  for (auto* other : {topic, broker, all}) {
+    client->excludes(other);
+    clients->excludes(other);
+  }
 }
 
 }  // namespace
@@ -154,31 +181,35 @@ void add_target_flags(CLI::App& command, ConfigFlags& flags) {
 void add_config_commands(CLI::App& root, CommandLine& line) {
   auto* config = root.add_subcommand("config", "settings of topics and brokers, by Kafka's names");
   config->require_subcommand(1);
-  const auto add = [&](const char* name, const char* description, auto run) {
+  const auto add = [&](const char* name, const char* description, bool with_clients, auto run) {
     auto flags = std::make_shared<ConfigFlags>();
     auto* command = config->add_subcommand(name, description);
-    add_target_flags(*command, *flags);
+    add_target_flags(*command, *flags, with_clients);
     command->callback([&line, flags, run] { line.selected = [&line, flags, run] { return run(line, *flags); }; });
     return std::pair(command, flags);
   };
-  const auto [list, listed] = add("list", "every setting, its value, and where that comes from", list_configs);
+  const auto [list, listed] = add("list", "every setting, its value, and where that comes from", false, list_configs);
   list->add_flag("--changed", listed->changed, "only those that are not at their default");
   list->add_flag("--documentation", listed->documentation, "what each means, too");
 
-  const auto [get, got] = add("get", "a setting: value, source, what else would hold, documentation", get_configs);
+  const auto [get, got] =
+      add("get", "a setting: value, source, what else would hold, documentation", false, get_configs);
   get->add_option("settings", got->words, "their names")->required();
 
   const auto [set, made] =
-      add("set", "change settings, at once and for good",
+      add("set", "change settings, at once and for good", true,
           [](const CommandLine& to, const ConfigFlags& flags) { return change(to, flags, false); });
   set->add_option("settings", made->words, "NAME=VALUE")->required();
   set->add_flag("--dry-run", made->dry_run, "only ask the broker whether it would take them");
 
   const auto [unset, undone] =
-      add("unset", "let settings fall back to what holds without them",
+      add("unset", "let settings fall back to what holds without them", true,
           [](const CommandLine& to, const ConfigFlags& flags) { return change(to, flags, true); });
   unset->add_option("settings", undone->words, "their names")->required();
   unset->add_flag("--dry-run", undone->dry_run, "only ask the broker whether it would do it");
+
+  auto* clients = config->add_subcommand("clients", "how many bytes a second clients may send and get");
+  clients->callback([&line] { line.selected = [&line] { return list_clients(line); }; });
 }
 
 }  // namespace millrace::app

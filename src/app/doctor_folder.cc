@@ -59,9 +59,9 @@ void check_dynamic_configs(const std::string& data, Diagnosis& diagnosis) {
 }
 
 void check_names(const std::string& data, Diagnosis& diagnosis) {
-  static constexpr std::array kKnown = {"FORMAT",     "LOCK",   "instance",     "server.json",     "wal",
-                                        "checkpoint", "topics", "producer-ids", "dynamic-configs", "logs",
-                                        "cache"};
+  static constexpr std::array kKnown = {"FORMAT",     "LOCK",         "instance",     "server.json",     "wal",
+                                        "checkpoint", "topics",       "producer-ids", "dynamic-configs", "logs",
+                                        "cache",      "client-quotas"};
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(data, error)) {
     const std::string name = entry.path().filename().string();

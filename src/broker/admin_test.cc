@@ -1,7 +1,6 @@
 #include <gmock/gmock.h>
 
 #include "broker/internal/test_broker.h"
-#include "wire/alter_client_quotas.h"
 #include "wire/alter_partition_reassignments.h"
 #include "wire/alter_replica_log_dirs.h"
 #include "wire/consumer_protocol.h"
@@ -9,7 +8,6 @@
 #include "wire/delete_groups.h"
 #include "wire/delete_records.h"
 #include "wire/delete_topics.h"
-#include "wire/describe_client_quotas.h"
 #include "wire/describe_cluster.h"
 #include "wire/describe_log_dirs.h"
 #include "wire/describe_quorum.h"
@@ -464,24 +462,6 @@ TEST_F(Admin, TheOneFeatureStaysAtItsLevel) {
   update.max_version_level = 2;
   EXPECT_EQ(client->call(request).error_code, ErrorCode::kNone);
   EXPECT_EQ(client->call(request, 1).results.at(0).error_code, ErrorCode::kNone);
-}
-
-TEST_F(Admin, ThereAreNoQuotasAndNoneCanBeSet) {
-  wire::DescribeClientQuotasRequest request;
-  auto& component = request.components.emplace_back();
-  component.entity_type = "client-id";
-  component.match_type = 2;
-  component.match.reset();
-  const auto answer = client->call(request);
-  EXPECT_EQ(answer.error_code, ErrorCode::kNone);
-  EXPECT_THAT(answer.entries.value(), IsEmpty());
-  component.entity_type = "planet";
-  EXPECT_EQ(client->call(request).error_code, ErrorCode::kUnsupportedVersion);
-  wire::AlterClientQuotasRequest change;
-  change.entries.emplace_back().entity.push_back({"client-id", "c"});
-  const auto refused = client->call(change).entries.at(0);
-  EXPECT_EQ(refused.error_code, ErrorCode::kUnsupportedVersion);
-  EXPECT_NE(refused.error_message.value_or("").find("not built yet"), std::string::npos);
 }
 
 }  // namespace

@@ -56,7 +56,8 @@ struct Broker::Impl {
         fetch_sessions({.sessions_max = static_cast<size_t>(options.settings.fetch_sessions_max)}, random.fork()),
         server(options.settings, the_clock, requests),
         producer_ids(files, options.data_dir),
-        dynamic_configs(files, options.data_dir) {}
+        dynamic_configs(files, options.data_dir),
+        quotas(files, options.data_dir, the_clock) {}
 
   ~Impl() { stop(); }
 
@@ -78,6 +79,7 @@ struct Broker::Impl {
       log_error("broker", "the log has failed, nothing more can be acknowledged: {}", error.message);
     });
     MILLRACE_ASSIGN_OR_RETURN(ConfigTexts dynamic, dynamic_configs.read());
+    MILLRACE_RETURN_IF_ERROR(quotas.load());
     topics.emplace(*store, options.settings, std::move(dynamic), random.fork());
     groups.emplace(*store, *topics, options.settings, clock, random.fork());
     history.emplace(*topics, clock, worker, notes);
@@ -102,6 +104,7 @@ struct Broker::Impl {
                       .transactions = *transactions,
                       .producer_ids = producer_ids,
                       .dynamic_configs = dynamic_configs,
+                      .quotas = quotas,
                       .worker = worker,
                       .notes = notes});
     dispatcher.emplace(*core, requests);
@@ -137,6 +140,7 @@ struct Broker::Impl {
   Server server;
   ProducerIds producer_ids;
   DynamicConfigs dynamic_configs;
+  ClientQuotas quotas;
   Worker worker;
   std::vector<ListenerAddress> advertised;
   std::vector<uint16_t> ports;

@@ -5,6 +5,7 @@
 
 #include "base/metrics.h"
 #include "broker/broker.h"
+#include "broker/internal/client_quotas.h"
 #include "broker/internal/dynamic_configs.h"
 #include "broker/internal/fetch_sessions.h"
 #include "broker/internal/group_service.h"
@@ -32,6 +33,7 @@ struct Core {
   TransactionService& transactions;
   ProducerIds& producer_ids;
   const DynamicConfigs& dynamic_configs;
+  ClientQuotas& quotas;
   Worker& worker;
   RateLimit& notes;  // for log lines that clients can cause
 

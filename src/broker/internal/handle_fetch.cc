@@ -234,6 +234,7 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
     wire::FetchResponse response;
     response.error_code = verdict.error;
     response.session_id = verdict.session_id;
+    response.throttle_time_ms = charge(core_, request_, QuotaKind::kFetch, static_cast<uint64_t>(bytes_));
     Records records;
     records.held.reserve(parts_.size());
     for (size_t i = 0; i < verdict.shown.size(); ++i)

@@ -243,6 +243,7 @@ class ProduceTask : public std::enable_shared_from_this<ProduceTask> {
   }
 
   void finish() {
+    response_.throttle_time_ms = charge(core_, request_, QuotaKind::kProduce, request_.frame->size());
     // Their memory goes back at once.
     message_ = {};
     request_.body = ByteReader({});

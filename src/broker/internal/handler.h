@@ -34,6 +34,14 @@ void respond(Request& request, const Response& response, std::vector<Bytes> held
   request.reply.send({std::move(*frame), std::move(held), std::move(elsewhere)});
 }
 
+// Count `bytes` against the quota of the request's client. What is to stand in the answer as throttle_time_ms.
+inline int32_t charge(Core& core, Request& request, QuotaKind kind, uint64_t bytes) {
+  const auto mute = core.quotas.charge(request.header.client_id.value_or(""), kind, bytes);
+  request.reply.mute(mute);
+  if (mute > std::chrono::milliseconds(0)) request.metrics->throttled();
+  return static_cast<int32_t>(mute.count());
+}
+
 // A Handler of a function that takes the decoded message, too.
 template <typename Message, void (*handle)(Core&, Request, Message)>
 void decoded(Core& core, Request request) {

@@ -26,11 +26,11 @@ Result<Bytes> Response::flatten() const {
 
 void Reply::deliver(std::optional<Response> response) {
   if (home_->is_current()) {
-    if (const auto sink = sink_.lock()) sink->answer(slot_, std::move(response));
+    if (const auto sink = sink_.lock()) sink->answer(slot_, std::move(response), mute_);
     return;
   }
-  home_->post([sink = sink_, slot = slot_, response = std::move(response)]() mutable {
-    if (const auto alive = sink.lock()) alive->answer(slot, std::move(response));
+  home_->post([sink = sink_, slot = slot_, mute = mute_, response = std::move(response)]() mutable {
+    if (const auto alive = sink.lock()) alive->answer(slot, std::move(response), mute);
   });
 }
 

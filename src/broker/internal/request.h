@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -51,7 +52,8 @@ class ReplySink {
  public:
   virtual ~ReplySink() = default;
   // `slot` is the request's place in the connection's order; no response where the request has none (acks=0).
-  virtual void answer(uint64_t slot, std::optional<Response> response) = 0;
+  // Then nothing more is to be read from the connection for as long as `mute` says (KIP-219).
+  virtual void answer(uint64_t slot, std::optional<Response> response, std::chrono::milliseconds mute) = 0;
   // Give the connection up, saying why once in the log.
   virtual void give_up(const std::string& reason) = 0;
   // While held, no further request of the connection is begun.
@@ -69,6 +71,8 @@ class Reply {
   void send(Response response) { deliver(std::optional<Response>(std::move(response))); }
   void send_nothing() { deliver(std::nullopt); }
   void give_up(std::string reason);
+  // Before sending: the client is over its quota, and is not to be read from for so long after the answer.
+  void mute(std::chrono::milliseconds time) { mute_ = time; }
 
   // For a produce that cannot append yet, on the connection's own thread: what the client sends after it must not
   // overtake it. To be released as soon as it has appended.
@@ -87,6 +91,7 @@ class Reply {
   std::weak_ptr<ReplySink> sink_;
   Executor* home_;
   uint64_t slot_;
+  std::chrono::milliseconds mute_{0};
 };
 
 // A frame on its way through a handler. Views that were decoded from it live as long as `frame`.

@@ -63,6 +63,8 @@ void RequestMetrics::collect(Exposition& out) const {
   out.family("millrace_broker_requests_rejected_total", "Connections closed for what came over them: no sound request.",
              kCounter)
       .add({}, rejected_.value());
+  out.family("millrace_broker_throttled_requests_total", "Requests of clients that were over their quota.", kCounter)
+      .add({}, throttled_.value());
 }
 
 }  // namespace millrace::broker

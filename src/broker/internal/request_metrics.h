@@ -28,6 +28,8 @@ class RequestMetrics {
   void failed(wire::ApiKey key, wire::ErrorCode error);
   // A connection was given up for what came over it.
   void rejected() { rejected_.add(); }
+  // A client over its quota is held back.
+  void throttled() { throttled_.add(); }
 
   // APIs that were never asked for are left out.
   void collect(Exposition& out) const;
@@ -48,6 +50,7 @@ class RequestMetrics {
 
   std::array<std::unique_ptr<Api>, kKeysMax> apis_;
   Counter rejected_;
+  Counter throttled_;
 };
 
 }  // namespace millrace::broker

@@ -51,7 +51,7 @@ void Session::start() {
 // ── Reading ──
 
 bool Session::may_read() const {
-  return !closed_ && pending_.empty() && !waiting_for_memory_ && unsent_.bytes() < kUnsentBytesMax;
+  return !closed_ && !unmute_timer_ && pending_.empty() && !waiting_for_memory_ && unsent_.bytes() < kUnsentBytesMax;
 }
 
 void Session::resume_reading() {
@@ -202,16 +202,17 @@ void Session::start_next() {
 }
 
 void Session::hurry_heartbeat() {
-  if (closed_ || pending_.empty() || slots_.empty()) return;
+  if (closed_ || unmute_timer_ || pending_.empty() || slots_.empty()) return;
   Slot& last = slots_.back();
   if (last.api != wire::ApiKey::kHeartbeat || last.answered || std::exchange(last.hurried, true)) return;
   shared_.handler->next_waits(connection_);
 }
 
-void Session::answer(uint64_t slot, std::optional<Response> response) {
+void Session::answer(uint64_t slot, std::optional<Response> response, std::chrono::milliseconds mute) {
   if (closed_) return;
   Slot& asked = slots_[slot - first_slot_];
   asked.answered = true;
+  asked.mute = mute;
   asked.response = std::move(response);
   // A sync answers many produces at once: they leave in one write.
   work_later();
@@ -237,8 +238,21 @@ void Session::collect_answered() {
     slots_.pop_front();
     ++first_slot_;
     shared_.requests.answered(done.api, shared_.clock.mono_now() - done.begun);
+    if (done.mute > std::chrono::milliseconds(0)) mute(done.mute);
     if (done.response) unsent_.push(std::move(*done.response));
   }
+}
+
+void Session::mute(std::chrono::milliseconds time) {
+  muted_until_ = std::max(muted_until_, shared_.clock.mono_now() + time);
+  if (unmute_timer_) thread_.cancel(*unmute_timer_);
+  unmute_timer_ = thread_.call_at(muted_until_, [self = weak_from_this()] {
+    const auto alive = self.lock();
+    if (!alive) return;
+    auto& session = static_cast<Session&>(*alive);
+    session.unmute_timer_.reset();
+    session.work();
+  });
 }
 
 // ── Writing ──
@@ -277,9 +291,9 @@ void Session::watch_idle() {
     auto& session = static_cast<Session&>(*alive);
     session.idle_timer_.reset();
     const MonoTime now = session.shared_.clock.mono_now();
-    if (session.slots_.empty() && now - session.last_activity_ >= session.shared_.limits.idle_max)
-      return session.close();
-    if (!session.slots_.empty()) session.last_activity_ = now;
+    const bool waits = !session.slots_.empty() || session.unmute_timer_;
+    if (!waits && now - session.last_activity_ >= session.shared_.limits.idle_max) return session.close();
+    if (waits) session.last_activity_ = now;
     session.watch_idle();
   });
 }
@@ -299,6 +313,7 @@ void Session::close() {
   closed_ = true;
   if (idle_timer_) thread_.cancel(*idle_timer_);
   if (stall_timer_) thread_.cancel(*stall_timer_);
+  if (unmute_timer_) thread_.cancel(*unmute_timer_);
   error_code ignored;
   socket_.close(ignored);
   pending_.clear();

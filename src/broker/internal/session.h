@@ -68,7 +68,7 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   ~Session() override;
 
   void start();
-  void answer(uint64_t slot, std::optional<Response> response) override;
+  void answer(uint64_t slot, std::optional<Response> response, std::chrono::milliseconds mute) override;
   void give_up(const std::string& reason) override;
   void hold_next(bool held) override;
 
@@ -77,6 +77,7 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
     MonoTime begun;
     wire::ApiKey api;
     bool answered = false;
+    std::chrono::milliseconds mute{0};
     bool hurried = false;
     std::optional<Response> response;
   };
@@ -103,6 +104,8 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   // A heartbeat's answer may be kept back while nothing else comes from the client.
   void hurry_heartbeat();
   void collect_answered();
+  // Read and begin nothing for so long, or for longer where that was said before.
+  void mute(std::chrono::milliseconds time);
   // Soon, once for all that comes by then.
   void work_later();
 
@@ -153,6 +156,8 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   MonoTime last_activity_;
   std::optional<TimerId> idle_timer_;
   std::optional<TimerId> stall_timer_;
+  std::optional<TimerId> unmute_timer_;  // while muted
+  MonoTime muted_until_;
 };
 
 }  // namespace millrace::broker

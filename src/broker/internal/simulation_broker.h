@@ -74,7 +74,8 @@ class SimulatedBroker {
         purgatory_(settings.parked_fetch_bytes_max),
         fetch_sessions_({.sessions_max = 10}, random_.fork()),
         producer_ids_(files, kFolder),
-        dynamic_configs_(files, kFolder) {}
+        dynamic_configs_(files, kFolder),
+        quotas_(files, kFolder, clock) {}
 
   static constexpr const char* kFolder = "/data";
 
@@ -106,6 +107,7 @@ class SimulatedBroker {
                        .transactions = *transactions_,
                        .producer_ids = producer_ids_,
                        .dynamic_configs = dynamic_configs_,
+                       .quotas = quotas_,
                        .worker = worker,
                        .notes = notes_});
     dispatcher_.emplace(*core_, requests_);
@@ -145,6 +147,7 @@ class SimulatedBroker {
   ProducerIds producer_ids_;
   std::optional<TransactionService> transactions_;
   DynamicConfigs dynamic_configs_;
+  ClientQuotas quotas_;
   const std::vector<ListenerAddress> advertised_ = {{.host = "127.0.0.1", .port = 9092}};
   std::optional<Core> core_;
   std::optional<Dispatcher> dispatcher_;

@@ -34,7 +34,7 @@ class Link final : public ReplySink {
  public:
   explicit Link(uint64_t number) : number_(number) {}
 
-  void answer(uint64_t, std::optional<Response> response) override {
+  void answer(uint64_t, std::optional<Response> response, std::chrono::milliseconds) override {
     if (!in_work) return;
     InFlight done = std::move(*in_work);
     in_work.reset();
