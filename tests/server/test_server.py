@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The program from outside: test_server.py MILLRACE_BINARY."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -25,12 +26,13 @@ def free_port() -> int:
 
 
 class Server:
-    """`millrace server` on free ports, known once it has started; ended by process id."""
+    """`millrace server` on free ports, or on one given for Kafka, known once it has started; ended by process id."""
 
-    def __init__(self, data: str, *more: str):
-        self.kafka = self.http = 0
+    def __init__(self, data: str, *more: str, kafka: int = 0):
+        self.kafka, self.http = kafka, 0
+        listen = [] if "--bootstrap" in more else ["--kafka", f"127.0.0.1:{kafka}"]
         self.process = subprocess.Popen(
-            [BINARY, "server", "--data", data, "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0", *more],
+            [BINARY, "server", "--data", data, *listen, "--http", "127.0.0.1:0", *more],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def wait_started(self) -> list[str]:
@@ -79,8 +81,8 @@ class ServerTest(unittest.TestCase):
         self.data = str(pathlib.Path(directory.name) / "data")
         self.dir = pathlib.Path(directory.name)
 
-    def start(self, *more: str) -> Server:
-        server = Server(self.data, *more)
+    def start(self, *more: str, data: str | None = None, kafka: int = 0) -> Server:
+        server = Server(data or self.data, *more, kafka=kafka)
         self.addCleanup(server.stop)
         server.wait_started()
         return server
@@ -169,16 +171,16 @@ class ServerTest(unittest.TestCase):
 
     def overview(self, server: Server) -> dict:
         """The first one that the live stream sends."""
-        connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=60)
-        self.addCleanup(connection.close)
-        connection.request("GET", "/v1/live")
-        event = ""
-        for line in connection.getresponse():
-            name, _, text = line.decode().rstrip("\n").partition(": ")
-            if name == "event":
-                event = text
-            if name == "data" and event == "overview":
-                return json.loads(text)
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.http, timeout=60)) as connection:
+            connection.request("GET", "/v1/live")
+            with connection.getresponse() as stream:
+                event = ""
+                for line in stream:
+                    name, _, text = line.decode().rstrip("\n").partition(": ")
+                    if name == "event":
+                        event = text
+                    if name == "data" and event == "overview":
+                        return json.loads(text)
         self.fail("the stream ended without an overview")
 
     def test_a_pipeline_that_cannot_be_made_is_shown_and_the_rest_serves(self):
@@ -206,6 +208,24 @@ class ServerTest(unittest.TestCase):
         self.assertEqual((shown["copies"]["state"], shown["copies"]["error"]), ("running", None))
         self.assertEqual([row["name"] for row in overview["tables"]], ["copies", "counts"])
         self.assertEqual(millrace("topic", "list", data=self.data).returncode, 0)
+
+    def test_pipelines_of_a_cluster_that_is_away_start_when_it_comes(self):
+        cluster = self.start()
+        cluster.stop()
+        (self.dir / "copy.yaml").write_text(
+            "pipeline: copy\nsources:\n  lines: {topic: lines, format: raw, partitions: 1}\nsinks:\n  - {from: lines, topic: copies}\n")
+        config = self.dir / "millrace.yaml"
+        config.write_text("pipelines: [copy.yaml]\n")
+        server = self.start("--config", str(config), "--bootstrap", f"127.0.0.1:{cluster.kafka}", data=str(self.dir / "other"))
+        (copy,) = self.overview(server)["pipelines"]
+        self.assertEqual(copy["state"], "starting")
+        self.assertIn("no broker answers", copy["error"])
+        self.start(kafka=cluster.kafka)
+        deadline = time.monotonic() + 120
+        while copy["state"] != "running" and time.monotonic() < deadline:
+            time.sleep(0.2)
+            (copy,) = self.overview(server)["pipelines"]
+        self.assertEqual((copy["state"], copy["error"]), ("running", None))
 
     def test_serves_health_metrics_and_sql(self):
         server = self.start()
