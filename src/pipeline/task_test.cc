@@ -16,13 +16,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-const StepCounters& step(const std::vector<StepCounters>& counters, std::string_view id) {
-  for (const StepCounters& counter : counters)
-    if (counter.id == id) return counter;
-  ADD_FAILURE() << "no step " << id;
-  return counters.front();
-}
-
 std::string payment(int64_t at_s, int64_t card, double amount, int fraud) {
   return fmt::format(R"({{"card": {}, "at": {}, "amount": {}, "fraud": {}}})", card, 1'600'000'000 + at_s, amount,
                      fraud);
@@ -269,103 +262,6 @@ TEST(Task, ServesEachVersionFromItsCutOn) {
   EXPECT_EQ(core.live().rows() + 24, 400U);
 }
 
-constexpr std::string_view kOrders = R"(pipeline: shop
-sources:
-  orders: {columns: {who: varchar, at: bigint, spent: double}, time: {column: at, format: unix_s}, key: who, partitions: 1}
-steps:
-  - {id: again, from: orders, label: {as: returned, of: self, keys: [who], within: 100s, value: "VALUE", release: RELEASE}}
-sinks: [{from: again, topic: out}]
-)";
-
-std::string orders_plan(const std::string& value, const std::string& release) {
-  std::string yaml(kOrders);
-  yaml.replace(yaml.find("VALUE"), 5, value);
-  yaml.replace(yaml.find("RELEASE"), 7, release);
-  return yaml;
-}
-
-std::string order(const std::string& who, int64_t at_s, double spent) {
-  return fmt::format(R"({{"who": "{}", "at": {}, "spent": {}}})", who, 1'600'000'000 + at_s, spent);
-}
-
-// who@time=label, in the order of release.
-std::vector<std::string> labels(const std::vector<std::string>& rows) {
-  std::vector<std::string> result;
-  for (const std::string& row : rows) {
-    const auto field = [&](const std::string& name) {
-      const size_t begin = row.find("\"" + name + "\":") + name.size() + 3;
-      return row.substr(begin, row.find_first_of(",}", begin) - begin);
-    };
-    result.push_back(field("who").substr(1, 1) + "@" + std::to_string(std::stoll(field("at")) - 1'600'000'000) + "=" +
-                     field("returned"));
-  }
-  return result;
-}
-
-TEST(Label, CountsRowsOfTheKeyBehindEachRowUpToItsEnd) {
-  TaskHarness harness(orders_plan("count(*) > 0", "end"), true);
-  harness.feed(0, {order("a", 0, 1), order("b", 10, 1), order("a", 100, 1), order("b", 111, 1), order("a", 300, 1)});
-  harness.end(0);
-  // a's second order is exactly 100 s behind its first: inside. b's is 101 s behind: outside.
-  EXPECT_THAT(labels(harness.outputs(0).written.at(0)),
-              ElementsAre("a@0=true", "b@10=false", "a@100=false", "b@111=false", "a@300=false"));
-}
-
-TEST(Label, DoesNotCountRowsOfTheSameMoment) {
-  TaskHarness harness(orders_plan("count(*)", "end"), true);
-  harness.feed(0, {order("a", 0, 1), order("a", 0, 1), order("a", 50, 1), order("a", 60, 1)});
-  harness.end(0);
-  EXPECT_THAT(labels(harness.outputs(0).written.at(0)), ElementsAre("a@0=2", "a@0=2", "a@50=1", "a@60=0"));
-}
-
-TEST(Label, ReleasesPositivesAtTheirFirstMatchWhenToldTo) {
-  TaskHarness harness(orders_plan("count(*) > 0", "first_match"), true);
-  harness.feed(0, {order("a", 0, 1), order("b", 10, 1), order("a", 20, 1)});
-  EXPECT_THAT(labels(harness.outputs(0).written.at(0)), ElementsAre("a@0=true"));
-  harness.end(0);
-  EXPECT_THAT(labels(harness.outputs(0).written.at(0)), ElementsAre("a@0=true", "b@10=false", "a@20=false"));
-}
-
-TEST(Label, AggregatesAColumnOfTheMatchingRows) {
-  TaskHarness harness(orders_plan("max(l.spent) >= 7", "end"), true);
-  harness.feed(0, {order("a", 0, 9), order("a", 50, 6.5), order("a", 90, 7), order("a", 95, 1)});
-  harness.end(0);
-  EXPECT_THAT(labels(harness.outputs(0).written.at(0)),
-              ElementsAre("a@0=true", "a@50=true", "a@90=false", "a@95=null"));
-}
-
-constexpr std::string_view kChargebacks = R"(pipeline: p
-sources:
-  tx: {columns: {id: bigint, at: bigint}, time: {column: at, format: unix_s}, partitions: 1}
-  back: {columns: {id: bigint, at: bigint}, time: {column: at, format: unix_s}, idle: never, partitions: 1}
-steps:
-  - {id: truth, from: tx, label: {as: fraud, of: back, keys: [id], within: 100s, value: count(*) > 0}}
-sinks: [{from: truth, topic: out}]
-)";
-
-std::string event(int64_t id, int64_t at_s) {
-  return fmt::format(R"({{"id": {}, "at": {}}})", id, 1'600'000'000 + at_s);
-}
-
-TEST(Label, WaitsForTheTruthOfASecondSource) {
-  TaskHarness harness(kChargebacks, true);
-  harness.feed(0, {event(1, 0), event(2, 10), event(3, 500)}, 0);
-  EXPECT_TRUE(harness.outputs(0).written[0].empty());
-  harness.feed(0, {event(2, 60)}, 1);
-  harness.end(0);
-  EXPECT_THAT(harness.outputs(0).written.at(0), ElementsAre(HasSubstr(R"("id":1,"at":1600000000,"fraud":false)"),
-                                                            HasSubstr(R"("id":2,"at":1600000010,"fraud":true)"),
-                                                            HasSubstr(R"("id":3,"at":1600000500,"fraud":false)")));
-}
-
-TEST(Label, OfASilentSecondSourceHoldsNothingUpButItsOwnRows) {
-  TaskHarness harness(kChargebacks, false);
-  harness.feed(0, {event(1, 0), event(2, 10), event(3, 500)}, 0);
-  EXPECT_EQ(step(harness.task(0).counters(), "truth").waiting, 3U);
-  harness.feed(0, {event(9, 300)}, 1);
-  EXPECT_EQ(step(harness.task(0).counters(), "truth").waiting, 1U);
-}
-
 constexpr std::string_view kBetween = R"(pipeline: p
 sources:
   tx:
@@ -465,7 +361,7 @@ sinks: [{from: per_hour, topic: out}]
 }
 
 TEST(Task, RefusesAChangelogOfAnotherPlan) {
-  TaskHarness harness(kChargebacks, false);
+  TaskHarness harness(kPayments, false);
   state::Restored restored;
   restored.next_offset = Offset(7);
   restored.pages[{{"history", 99}, "k", 0}] = Bytes{std::byte{1}};

@@ -1,3 +1,5 @@
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -47,8 +49,10 @@ class LabelStep final : public Step {
     uint32_t row = 0;
     for (size_t entry = 0; entry < time.size(); ++entry) {
       for (; row < batch.rows() && batch.row_id(row).offset.value() <= time.offsets[entry]; ++row) {
-        begin_wait(shared, row);
-        if (self_ && value_) add_truth(batch, row, key_columns_);
+        const std::string key = value_ ? key_of(batch, row, key_columns_) : std::string();
+        if (!check_key(batch, row, key)) continue;
+        begin_wait(shared, row, key);
+        if (self_ && value_) add_truth(batch, row, key);
       }
       release_due(time.after_us(entry));
     }
@@ -62,7 +66,8 @@ class LabelStep final : public Step {
     uint32_t row = 0;
     for (size_t entry = 0; entry < time.size(); ++entry) {
       for (; row < batch.rows() && batch.row_id(row).offset.value() <= time.offsets[entry]; ++row)
-        add_truth(batch, row, other_keys_);
+        if (const std::string key = key_of(batch, row, other_keys_); check_key(batch, row, key))
+          add_truth(batch, row, key);
       release_due(time.after_us(entry));
     }
     return finish(none, nullptr);
@@ -131,10 +136,18 @@ class LabelStep final : public Step {
     if (value_) waiting_by_key_[row.key].emplace(row.id().event_time_us, row.id().offset.value());
   }
 
-  void begin_wait(const std::shared_ptr<const columns::Batch>& batch, uint32_t row) {
+  // State is kept by key: one that is too long for that is refused, on both sides.
+  bool check_key(const columns::Batch& batch, uint32_t row, const std::string& key) {
+    if (key.size() <= state::kKeyBytesMax) return true;
+    rejected_.push_back({batch.row_id(row), fmt::format("the label's key has {} bytes, at most {} are kept", key.size(),
+                                                        state::kKeyBytesMax)});
+    return false;
+  }
+
+  void begin_wait(const std::shared_ptr<const columns::Batch>& batch, uint32_t row, const std::string& key) {
     const columns::RowId& id = batch->row_id(row);
-    if (!WaitingRows::fits(*batch, row)) {
-      rejected_.push_back({id, "the row is too large to wait: over 60 KiB"});
+    if (!waiting_.fits(*batch, row, key)) {
+      rejected_.push_back({id, "the row is too large to wait: with the label's key it is over 64 KiB"});
       return;
     }
     if (pass_) pass_->script.push_back({false, row});
@@ -146,14 +159,13 @@ class LabelStep final : public Step {
     waiting.due_us = plan_.delay_us     ? id.event_time_us + *plan_.delay_us
                      : plan_.delay_rows ? id.offset.value()
                                         : id.event_time_us + plan_.within_us + 1;
-    if (value_) waiting.key = key_of(*batch, row, key_columns_);
+    waiting.key = key;
     index(waiting);
     waiting_.add(std::move(waiting));
   }
 
-  void add_truth(const columns::Batch& batch, uint32_t row, const std::vector<size_t>& key_columns) {
+  void add_truth(const columns::Batch& batch, uint32_t row, const std::string& key) {
     const columns::RowId& id = batch.row_id(row);
-    const std::string key = key_of(batch, row, key_columns);
     std::optional<double> value;
     if (value_column_ && batch.column(*value_column_).is_valid(row))
       value = batch.column(*value_column_).as_double(row);

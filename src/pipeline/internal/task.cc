@@ -212,7 +212,8 @@ Status Task::run_node(size_t index, const columns::Batch& in, const Timeline& ti
   Node& node = nodes_[index];
   MILLRACE_ASSIGN_OR_RETURN(StepOutput out, side ? node.step->process_side(in, time) : node.step->process(in, time));
   StepCounters& counters = node_counters_[index];
-  if (!side) counters.in += in.rows();
+  // Of a second source's rows only those are told of that cannot be kept.
+  counters.in += side ? out.rejected.size() : in.rows();
   counters.out += out.emits ? out.taken : out.batch.rows();
   if (out.emits) counters.emitted += out.batch.rows();
   counters.filtered += out.filtered;

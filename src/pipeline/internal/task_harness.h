@@ -72,6 +72,13 @@ class MemoryOutputs final : public Outputs {
   std::vector<RoundRecord> rounds;
 };
 
+inline const StepCounters& step(const std::vector<StepCounters>& counters, std::string_view id) {
+  for (const StepCounters& counter : counters)
+    if (counter.id == id) return counter;
+  ADD_FAILURE() << "no step " << id;
+  return counters.front();
+}
+
 // Runs the tasks of a plan's first stage without a broker: records go in as values, outputs come out in memory, and
 // state can be saved and restored through the changelog's own records.
 class TaskHarness {

@@ -5,13 +5,14 @@
 
 namespace millrace::pipeline {
 
-bool WaitingRows::fits(const columns::Batch& batch, size_t row) {
-  size_t bytes = 0;
+bool WaitingRows::fits(const columns::Batch& batch, size_t row, std::string_view key) const {
+  // Due, the key with its length, the predictions, the row's identity: at most.
+  size_t bytes = 8 + 10 + key.size() + 3 * sizeof(double) * trainers_ + 10 + 10 + 8;
   for (size_t c = 0; c < batch.schema().size(); ++c) {
     const columns::Column& column = batch.column(c);
-    bytes += column.type().kind == columns::Kind::kVarchar ? column.texts()[row].size() + 10 : 9;
+    bytes += column.type().kind == columns::Kind::kVarchar ? column.texts()[row].size() + 11 : 9;
   }
-  return bytes <= kRowBytesMax;
+  return bytes <= state::kPageBytesMax;
 }
 
 void WaitingRows::insert(WaitingRow row) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -34,11 +35,10 @@ class WaitingRows final : public state::Paged {
  public:
   WaitingRows(columns::SchemaPtr schema, size_t trainers) : schema_(std::move(schema)), trainers_(trainers) {}
 
-  // Preconditions: no row of that offset waits; a row is within kRowBytesMax (see fits()).
+  // Preconditions: no row of that offset waits; the row fits().
   void add(WaitingRow row);
-  // Rows are stored in one page each.
-  static constexpr size_t kRowBytesMax = state::kPageBytesMax - 4096;
-  static bool fits(const columns::Batch& batch, size_t row);
+  // Whether all that is kept of a row goes into its one page.
+  bool fits(const columns::Batch& batch, size_t row, std::string_view key) const;
 
   size_t size() const { return rows_.size(); }
   bool empty() const { return rows_.empty(); }

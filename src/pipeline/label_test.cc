@@ -1,0 +1,161 @@
+#include <fmt/core.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "pipeline/internal/task_harness.h"
+
+namespace millrace::pipeline {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr std::string_view kOrders = R"(pipeline: shop
+sources:
+  orders: {columns: {who: varchar, at: bigint, spent: double}, time: {column: at, format: unix_s}, key: who, partitions: 1}
+steps:
+  - {id: again, from: orders, label: {as: returned, of: self, keys: [who], within: 100s, value: "VALUE", release: RELEASE}}
+sinks: [{from: again, topic: out}]
+)";
+
+std::string orders_plan(const std::string& value, const std::string& release) {
+  std::string yaml(kOrders);
+  yaml.replace(yaml.find("VALUE"), 5, value);
+  yaml.replace(yaml.find("RELEASE"), 7, release);
+  return yaml;
+}
+
+std::string order(const std::string& who, int64_t at_s, double spent) {
+  return fmt::format(R"({{"who": "{}", "at": {}, "spent": {}}})", who, 1'600'000'000 + at_s, spent);
+}
+
+// who@time=label, in the order of release.
+std::vector<std::string> labels(const std::vector<std::string>& rows) {
+  std::vector<std::string> result;
+  for (const std::string& row : rows) {
+    const auto field = [&](const std::string& name) {
+      const size_t begin = row.find("\"" + name + "\":") + name.size() + 3;
+      return row.substr(begin, row.find_first_of(",}", begin) - begin);
+    };
+    result.push_back(field("who").substr(1, 1) + "@" + std::to_string(std::stoll(field("at")) - 1'600'000'000) + "=" +
+                     field("returned"));
+  }
+  return result;
+}
+
+TEST(Label, CountsRowsOfTheKeyBehindEachRowUpToItsEnd) {
+  TaskHarness harness(orders_plan("count(*) > 0", "end"), true);
+  harness.feed(0, {order("a", 0, 1), order("b", 10, 1), order("a", 100, 1), order("b", 111, 1), order("a", 300, 1)});
+  harness.end(0);
+  // a's second order is exactly 100 s behind its first: inside. b's is 101 s behind: outside.
+  EXPECT_THAT(labels(harness.outputs(0).written.at(0)),
+              ElementsAre("a@0=true", "b@10=false", "a@100=false", "b@111=false", "a@300=false"));
+}
+
+TEST(Label, DoesNotCountRowsOfTheSameMoment) {
+  TaskHarness harness(orders_plan("count(*)", "end"), true);
+  harness.feed(0, {order("a", 0, 1), order("a", 0, 1), order("a", 50, 1), order("a", 60, 1)});
+  harness.end(0);
+  EXPECT_THAT(labels(harness.outputs(0).written.at(0)), ElementsAre("a@0=2", "a@0=2", "a@50=1", "a@60=0"));
+}
+
+TEST(Label, ReleasesPositivesAtTheirFirstMatchWhenToldTo) {
+  TaskHarness harness(orders_plan("count(*) > 0", "first_match"), true);
+  harness.feed(0, {order("a", 0, 1), order("b", 10, 1), order("a", 20, 1)});
+  EXPECT_THAT(labels(harness.outputs(0).written.at(0)), ElementsAre("a@0=true"));
+  harness.end(0);
+  EXPECT_THAT(labels(harness.outputs(0).written.at(0)), ElementsAre("a@0=true", "b@10=false", "a@20=false"));
+}
+
+TEST(Label, AggregatesAColumnOfTheMatchingRows) {
+  TaskHarness harness(orders_plan("max(l.spent) >= 7", "end"), true);
+  harness.feed(0, {order("a", 0, 9), order("a", 50, 6.5), order("a", 90, 7), order("a", 95, 1)});
+  harness.end(0);
+  EXPECT_THAT(labels(harness.outputs(0).written.at(0)),
+              ElementsAre("a@0=true", "a@50=true", "a@90=false", "a@95=null"));
+}
+
+constexpr std::string_view kChargebacks = R"(pipeline: p
+sources:
+  tx: {columns: {id: bigint, at: bigint}, time: {column: at, format: unix_s}, partitions: 1}
+  back: {columns: {id: bigint, at: bigint}, time: {column: at, format: unix_s}, idle: never, partitions: 1}
+steps:
+  - {id: truth, from: tx, label: {as: fraud, of: back, keys: [id], within: 100s, value: count(*) > 0}}
+sinks: [{from: truth, topic: out}]
+)";
+
+std::string event(int64_t id, int64_t at_s) {
+  return fmt::format(R"({{"id": {}, "at": {}}})", id, 1'600'000'000 + at_s);
+}
+
+TEST(Label, WaitsForTheTruthOfASecondSource) {
+  TaskHarness harness(kChargebacks, true);
+  harness.feed(0, {event(1, 0), event(2, 10), event(3, 500)}, 0);
+  EXPECT_TRUE(harness.outputs(0).written[0].empty());
+  harness.feed(0, {event(2, 60)}, 1);
+  harness.end(0);
+  EXPECT_THAT(harness.outputs(0).written.at(0), ElementsAre(HasSubstr(R"("id":1,"at":1600000000,"fraud":false)"),
+                                                            HasSubstr(R"("id":2,"at":1600000010,"fraud":true)"),
+                                                            HasSubstr(R"("id":3,"at":1600000500,"fraud":false)")));
+}
+
+TEST(Label, OfASilentSecondSourceHoldsNothingUpButItsOwnRows) {
+  TaskHarness harness(kChargebacks, false);
+  harness.feed(0, {event(1, 0), event(2, 10), event(3, 500)}, 0);
+  EXPECT_EQ(step(harness.task(0).counters(), "truth").waiting, 3U);
+  harness.feed(0, {event(9, 300)}, 1);
+  EXPECT_EQ(step(harness.task(0).counters(), "truth").waiting, 1U);
+}
+
+// A commit of every partition's state, as it stands.
+void expect_commits(TaskHarness& harness) {
+  state::ChangelogGroup group(1);
+  harness.task(0).collect(group);
+  EXPECT_GT(group.size(), 0U);
+  for (const StepCounters& counter : harness.task(0).counters()) EXPECT_TRUE(counter.closes()) << counter.id;
+}
+
+TEST(Label, RefusesRowsWhoseKeyIsTooLongToKeep) {
+  for (const size_t bytes : {33'000U, 40'000U, 70'000U}) {
+    TaskHarness harness(orders_plan("count(*) > 0", "end"), true);
+    harness.feed(0, {order(std::string(bytes, 'x'), 0, 1), order("a", 1, 1)});
+    expect_commits(harness);
+    EXPECT_THAT(harness.outputs(0).dead, ElementsAre(HasSubstr("again@0: the label's key")));
+    harness.end(0);
+    EXPECT_THAT(labels(harness.outputs(0).written.at(0)), ElementsAre("a@1=false"));
+  }
+}
+
+TEST(Label, KeepsRowsThatFillAPageAndRefusesThoseThatDoNotFit) {
+  // The key is in the row and again beside it: 32,000 twice fit into a page of 64 KiB, with a note beside them not.
+  std::string plan = orders_plan("count(*) > 0", "end");
+  plan.replace(plan.find("spent: double"), 13, "spent: double, note: varchar");
+  TaskHarness harness(plan, true);
+  const auto noted = [](int64_t at_s, size_t bytes) {
+    return fmt::format(R"({{"who": "{}", "at": {}, "spent": 1, "note": "{}"}})", std::string(32'000, 'x'),
+                       1'600'000'000 + at_s, std::string(bytes, 'n'));
+  };
+  harness.feed(0, {noted(0, 1'400), noted(10, 1'600)});
+  EXPECT_THAT(harness.outputs(0).dead, ElementsAre(HasSubstr("again@1: the row is too large to wait")));
+  harness.save_and_restore(0);
+  EXPECT_EQ(step(harness.task(0).counters(), "again").waiting, 1U);
+  harness.end(0);
+  EXPECT_EQ(harness.outputs(0).written.at(0).size(), 1U);
+}
+
+TEST(Label, RefusesTruthWhoseKeyIsTooLongToKeep) {
+  std::string plan(kChargebacks);
+  for (size_t at = plan.find("id: bigint"); at != std::string::npos; at = plan.find("id: bigint", at))
+    plan.replace(at, 10, "id: varchar");
+  TaskHarness harness(plan, true);
+  const std::string row = fmt::format(R"({{"id": "{}", "at": 1600000000}})", std::string(40'000, 'x'));
+  harness.feed(0, {row}, 0);
+  harness.feed(0, {R"({"id": "a", "at": 1600000000})", row}, 1);
+  harness.end(0);
+  expect_commits(harness);
+  EXPECT_THAT(harness.outputs(0).dead, testing::UnorderedElementsAre(HasSubstr("truth@0: the label's key"),
+                                                                     HasSubstr("truth@1: the label's key")));
+}
+
+}  // namespace
+}  // namespace millrace::pipeline
