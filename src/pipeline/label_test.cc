@@ -157,5 +157,57 @@ TEST(Label, RefusesTruthWhoseKeyIsTooLongToKeep) {
                                                                      HasSubstr("truth@1: the label's key")));
 }
 
+// What `from` would have written into its changelog, taken up by a task of `to`.
+Status take_up(TaskHarness& from, TaskHarness& to) {
+  state::ChangelogGroup group(1);
+  from.task(0).collect(group);
+  group.close(from.task(0).next_offset(0));
+  state::Restorer restorer;
+  for (size_t i = 0; i < group.size(); ++i)
+    MILLRACE_RETURN_IF_ERROR(restorer.feed(group.record(i).key, group.record(i).value));
+  return to.task(0).restore(std::move(restorer).finish());
+}
+
+constexpr std::string_view kWaits = R"(pipeline: p
+sources:
+  tx: {columns: {id: bigint, ts: bigint, a: bigint, b: bigint}, time: {column: ts, format: unix_s}, partitions: 1}
+steps:
+  - {id: picked, from: tx, sql: "SELECT COLUMNS FROM tx"}
+  - {id: truth, label: {of: self, delay: 1h}}
+  - {id: fit, train: {model: m, algorithm: logistic_regression, label: b, features: [a], register: end}}
+sinks: [{from: truth, topic: out}]
+)";
+
+std::string waits(std::string_view columns) {
+  std::string yaml(kWaits);
+  return yaml.replace(yaml.find("COLUMNS"), 7, columns);
+}
+
+TEST(Label, RefusesRowsThatWaitWithOtherColumnsThanThePlanHasNow) {
+  const std::string plan = waits("id, ts, a, b");
+  const std::string row = R"({"id": 1, "ts": 1600000000, "a": 111, "b": 1})";
+  TaskHarness undisturbed(plan, true);
+  undisturbed.feed(0, {row});
+  TaskHarness same(plan, true);
+  EXPECT_TRUE(take_up(undisturbed, same));
+  same.end(0);
+  EXPECT_THAT(same.outputs(0).written.at(0), ElementsAre(HasSubstr(R"("a":111,"b":1)")));
+
+  const std::string second =
+      "  - {id: fit2, from: truth, train: {model: m2, algorithm: logistic_regression, label: b, "
+      "features: [a], register: end}}\nsinks";
+  std::string two_trainers = plan;
+  two_trainers.replace(two_trainers.find("sinks"), 5, second);
+  for (const std::string& changed : {waits("id, ts, b, a"), waits("id, ts, a::DECIMAL(12,2) AS a, b"),
+                                     waits("id, ts, a, b, 1 AS c"), two_trainers}) {
+    TaskHarness before(plan, true);
+    before.feed(0, {row});
+    TaskHarness after(changed, true);
+    const Status taken = take_up(before, after);
+    ASSERT_FALSE(taken) << changed;
+    EXPECT_EQ(taken.error().code, Errc::kConflict);
+  }
+}
+
 }  // namespace
 }  // namespace millrace::pipeline

@@ -32,7 +32,7 @@ class LabelStep final : public Step {
         waiting_(schema_, pass_ ? pass_->trainers : 0),
         truths_(value ? *value : LabelValue{}),
         value_(std::move(value)) {
-    const uint64_t signature = crc32c(as_byte_view(signature_text(plan)));
+    const uint64_t signature = crc32c(as_byte_view(signature_text(plan, *schema_, pass_ ? pass_->trainers : 0)));
     waiting_id_ = {step.id, signature};
     truths_id_ = {step.id + "/truth", signature};
     for (const Text& key : plan.keys) {
@@ -94,12 +94,14 @@ class LabelStep final : public Step {
   }
 
  private:
-  static std::string signature_text(const LabelPlan& plan) {
+  // Rows wait by the position of their columns, with a prediction per trainer: they are part of what the pages mean.
+  static std::string signature_text(const LabelPlan& plan, const columns::Schema& schema, size_t trainers) {
     std::string text = plan.of.value + "|" + plan.as + "|" + plan.value.value + "|" + std::to_string(plan.within_us) +
                        "|" + std::to_string(plan.delay_us.value_or(-1)) + "|" +
                        std::to_string(plan.delay_rows.value_or(-1));
     for (const Text& key : plan.keys) text += "|" + key.value;
-    return text;
+    for (const columns::Field& field : schema.fields()) text += "|" + field.name + " " + field.type.to_string();
+    return text + "|" + std::to_string(trainers);
   }
 
   columns::Batch empty_input() const {
