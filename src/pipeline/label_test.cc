@@ -75,6 +75,13 @@ TEST(Label, AggregatesAColumnOfTheMatchingRows) {
               ElementsAre("a@0=true", "a@50=true", "a@90=false", "a@95=null"));
 }
 
+TEST(Label, CountsWhatIsThereWhateverItsType) {
+  TaskHarness harness(orders_plan("count(l.who)", "end"), true);
+  harness.feed(0, {order("a", 0, 1), order("a", 50, 1), order("a", 60, 1)});
+  harness.end(0);
+  EXPECT_THAT(labels(harness.outputs(0).written.at(0)), ElementsAre("a@0=2", "a@50=1", "a@60=0"));
+}
+
 constexpr std::string_view kChargebacks = R"(pipeline: p
 sources:
   tx: {columns: {id: bigint, at: bigint}, time: {column: at, format: unix_s}, partitions: 1}

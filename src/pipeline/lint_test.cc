@@ -86,6 +86,17 @@ TEST(Lint, SaysWhereAndWhatWasMeant) {
       "9:52:");
 }
 
+TEST(Lint, RefusesLabelsThatTakeTextForNumbers) {
+  const auto label = [](const std::string& value) {
+    return "  - {id: a, label: {as: y, of: self, keys: [card], within: 1h, value: \"" + value + "\"}}\n";
+  };
+  EXPECT_THAT(only_finding(lint_steps(label("max(l.country)"))),
+              HasSubstr("8:70: step 'a': value: max of country, which is of type varchar"));
+  EXPECT_THAT(only_finding(lint_steps(label("sum(country) > 0"))), HasSubstr("sum of country"));
+  EXPECT_TRUE(lint_steps(label("count(country)")).ok());
+  EXPECT_TRUE(lint_steps(label("max(at)")).ok());
+}
+
 TEST(Lint, PointsIntoSql) {
   const std::string finding = only_finding(lint_steps("  - {id: a, sql: \"SELECT amont FROM tx\"}\n"));
   EXPECT_THAT(finding, HasSubstr("8:"));

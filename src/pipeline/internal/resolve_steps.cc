@@ -250,8 +250,12 @@ std::optional<Flow> Resolver::resolve_kind(StepPlan& step, LabelPlan& label, con
       report().add(label.value.place, std::move(value).error());
     } else {
       if (!value->column.empty()) {
-        if (auto found = require_column(*other, value->column, where + ": value"); !found)
+        const features::Aggregate aggregate{
+            .name = where + ": value", .function = value->function, .column = value->column};
+        if (auto found = require_column(*other, value->column, aggregate.name); !found)
           report().add(label.value.place, std::move(found).error());
+        else if (auto type = features::result_type(aggregate, *other); !type)
+          report().add(label.value.place, std::move(type).error());
       }
       fields.push_back({label.as, value->type()});
     }

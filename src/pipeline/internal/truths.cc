@@ -57,7 +57,8 @@ Truths::Label Truths::label(const std::string& key, int64_t after_us, int64_t un
                                   [](int64_t time, const Truth& t) { return time < t.time_us; });
     for (; truth != list.end() && truth->time_us <= until_us; ++truth) {
       ++label.matches;
-      if (!truth->value || !std::isfinite(*truth->value)) continue;
+      if (!truth->value) continue;
+      if (value_.function != features::Function::kCount && !std::isfinite(*truth->value)) continue;
       ++values;
       sum += *truth->value;
       least = std::min(least, *truth->value);
