@@ -91,10 +91,47 @@ TEST(Lint, RefusesLabelsThatTakeTextForNumbers) {
     return "  - {id: a, label: {as: y, of: self, keys: [card], within: 1h, value: \"" + value + "\"}}\n";
   };
   EXPECT_THAT(only_finding(lint_steps(label("max(l.country)"))),
-              HasSubstr("8:70: step 'a': value: max of country, which is of type varchar"));
+              HasSubstr("8:71: step 'a': value: max of country, which is of type varchar"));
   EXPECT_THAT(only_finding(lint_steps(label("sum(country) > 0"))), HasSubstr("sum of country"));
   EXPECT_TRUE(lint_steps(label("count(country)")).ok());
   EXPECT_TRUE(lint_steps(label("max(at)")).ok());
+}
+
+std::string two_models(const std::string& first, const std::string& second, const std::string& version) {
+  const auto model = [&](const std::string& name, const std::string& every) {
+    return "  - {id: p" + name + ", from: tx, predict: {model: " + name + "@champion, as: s" + name + version + "}}\n" +
+           "  - {id: t" + name + ", from: tx, train: {model: " + name +
+           ", algorithm: logistic_regression, label: fraud, features: [amount]" +
+           (every.empty() ? "" : ", register: {every: " + every + "}") + "}}\n";
+  };
+  return model("m1", first) + model("m2", second);
+}
+
+TEST(Lint, RefusesModelsWhoseBoundariesWouldWaitForOneAnother) {
+  EXPECT_EQ(only_finding(lint_steps(two_models("1h", "100 rows", ""))),
+            "10:42: step 'pm2': the model 'm2' is served by event time and registered by rows, 'm1' of line 8 by time: "
+            "partitions would wait for one another for ever (register both by time or both by rows, or serve one of "
+            "them with version: latest)");
+  EXPECT_THAT(only_finding(lint_steps(two_models("100 rows", "", ", version: event_time"))), HasSubstr("10:42: "));
+  EXPECT_TRUE(lint_steps(two_models("1h", "1d", "")).ok());
+  EXPECT_TRUE(lint_steps(two_models("100 rows", "70 rows", ", version: event_time")).ok());
+  EXPECT_TRUE(lint_steps(two_models("1h", "100 rows", ", version: latest")).ok());
+  // Over files it is registered at the end, live the latest is served: nobody waits.
+  EXPECT_TRUE(lint_steps(two_models("100 rows", "", "")).ok());
+}
+
+TEST(Lint, RefusesEventTimeForAModelOfAnotherStage) {
+  const Linted linted = lint(R"(pipeline: p
+sources:
+  a: {columns: {x: double, y: bigint, at: timestamp}, time: at}
+  b: {columns: {x: double, at: timestamp}, time: at}
+steps:
+  - {id: fit, from: a, train: {model: m, algorithm: logistic_regression, label: y, features: [x]}}
+  - {id: scored, from: b, predict: {model: m@champion, as: s, version: event_time}}
+)",
+                             "p.yaml");
+  EXPECT_THAT(only_finding(linted),
+              HasSubstr("7:44: step 'scored': the model 'm' is trained on another source's rows"));
 }
 
 TEST(Lint, PointsIntoSql) {

@@ -77,6 +77,7 @@ ResolvedPlan Resolver::resolve() {
     report().invalid({1, 1}, "the pipeline does nothing: it has neither steps nor sinks");
   result_.plan = std::move(plan_);
   if (report().empty()) build_stages();
+  if (report().empty()) check_served_versions();
   report().sort();
   return std::move(result_);
 }
@@ -258,6 +259,54 @@ void Resolver::build_stages() {
             fmt::format("the sources '{}' and '{}' meet in a step and need equal partitions, not {} and {}",
                         plan.sources[i].name, plan.sources[s].name, stage.partitions, plan.sources[s].partitions));
     result_.stages.push_back(std::move(stage));
+  }
+}
+
+// Partitions wait for one another at the boundaries of models that are served by event time. Boundaries of one kind
+// come in one order everywhere; of two kinds (rows, time) each partition has its own order, and all might wait for
+// ever.
+void Resolver::check_served_versions() {
+  const Plan& plan = result_.plan;
+  for (const Stage& stage : result_.stages) {
+    // A model's kind of boundary where the input is files, and where it is live.
+    const Text* places[2][2] = {};  // [bounded][rows]
+    for (const size_t index : stage.steps) {
+      const auto* predict = std::get_if<PredictPlan>(&plan.steps[index].kind);
+      if (predict == nullptr || predict->version == VersionPolicy::kLatest) continue;
+      const TrainPlan* train = nullptr;
+      for (const size_t other : stage.steps)
+        if (const auto* found = std::get_if<TrainPlan>(&plan.steps[other].kind);
+            found != nullptr && found->model.value == predict->model.value)
+          train = found;
+      if (train == nullptr) {
+        if (!predict->version) continue;
+        report().invalid(predict->model.place,
+                         fmt::format("step '{}': the model '{}' is trained on another source's rows, so its versions "
+                                     "have no event time here",
+                                     plan.steps[index].id, predict->model.value),
+                         "version: latest");
+        continue;
+      }
+      for (const bool bounded : {false, true}) {
+        if (!bounded && !predict->version) continue;  // the latest
+        const RegisterEvery every = train->register_at ? train->register_at->every
+                                    : bounded          ? RegisterEvery::kEnd
+                                                       : RegisterEvery::kTime;
+        if (every == RegisterEvery::kEnd) continue;
+        const bool rows = every == RegisterEvery::kRows;
+        places[bounded][rows] = &predict->model;
+        const Text* other = places[bounded][!rows];
+        if (other == nullptr) continue;
+        report().invalid(
+            predict->model.place,
+            fmt::format("step '{}': the model '{}' is served by event time and registered by {}, '{}' of line {} by "
+                        "{}: partitions would wait for one another for ever",
+                        plan.steps[index].id, predict->model.value, rows ? "rows" : "time", other->value,
+                        other->place.line, rows ? "time" : "rows"),
+            "register both by time or both by rows, or serve one of them with version: latest");
+        break;
+      }
+    }
   }
 }
 

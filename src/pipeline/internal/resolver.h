@@ -38,6 +38,7 @@ class Resolver {
   void resolve_sink(SinkPlan& sink);
   void build_stages();
   void check_learners();
+  void check_served_versions();
   Diagnostics& report() { return diagnostics_; }
   std::vector<std::string> flow_names() const;
   // Whether `name` is a step that has no flow because it is itself in error.

@@ -166,12 +166,6 @@ Result<std::unique_ptr<Step>> Task::make_step(const StepPlan& plan, const column
       return make_train_step(step, std::move(training.core), std::move(training.pass), training.number);
     }
     Result<std::unique_ptr<Step>> operator()(const PredictPlan& predict) const {
-      if (predict.version == VersionPolicy::kEventTime && task.rounds_of(predict.model.value) == nullptr)
-        return fail(Errc::kInvalidArgument,
-                    fmt::format("step '{}': the model '{}' is trained on another source's rows, so its versions have "
-                                "no event time here",
-                                step.id, predict.model.value),
-                    "version: latest");
       return make_predict_step(step, predict, task.served_lookup(predict));
     }
   };
