@@ -82,6 +82,35 @@ TEST(Label, CountsWhatIsThereWhateverItsType) {
   EXPECT_THAT(labels(harness.outputs(0).written.at(0)), ElementsAre("a@0=2", "a@50=1", "a@60=0"));
 }
 
+TEST(Label, OfALateRowFindsTheTruthThatCameBeforeIt) {
+  // The watermark lags 50 s: rows up to 50 s late find all there is, and each is counted.
+  std::string plan = orders_plan("count(*) > 0", "end");
+  plan.replace(plan.find("key: who"), 8, "watermark: 50s, key: who");
+  TaskHarness harness(plan, true);
+  harness.feed(0, {order("a", 150, 1), order("a", 240, 1), order("b", 301, 1), order("a", 100, 1), order("a", 215, 1)});
+  const auto counters = step(harness.task(0).counters(), "again");
+  EXPECT_EQ(counters.late, 2U);
+  harness.end(0);
+  // a@215 is 36 s late. a@100 is 151 s late: its truth at 150 was at hand no more.
+  EXPECT_THAT(labels(harness.outputs(0).written.at(0)),
+              ElementsAre("a@150=true", "a@100=false", "a@215=true", "a@240=false", "b@301=false"));
+}
+
+TEST(Label, KeepsTruthForRowsThatComeLate) {
+  for (const bool in_order : {true, false}) {
+    // Without a watermark of its own the source's rows may be an eighth of `within` late: 12.5 s.
+    TaskHarness harness(orders_plan("count(*) > 0", "end"), true);
+    std::vector<std::string> rows = {order("a", 150, 1), order("a", 289, 1), order("b", 300, 1)};
+    rows.insert(in_order ? rows.begin() + 1 : rows.end(), order("a", 288, 1));
+    harness.feed(0, rows);
+    EXPECT_EQ(step(harness.task(0).counters(), "again").late, in_order ? 0U : 1U);
+    harness.save_and_restore(0);
+    harness.end(0);
+    EXPECT_THAT(labels(harness.outputs(0).written.at(0)),
+                ElementsAre("a@150=false", "a@288=true", "a@289=false", "b@300=false"));
+  }
+}
+
 constexpr std::string_view kChargebacks = R"(pipeline: p
 sources:
   tx: {columns: {id: bigint, at: bigint}, time: {column: at, format: unix_s}, partitions: 1}

@@ -23,8 +23,9 @@ struct Leaving {
 class LabelStep final : public Step {
  public:
   LabelStep(const StepPlan& step, const LabelPlan& plan, columns::SchemaPtr schema, const columns::SchemaPtr& other,
-            std::optional<LabelValue> value, std::shared_ptr<LabelPass> pass)
+            int64_t lateness_us, std::optional<LabelValue> value, std::shared_ptr<LabelPass> pass)
       : plan_(plan),
+        lateness_us_(lateness_us >= 0 ? lateness_us : plan.within_us / kShareOfWithin),
         schema_(std::move(schema)),
         output_(step.schema),
         self_(plan.of.value == "self"),
@@ -49,6 +50,7 @@ class LabelStep final : public Step {
     uint32_t row = 0;
     for (size_t entry = 0; entry < time.size(); ++entry) {
       for (; row < batch.rows() && batch.row_id(row).offset.value() <= time.offsets[entry]; ++row) {
+        if (!plan_.delay_rows && batch.row_id(row).event_time_us < time.before_us[entry]) ++late_;
         const std::string key = value_ ? key_of(batch, row, key_columns_) : std::string();
         if (!check_key(batch, row, key)) continue;
         begin_wait(shared, row, key);
@@ -120,6 +122,7 @@ class LabelStep final : public Step {
     rejected_.clear();
     matched_.clear();
     filtered_ = 0;
+    late_ = 0;
   }
 
   // The label's keys as one text; length first, so that ("a", "bc") is not ("ab", "c").
@@ -231,7 +234,7 @@ class LabelStep final : public Step {
       const auto by_key = waiting_by_key_.find(row.key);
       by_key->second.erase({event_time_us, offset.value()});
       if (by_key->second.empty()) waiting_by_key_.erase(by_key);
-      truths_.forget(row.key, needed_after(watermark_us_, row.key));
+      truths_.forget(row.key, needed_after(horizon_us(), row.key));
       if (plan_.none == Unlabelled::kDrop && released.label.matches == 0) {
         ++filtered_;
         return;
@@ -241,9 +244,13 @@ class LabelStep final : public Step {
     released_.push_back(std::move(released));
   }
 
-  // Truth that neither a waiting row nor one to come can need.
+  // Up to when the truth of a key without waiting rows may go: rows may come late.
+  int64_t horizon_us() const {
+    int64_t horizon_us = 0;
+    return __builtin_sub_overflow(watermark_us_, lateness_us_, &horizon_us) ? kBeginningOfTime : horizon_us;
+  }
   void expire_truths() {
-    while (const auto expired = truths_.pop_expired(watermark_us_))
+    while (const auto expired = truths_.pop_expired(horizon_us()))
       truths_.forget(expired->second, needed_after(expired->first, expired->second));
   }
   // Up to which time the truth of `key` may go, at most `time_us`.
@@ -262,7 +269,10 @@ class LabelStep final : public Step {
     Truths::Label label;
   };
 
+  static constexpr int64_t kShareOfWithin = 8;
+
   LabelPlan plan_;
+  int64_t lateness_us_;
   columns::SchemaPtr schema_, output_;
   bool self_;
   std::shared_ptr<LabelPass> pass_;  // null: nothing trains behind this step
@@ -279,6 +289,7 @@ class LabelStep final : public Step {
   std::vector<StepReject> rejected_;
   std::vector<Leaving> matched_;
   uint64_t filtered_ = 0;
+  uint64_t late_ = 0;
   int64_t watermark_us_ = kBeginningOfTime;
 };
 
@@ -332,6 +343,7 @@ Result<StepOutput> LabelStep::finish(const columns::Batch& arriving,
   out.batch = build_released();
   out.rejected = std::move(rejected_);
   out.filtered = filtered_;
+  out.late = late_;
   if (!pass_) return out;
   LabelPass& pass = *pass_;
   pass.arriving = arriving;
@@ -349,12 +361,14 @@ Result<StepOutput> LabelStep::finish(const columns::Batch& arriving,
 }  // namespace
 
 Result<std::unique_ptr<Step>> make_label_step(const StepPlan& step, const LabelPlan& plan, columns::SchemaPtr schema,
-                                              const columns::SchemaPtr& other, std::shared_ptr<LabelPass> pass) {
+                                              const columns::SchemaPtr& other, int64_t lateness_us,
+                                              std::shared_ptr<LabelPass> pass) {
   std::optional<LabelValue> value;
   if (!plan.delay_us && !plan.delay_rows) {
     MILLRACE_ASSIGN_OR_RETURN(value, parse_label_value(plan.value.value));
   }
-  return std::make_unique<LabelStep>(step, plan, std::move(schema), other, std::move(value), std::move(pass));
+  return std::make_unique<LabelStep>(step, plan, std::move(schema), other, lateness_us, std::move(value),
+                                     std::move(pass));
 }
 
 }  // namespace millrace::pipeline

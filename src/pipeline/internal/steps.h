@@ -29,9 +29,10 @@ Result<std::unique_ptr<Step>> make_aggregate_step(const StepPlan& step, const Ag
                                                   const std::shared_ptr<sql::Database>& database);
 
 // `other` is the schema of the rows of `of`, null for self. What the step does goes to `pass`, null where nothing
-// trains behind it.
+// trains behind it. Truth is kept for rows that come up to `lateness_us` late; negative: an eighth of `within`.
 Result<std::unique_ptr<Step>> make_label_step(const StepPlan& step, const LabelPlan& plan, columns::SchemaPtr schema,
-                                              const columns::SchemaPtr& other, std::shared_ptr<LabelPass> pass);
+                                              const columns::SchemaPtr& other, int64_t lateness_us,
+                                              std::shared_ptr<LabelPass> pass);
 // Behind a label `pass` is the label's and `number` the step's own among its trainers: a row is predicted when its wait
 // begins and learned when it comes here. Without one (null) both happen at once.
 std::unique_ptr<Step> make_train_step(const StepPlan& step, std::unique_ptr<TrainCore> core,

@@ -7,7 +7,8 @@
 namespace millrace::pipeline {
 namespace {
 
-// How late rows may be and still find their windows complete: at least as late as the watermark allows.
+// How late rows may be and still find their windows, and the truth of their labels, complete: at least as late as the
+// watermark allows. Negative: a step's own default.
 int64_t lateness_of(const Plan& plan, const Stage& stage) {
   int64_t lag_us = 0;
   for (const size_t source : stage.sources) lag_us = std::max(lag_us, plan.sources[source].watermark_us);
@@ -159,7 +160,8 @@ Result<std::unique_ptr<Step>> Task::make_step(const StepPlan& plan, const column
     Result<std::unique_ptr<Step>> operator()(const LabelPlan& label) const {
       const columns::SchemaPtr other = node.side_source ? task.schema_of(label.of.value) : nullptr;
       const auto pass = task.passes_.find(step.id);
-      return make_label_step(step, label, in, other, pass == task.passes_.end() ? nullptr : pass->second);
+      return make_label_step(step, label, in, other, lateness_of(task.context_.plan(), *task.context_.stage),
+                             pass == task.passes_.end() ? nullptr : pass->second);
     }
     Result<std::unique_ptr<Step>> operator()(const TrainPlan&) const {
       auto& training = task.trainings_.at(step.id);

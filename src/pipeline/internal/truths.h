@@ -14,8 +14,8 @@
 
 namespace millrace::pipeline {
 
-// The rows that labels are computed from, by key: their time and the value of the column that is aggregated. Kept as
-// long as a waiting row, or one still to come, can need them. One thread.
+// The rows that labels are computed from, by key: their time and the value of the column that is aggregated. The label
+// step says how long they are needed. One thread.
 class Truths final : public state::Paged {
  public:
   explicit Truths(LabelValue value) : value_(std::move(value)) {}
