@@ -360,6 +360,23 @@ sinks: [{from: per_hour, topic: out}]
   for (const StepCounters& counter : harness.task(0).counters()) EXPECT_TRUE(counter.closes()) << counter.id;
 }
 
+TEST(Task, ForgetsKeysThatComeOnceHoweverManyTheyAre) {
+  TaskHarness harness(R"(pipeline: p
+sources: {tx: {columns: {card: bigint, at: bigint}, time: {column: at, format: unix_s}, key: card, partitions: 1}}
+steps: [{id: seen, features: {key: card, windows: [10s], aggs: {n: count(*)}}}]
+sinks: [{from: seen, topic: out}]
+)",
+                      false);
+  // A batch of 1,000 keys a second, none of which comes again; each is of use for 11 s.
+  for (int64_t second = 0; second < 100; ++second) {
+    std::vector<std::string> batch;
+    for (int64_t i = 0; i < 1'000; ++i)
+      batch.push_back(fmt::format(R"({{"card": {}, "at": {}}})", second * 1'000 + i, 1'600'000'000 + second));
+    harness.feed(0, batch);
+  }
+  EXPECT_LT(harness.state_pages(0), 40'000U);
+}
+
 TEST(Task, RefusesAChangelogOfAnotherPlan) {
   TaskHarness harness(kPayments, false);
   state::Restored restored;

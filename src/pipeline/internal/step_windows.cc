@@ -44,17 +44,20 @@ class FeaturesStep final : public WindowStep<features::KeyedWindows> {
     StepOutput out;
     MILLRACE_ASSIGN_OR_RETURN(const columns::Batch input, conditions_.widen(batch, out.rejected));
     time.arrivals(input, watermarks_us_);
+    const size_t keys_before = windows_->keys();
     MILLRACE_ASSIGN_OR_RETURN(features::Processed processed, windows_->process(input, watermarks_us_));
     add_rejects(input, processed.rejected, out.rejected);
     out.late = processed.late_rows;
     out.batch =
         conditions_.count() == 0 ? std::move(processed.batch) : select_columns(processed.batch, output_, positions_);
-    if (!time.final) windows_->expire(time.end_us, kKeysPerBatch);
+    // Twice as many keys as are new: the sweep gets round however many come only once.
+    const size_t fresh = windows_->keys() - std::min(keys_before, windows_->keys());
+    if (!time.final) windows_->expire(time.end_us, std::max(kKeysPerBatch, 2 * fresh));
     return out;
   }
 
  private:
-  static constexpr size_t kKeysPerBatch = 64;
+  static constexpr size_t kKeysPerBatch = 64;  // at least
 
   columns::SchemaPtr output_;
   std::vector<size_t> positions_;

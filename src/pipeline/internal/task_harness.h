@@ -135,6 +135,12 @@ class TaskHarness {
       for (auto& [number, part] : parts_)
         if (const Status status = part.task->resume(); !status) ADD_FAILURE() << status.error().message;
   }
+  // A commit; how many pages the partition's state has then.
+  size_t state_pages(int32_t partition) {
+    Part& part = parts_.at(partition);
+    append(part, part.generation, true);
+    return restored(part).pages.size();
+  }
   // A partition's task commits, is thrown away, and a new one is restored from all it ever committed; with records that
   // nothing closed behind the last commit, as a kill leaves them.
   void save_and_restore(int32_t partition) {
@@ -174,12 +180,16 @@ class TaskHarness {
     ++part.generation;
     const auto open = state::encode(state::Open{part.generation});
     part.changelog.emplace_back(open.key, open.value);
+    const state::Restored committed = restored(part);
+    if (!committed.next_offset) return;
+    if (const Status status = part.task->restore(committed); !status) ADD_FAILURE() << status.error().message;
+  }
+
+  static state::Restored restored(const Part& part) {
     state::Restorer restorer;
     for (const auto& [key, value] : part.changelog)
       if (const Status status = restorer.feed(key, value); !status) ADD_FAILURE() << status.error().message;
-    const state::Restored restored = std::move(restorer).finish();
-    if (!restored.next_offset) return;
-    if (const Status status = part.task->restore(restored); !status) ADD_FAILURE() << status.error().message;
+    return std::move(restorer).finish();
   }
 
   FakeClock clock_;
