@@ -143,6 +143,30 @@ TEST(Label, OfASilentSecondSourceHoldsNothingUpButItsOwnRows) {
   EXPECT_EQ(step(harness.task(0).counters(), "truth").waiting, 1U);
 }
 
+TEST(Label, FallsSilentBehindAWaitForAVersionToo) {
+  TaskHarness harness(R"(pipeline: p
+sources:
+  tx: {columns: {id: bigint, at: bigint}, time: {column: at, format: unix_s}, key: id, partitions: 2}
+  back: {columns: {id: bigint, at: bigint}, time: {column: at, format: unix_s}, key: id, partitions: 2}
+steps:
+  - {id: scored, from: tx, predict: {model: m@champion, as: p, version: event_time}}
+  - {id: truth, label: {as: fraud, of: back, keys: [id], within: 10s, value: count(*) > 0}}
+  - {id: fit, train: {model: m, algorithm: logistic_regression, label: fraud, features: [at], register: {every: 3 rows}}}
+sinks: [{from: truth, topic: out}]
+)",
+                      false);
+  const std::vector<std::string> rows = {event(1, 0), event(2, 5), event(3, 500)};
+  harness.feed(0, rows);
+  ASSERT_TRUE(harness.task(0).blocked());
+  EXPECT_TRUE(harness.task(0).set_idle(1, true));
+  EXPECT_TRUE(harness.outputs(0).written[0].empty());
+  harness.feed(1, rows);
+  harness.resume();
+  ASSERT_FALSE(harness.task(0).blocked());
+  EXPECT_TRUE(harness.task(0).set_idle(1, true));
+  EXPECT_EQ(harness.outputs(0).written.at(0).size(), 2U);
+}
+
 // A commit of every partition's state, as it stands.
 void expect_commits(TaskHarness& harness) {
   state::ChangelogGroup group(1);

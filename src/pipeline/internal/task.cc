@@ -63,9 +63,10 @@ Status Task::end(size_t source) {
 }
 
 Status Task::set_idle(size_t source, bool idle) {
-  if (clocks_[source].idle == idle) return {};
+  // Nothing moves while the task is blocked: it falls silent when it is asked again behind that.
+  if (clocks_[source].idle == idle || (idle && blocked())) return {};
   clocks_[source].idle = idle;
-  if (!idle || clocks_.size() == 1 || blocked()) return {};
+  if (!idle || clocks_.size() == 1) return {};
   return advance_ended();
 }
 

@@ -66,7 +66,8 @@ class Task {
   std::string waits_for() const;
   // The source has ended; when all have, time goes to its end: windows close and waiting rows leave.
   Status end(size_t source);
-  // A source that is silent for longer than its `idle` does not hold back the others' time.
+  // A source that is silent for longer than its `idle` does not hold back the others' time. Say it again and again: a
+  // blocked task does not take it.
   Status set_idle(size_t source, bool idle);
   bool ended() const { return ended_; }
 
