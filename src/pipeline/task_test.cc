@@ -234,6 +234,16 @@ TEST(Task, CountsWaitingRowsUntilTheyAreReleased) {
   EXPECT_EQ(step(harness.task(0).counters(), "truth").out, 1U);
 }
 
+TEST(Task, CountsRestoredRowsThatWaitAsComeIn) {
+  TaskHarness harness(kPayments, false);
+  harness.feed(0, {payment(0, 1, 10, 0), payment(10, 1, 10, 0), payment(149, 1, 10, 0)});
+  harness.save_and_restore(0);
+  EXPECT_EQ(step(harness.task(0).counters(), "truth").waiting, 3U);
+  EXPECT_EQ(step(harness.task(0).counters(), "truth").in, 3U);
+  harness.feed(0, {payment(150, 1, 10, 0)});
+  for (const StepCounters& counter : harness.task(0).counters()) EXPECT_TRUE(counter.closes()) << counter.id;
+}
+
 TEST(Task, PredictsNothingBeforeThereIsAChampion) {
   TaskHarness harness(kPayments, false);
   harness.feed(0, {payment(0, 1, 10, 0)});

@@ -363,7 +363,11 @@ Status Task::restore(const state::Restored& restored) {
                 fmt::format("the changelog {} holds state of steps that this plan no longer has, or defines otherwise",
                             context_.stage->changelog(context_.plan())),
                 "evolving state is not built yet: give the pipeline another name, or delete its changelog topic");
-  for (const Node& node : nodes_) MILLRACE_RETURN_IF_ERROR(node.step->finish_restore());
+  for (size_t n = 0; n < nodes_.size(); ++n) {
+    MILLRACE_RETURN_IF_ERROR(nodes_[n].step->finish_restore());
+    // What waits came in, though through another task.
+    node_counters_[n].in += nodes_[n].step->waiting();
+  }
   if (restored.next_offset) clocks_.front().next = *restored.next_offset;
   for (Schedule& schedule : schedules_) {
     if (schedule.every == RegisterEvery::kEnd) continue;

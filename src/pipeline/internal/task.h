@@ -83,7 +83,7 @@ class Task {
   // From a changelog's closed groups; before any record. `next` is the offset in the first source.
   Status restore(const state::Restored& restored);
 
-  // Per source and step, in the plan's order: sources first.
+  // Per source and step, in the plan's order: sources first. Rows that were restored as waiting count as come in.
   std::vector<StepCounters> counters() const;
   uint64_t records_in() const;  // since this object was made
   uint64_t dead_letters() const { return dead_letters_; }
