@@ -254,6 +254,23 @@ TEST(GroupConsumer, DeliversInOrderCommitsAndGoesOnFromTheCommit) {
   }
 }
 
+TEST(GroupConsumer, KnowsThatItIsAtTheEndWhereNothingIsLeftToRead) {
+  MockCluster cluster;
+  cluster.create_topic("tx", 2);
+  produce_numbers(cluster, "tx", 50, PartitionId(0));
+  GroupOptions options = group_options();
+  options.reset = OffsetReset::kLatest;
+  Member member = join(cluster, "tx", options);
+  const TopicPartition full{"tx", PartitionId(0)};
+  const TopicPartition empty{"tx", PartitionId(1)};
+  for (const auto begin = std::chrono::steady_clock::now();
+       !(member.consumer->position(full) && member.consumer->position(empty)) && !past(begin);)
+    member.poll_once();
+  EXPECT_EQ(member.consumer->position(full), Offset(50));
+  EXPECT_EQ(member.consumer->position(empty), Offset(0));
+  EXPECT_EQ(member.count(), 0u);
+}
+
 TEST(GroupConsumer, ChangesNothingUntilAnEventIsAcknowledged) {
   MockCluster cluster;
   cluster.create_topic("tx", 1);

@@ -135,6 +135,7 @@ Result<std::unique_ptr<GroupConsumer>> GroupConsumer::create(const Options& opti
   settings.insert({{"group.id", group_options.group},
                    {"partition.assignment.strategy", assignor_name(group_options.assignor)},
                    {"auto.offset.reset", reset_name(group_options.reset)},
+                   {"enable.partition.eof", "true"},
                    {"session.timeout.ms", std::to_string(group_options.session_timeout.count())},
                    {"heartbeat.interval.ms", std::to_string(group_options.heartbeat_interval.count())},
                    {"max.poll.interval.ms", std::to_string(group_options.poll_interval_max.count())}});
@@ -157,12 +158,20 @@ Status GroupConsumer::subscribe(std::span<const std::string> topics) {
   return {};
 }
 
-// Errors travel between the messages: they are taken out here.
+// Errors and ends of partitions travel between the messages: they are taken out here.
 Result<Polled> GroupConsumer::Impl::take(std::vector<rd_kafka_message_t*> messages) {
   Polled polled;
   std::optional<Error> end;
+  std::vector<TopicOffset> partition_ends;
   std::erase_if(messages, [&](rd_kafka_message_t* message) {
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) return false;
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+      if (message->rkt != nullptr)
+        partition_ends.push_back(
+            {{rd_kafka_topic_name(message->rkt), PartitionId(message->partition)}, Offset(message->offset)});
+      rd_kafka_message_destroy(message);
+      return true;
+    }
     Error error = to_error(message->err, what("read on"), handle->bootstrap(), rd_kafka_message_errstr(message));
     // The group answers this one with a kLost event.
     const bool lost = message->err == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED;
@@ -180,6 +189,11 @@ Result<Polled> GroupConsumer::Impl::take(std::vector<rd_kafka_message_t*> messag
   if (std::exchange(event_is_new, false)) polled.event = event;
   for (const PartitionRecords& part : polled.records.partitions())
     positions[{std::string(part.topic), part.partition}] = part.records.back().offset + 1;
+  // The last offsets may hold no records: markers of transactions, or what compaction took.
+  for (const TopicOffset& reached : partition_ends) {
+    Offset& position = positions[reached.source];
+    position = std::max(position, reached.offset);
+  }
   return polled;
 }
 

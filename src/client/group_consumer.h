@@ -72,9 +72,9 @@ class GroupConsumer {
   // Join the group for these topics; replaces an earlier subscription. Partitions arrive as an event of poll().
   Status subscribe(std::span<const std::string> topics);
 
-  // At most `records_max` records: waits up to `wait` for the first, and from then up to `gather` for more. Returns at
-  // once when an event comes. After an event every further poll() returns records of the partitions held before, and no
-  // new event, until acknowledge().
+  // At most `records_max` records: waits up to `wait` for the first, and from then up to `gather` for more. Returns
+  // early, perhaps without records, when an event comes or the end of a partition is reached. After an event every
+  // further poll() returns records of the partitions held before, and no new event, until acknowledge().
   // An Error ends the membership for good (kConflict: fenced; kInvalidArgument: no offset and reset is kError;
   // kPermissionDenied: not allowed): close and make a new consumer.
   Result<Polled> poll(size_t records_max, Millis wait, Millis gather = Millis(0));
@@ -98,7 +98,8 @@ class GroupConsumer {
   Status commit(std::span<const TopicOffset> offsets, Millis timeout);
   // The group's committed offsets; partitions without one are left out.
   Result<std::vector<TopicOffset>> committed(std::span<const TopicPartition> partitions, Millis timeout);
-  // The offset behind the last record that poll() returned, none before the first.
+  // How far poll() has come: behind the last record that it returned, or at the end of the partition as it was when
+  // nothing was left to read, also where the last offsets hold no records. None before either.
   std::optional<Offset> position(const TopicPartition& source) const;
   // Where the partition begins and ends, asked from the broker.
   Result<OffsetRange> watermarks(const TopicPartition& source, Millis timeout);
