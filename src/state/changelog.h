@@ -111,8 +111,9 @@ class Restorer {
   // kTooLarge: the state is over the bound.
   Status feed(ByteView key, ByteView value);
 
-  // The generation of the last Open that counted. A new owner whose own generation it is not must not go on: if it is
-  // greater, another worker owns the partition by now (or the group was deleted, and its generations began anew).
+  // The generation of the last Open that counted. A new owner whose own generation it is not must not go on with that:
+  // if it is greater, another worker owns the partition by now, or the group was deleted and its generations began
+  // anew.
   std::optional<Generation> generation() const { return opened_; }
   // Groups applied, and changes dropped because nothing (valid) closed them: for the log.
   uint64_t groups_applied() const { return groups_applied_; }

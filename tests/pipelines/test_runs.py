@@ -1,4 +1,4 @@
-"""Runs over files against a server that goes on: over topics that have a past."""
+"""Runs over files against a server that goes on: over topics that have a past, and groups that have none any more."""
 
 import json
 import os
@@ -15,6 +15,15 @@ sources:
 steps:
   - {id: even, from: tx, sql: "SELECT * FROM tx WHERE n %% 2 = 0"}
 sinks: [{from: even, topic: even}]
+"""
+
+COUNTED = """
+pipeline: counted
+sources:
+  tx: {columns: {id: varchar, at: bigint}, time: {column: at, format: unix_s}, key: id, partitions: 2}
+steps:
+  - {id: seen, features: {key: id, windows: [1h], aggs: {n: count(*)}}}
+sinks: [{from: seen, topic: seen}]
 """
 
 # The longest that anything here may take: what never ends is what these tests look for.
@@ -59,6 +68,18 @@ class Runs(unittest.TestCase):
     def test_a_run_from_the_latest_offset_has_nothing_to_do(self):
         report, _ = self.run_over(STATELESS % ("late", "latest"), [{"id": "k0", "n": i} for i in range(10)])
         self.assertEqual(report["rows_in"], 0)
+
+    def test_a_pipeline_goes_on_from_its_state_though_its_group_was_deleted(self):
+        rows = [{"id": f"k{i}", "at": 1_600_000_000 + i} for i in range(8)]
+        for _ in range(4):
+            self.run_over(COUNTED, rows)
+        self.server.command("group", "delete", "counted", "--execute")
+        for run in range(2):
+            report, said = self.run_over(COUNTED, rows)
+            self.assertNotIn("begins again", said)
+            self.assertEqual(report["rows_in"], 8)
+            counts = sorted(json.loads(row)["n_1h"] for row in self.server.consume("seen"))
+            self.assertEqual(counts, sorted(n for n in range(5 + run) for _ in rows))
 
 
 if __name__ == "__main__":

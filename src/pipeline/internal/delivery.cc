@@ -90,34 +90,63 @@ Status Delivery::flush() {
   return flushed;
 }
 
-Result<state::Restored> Delivery::take_over(PartitionId partition, state::Generation generation) {
-  const std::string topic = stage_.changelog(resolved_.plan);
+Status Delivery::open_state(PartitionId partition, state::Generation generation) {
   const state::EncodedRecord open = state::encode(state::Open{generation});
   client::OutRecord out;
   out.partition = partition;
   out.key = open.key;
   out.value = open.value;
   MILLRACE_RETURN_IF_ERROR(producer_->produce(*changelog_, out));
-  MILLRACE_RETURN_IF_ERROR(flush());
+  return flush();
+}
 
-  // What was written before our Open counts where it is closed; what others write behind it does not.
-  MILLRACE_ASSIGN_OR_RETURN(const auto reader, client::PartitionReader::create(options_));
-  const client::TopicPartition source{topic, partition};
-  MILLRACE_ASSIGN_OR_RETURN(const client::OffsetRange range, reader->watermarks(source, kTimeout));
-  const client::ReadRange whole{source, range.begin, range.end};
-  MILLRACE_RETURN_IF_ERROR(reader->assign({&whole, 1}, kTimeout));
-  state::Restorer restorer;
-  while (!reader->done()) {
-    MILLRACE_ASSIGN_OR_RETURN(const client::Records records, reader->poll(10'000, kPollWait));
+Status Delivery::read_state(client::PartitionReader& reader, const client::ReadRange& range, const Owner& owner,
+                            state::Restorer& restorer) {
+  MILLRACE_RETURN_IF_ERROR(reader.assign({&range, 1}, kTimeout));
+  while (!reader.done()) {
+    MILLRACE_RETURN_IF_ERROR(owner.meanwhile());
+    MILLRACE_ASSIGN_OR_RETURN(const client::Records records, reader.poll(10'000, kPollWait));
     for (const client::PartitionRecords& part : records.partitions())
       for (const client::RecordView& record : part.records)
         MILLRACE_RETURN_IF_ERROR(restorer.feed(record.key(), record.value()));
   }
-  if (restorer.generation() != generation)
-    return fail(Errc::kConflict, fmt::format("{}-{}: a later worker owns its state", topic, partition.value()));
-  log_info("pipeline", "{}-{}: {} commits restored, {} changes dropped", topic, partition.value(),
-           restorer.groups_applied(), restorer.changes_dropped());
-  return std::move(restorer).finish();
+  return {};
+}
+
+Result<Delivery::TakenOver> Delivery::take_over(PartitionId partition, const Owner& owner) {
+  const client::TopicPartition source{stage_.changelog(resolved_.plan), partition};
+  const std::string name = fmt::format("{}-{}", source.topic, partition.value());
+  TakenOver taken;
+  taken.generation = owner.generation;
+  MILLRACE_RETURN_IF_ERROR(open_state(partition, taken.generation));
+  // What was written before our Open counts where it is closed; what others write behind it does not.
+  MILLRACE_ASSIGN_OR_RETURN(const auto reader, client::PartitionReader::create(options_));
+  MILLRACE_ASSIGN_OR_RETURN(client::OffsetRange range, reader->watermarks(source, kTimeout));
+  state::Restorer restorer;
+  MILLRACE_RETURN_IF_ERROR(read_state(*reader, {source, range.begin, range.end}, owner, restorer));
+
+  const state::Generation newest = restorer.generation().value_or(0);
+  if (newest > taken.generation) {
+    MILLRACE_ASSIGN_OR_RETURN(const bool is_member, owner.is_member());
+    if (!is_member) return fail(Errc::kConflict, fmt::format("{}: a later worker owns its state", name));
+    // The group began anew, and its generations with it. The sum keeps the order of its members: who comes later has a
+    // greater generation, whether or not he has seen this.
+    if (__builtin_add_overflow(newest, owner.generation + 1, &taken.generation))
+      return fail(Errc::kTooLarge, fmt::format("{}: there are no more generations", name),
+                  "run the pipeline under a new name");
+    MILLRACE_RETURN_IF_ERROR(open_state(partition, taken.generation));
+    const Offset read_to = range.end;
+    MILLRACE_ASSIGN_OR_RETURN(range, reader->watermarks(source, kTimeout));
+    MILLRACE_RETURN_IF_ERROR(read_state(*reader, {source, read_to, range.end}, owner, restorer));
+    log_info("pipeline", "{}: the group {} began anew; going on as generation {}", name, stage_.group,
+             taken.generation);
+  }
+  if (restorer.generation() != taken.generation)
+    return fail(Errc::kConflict, fmt::format("{}: a later worker owns its state", name));
+  log_info("pipeline", "{}: {} commits restored, {} changes dropped", name, restorer.groups_applied(),
+           restorer.changes_dropped());
+  taken.restored = std::move(restorer).finish();
+  return taken;
 }
 
 Status Delivery::write_state(const Part& part) {

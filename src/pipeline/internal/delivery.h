@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -29,9 +30,19 @@ class Delivery final : public Outputs {
   Status dead_letter(const DeadLetter& letter) override;
   Status round_record(const RoundRecord& record) override;
 
-  // Become the owner of a partition's state: nothing that an earlier owner still writes will count. Returns the state
-  // of the last closed commit. kConflict: a later owner is at work already.
-  Result<state::Restored> take_over(PartitionId partition, state::Generation generation);
+  // This member of the group, as it takes a partition over.
+  struct Owner {
+    state::Generation generation = 0;         // of the group
+    std::function<Result<bool>()> is_member;  // asks the group
+    std::function<Status()> meanwhile;        // called all the while, every 100 ms at least; its error ends it
+  };
+  struct TakenOver {
+    state::Restored restored;          // the state of the last closed commit
+    state::Generation generation = 0;  // to commit with
+  };
+  // Become the owner of a partition's state: nothing that an earlier owner still writes will count. kConflict: a later
+  // owner is at work already.
+  Result<TakenOver> take_over(PartitionId partition, const Owner& owner);
 
   struct Part {
     Task* task = nullptr;
@@ -46,6 +57,9 @@ class Delivery final : public Outputs {
   Delivery(const client::Options& options, const ResolvedPlan& resolved, const Stage& stage)
       : options_(options), resolved_(resolved), stage_(stage) {}
   Status flush();
+  Status open_state(PartitionId partition, state::Generation generation);
+  Status read_state(client::PartitionReader& reader, const client::ReadRange& range, const Owner& owner,
+                    state::Restorer& restorer);
   Status write_state(const Part& part);
 
   const client::Options options_;

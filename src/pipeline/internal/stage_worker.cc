@@ -3,15 +3,17 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <condition_variable>
-#include <thread>
 
 #include "base/logging.h"
+#include "client/admin.h"
 
 namespace millrace::pipeline {
 namespace {
 
 constexpr client::Millis kCloseTimeout{5'000};
+constexpr client::Millis kAskTimeout{10'000};
+// How often the group hears of a member that restores state; far below the poll interval it may at most have.
+constexpr auto kWorkWhileRestoring = std::chrono::seconds(1);
 constexpr auto kRetryAfter = std::chrono::milliseconds(500);
 // A version is registered in far less, unless a partition is behind.
 constexpr auto kLongWait = std::chrono::seconds(60);
@@ -33,8 +35,9 @@ bool needs_sql(const ResolvedPlan& resolved) {
   });
 }
 
-// Adds b's counters to a's, step by step.
+// Adds b's counters to a's, step by step. Either may have none yet.
 void add_counters(std::vector<StepCounters>& a, const std::vector<StepCounters>& b) {
+  if (b.empty()) return;
   if (a.empty()) {
     a = b;
     return;
@@ -49,11 +52,12 @@ std::string_view text_of(ByteView bytes) { return as_text(bytes); }
 Status StageWorker::run(const std::stop_token& stop) {
   while (!stop.stop_requested() && !shared_.all_finished()) {
     const Status status = run_membership(stop);
+    for (const auto& [number, held] : held_) retire(held);
     held_.clear();
     if (consumer_) (void)consumer_->close(kCloseTimeout);
     consumer_.reset();
     delivery_.reset();
-    if (status) continue;
+    if (status || status.error().code == Errc::kCancelled) continue;
     if (!can_retry(status.error())) return status;
     log_warning("pipeline", "{}: begins again from its last commit: {}", shared_.stage->group, status.error().message);
     Mutex mutex;
@@ -87,21 +91,45 @@ Status StageWorker::run_membership(const std::stop_token& stop) {
               delivery_.get(),  champions_.get(), shared_.rounds, shared_.bounded};
 
   const auto wait = std::chrono::duration_cast<client::Millis>(std::chrono::microseconds(defaults.batch_wait_us));
-  const auto commit_every = std::chrono::microseconds(defaults.commit_us);
-  MonoTime committed = shared_.clock->mono_now();
+  stop_ = stop;
+  committed_ = shared_.clock->mono_now();
   while (!stop.stop_requested() && !shared_.all_finished()) {
-    MILLRACE_ASSIGN_OR_RETURN(const client::Polled polled,
-                              consumer_->poll(static_cast<size_t>(defaults.batch_rows), wait));
-    if (polled.trouble) log_warning("pipeline", "{}: {}", group.group, polled.trouble->message);
-    MILLRACE_RETURN_IF_ERROR(take_records(polled.records));
-    MILLRACE_RETURN_IF_ERROR(tend());
-    if (polled.event) MILLRACE_RETURN_IF_ERROR(handle(*polled.event));
-    if (const MonoTime now = shared_.clock->mono_now(); now - committed >= commit_every) {
-      MILLRACE_RETURN_IF_ERROR(commit());
-      committed = now;
-    }
+    MILLRACE_ASSIGN_OR_RETURN(const auto event, work(wait));
+    if (event) MILLRACE_RETURN_IF_ERROR(handle(*event));
   }
   return commit();
+}
+
+Result<std::optional<client::GroupEvent>> StageWorker::work(client::Millis wait) {
+  const Defaults& defaults = shared_.resolved->plan.defaults;
+  MILLRACE_ASSIGN_OR_RETURN(client::Polled polled, consumer_->poll(static_cast<size_t>(defaults.batch_rows), wait));
+  if (polled.trouble) log_warning("pipeline", "{}: {}", shared_.stage->group, polled.trouble->message);
+  MILLRACE_RETURN_IF_ERROR(take_records(polled.records));
+  MILLRACE_RETURN_IF_ERROR(tend());
+  worked_ = shared_.clock->mono_now();
+  if (!polled.event && worked_ - committed_ >= std::chrono::microseconds(defaults.commit_us)) {
+    MILLRACE_RETURN_IF_ERROR(commit());
+    committed_ = worked_;
+  }
+  return std::move(polled.event);
+}
+
+// A long changelog must not cost the membership, hold up the partitions that are here already, or be deaf to the end.
+Status StageWorker::work_while_restoring() {
+  if (stop_.stop_requested()) return fail(Errc::kCancelled, "stopped while state was restored");
+  if (shared_.clock->mono_now() - worked_ < kWorkWhileRestoring) return {};
+  MILLRACE_ASSIGN_OR_RETURN(const auto event, work(client::Millis(0)));
+  if (event) return fail(Errc::kConflict, "the group moved on while state was restored");
+  return {};
+}
+
+// Whether the group still has this member. One that it has is in the newest generation, or was asked to join it and has
+// not answered: nobody else has its partitions then.
+Result<bool> StageWorker::is_member() const {
+  MILLRACE_ASSIGN_OR_RETURN(const auto admin, client::Admin::create(shared_.client));
+  MILLRACE_ASSIGN_OR_RETURN(const auto group, admin->describe_group(shared_.stage->group, kAskTimeout));
+  return std::ranges::find(group.members, consumer_->metadata().member_id, &client::GroupMember::member_id) !=
+         group.members.end();
 }
 
 Status StageWorker::handle(const client::GroupEvent& event) {
@@ -146,9 +174,12 @@ Result<StageWorker::Held> StageWorker::take_over(PartitionId partition, std::vec
   held.told.assign(shared_.stage->sources.size(), Offset(0));
   MILLRACE_ASSIGN_OR_RETURN(held.task, Task::make(context_, partition));
   if (!shared_.stage->has_state) return held;
-  MILLRACE_ASSIGN_OR_RETURN(const state::Restored restored, delivery_->take_over(partition, held.generation));
-  if (!restored.next_offset) return held;
-  MILLRACE_RETURN_IF_ERROR(held.task->restore(restored));
+  const Delivery::Owner owner{held.generation, [this] { return is_member(); },
+                              [this] { return work_while_restoring(); }};
+  MILLRACE_ASSIGN_OR_RETURN(const Delivery::TakenOver taken, delivery_->take_over(partition, owner));
+  held.generation = taken.generation;
+  if (!taken.restored.next_offset) return held;
+  MILLRACE_RETURN_IF_ERROR(held.task->restore(taken.restored));
   for (size_t s = 0; s < shared_.stage->sources.size(); ++s) {
     held.committed[s] = held.task->next_offset(s);
     if (held.committed[s].value() > 0) starts.push_back({{topic(s), partition}, held.committed[s]});
@@ -156,18 +187,28 @@ Result<StageWorker::Held> StageWorker::take_over(PartitionId partition, std::vec
   return held;
 }
 
+StageWorker::Counts StageWorker::counts_of(const Task& task) const {
+  Counts counts{task.counters(), {}, task.records_in(), task.dead_letters()};
+  for (const size_t s : shared_.stage->sinks) counts.written[s] = task.written(s);
+  return counts;
+}
+
+// A partition goes: what it did stays counted as far as it was committed, for the rest is done again.
+void StageWorker::retire(const Held& held) {
+  std::vector<StepCounters> steps = held.done.steps;
+  // What waits there waits with the next owner now.
+  for (StepCounters& step : steps) step.in -= step.waiting, step.waiting = 0;
+  add_counters(retired_.counters, steps);
+  retired_.records_in += held.done.records_in;
+  retired_.dead_letters += held.done.dead_letters;
+  for (const auto& [sink, written] : held.done.written) retired_.written[sink] += written;
+}
+
 void StageWorker::drop(const std::vector<client::TopicPartition>& partitions) {
   for (const client::TopicPartition& partition : partitions) {
     const auto held = held_.find(partition.partition);
     if (held == held_.end()) continue;
-    const Task& task = *held->second.task;
-    auto counters = task.counters();
-    // What waits there waits with the next owner now.
-    for (StepCounters& step : counters) step.in -= step.waiting, step.waiting = 0;
-    add_counters(retired_.counters, counters);
-    retired_.records_in += task.records_in();
-    retired_.dead_letters += task.dead_letters();
-    for (const size_t s : shared_.stage->sinks) retired_.written[s] += task.written(s);
+    retire(held->second);
     held_.erase(held);
   }
   publish(true);
@@ -272,6 +313,7 @@ Status StageWorker::commit() {
     if (moved) parts.push_back({held.task.get(), held.generation});
   }
   MILLRACE_RETURN_IF_ERROR(delivery_->commit(parts));
+  for (auto& [number, held] : held_) held.done = counts_of(*held.task);
   if (!parts.empty()) {
     retired_.last_commit = shared_.clock->mono_now();
     for (auto& [number, held] : held_) {

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -63,8 +63,16 @@ class StageWorker {
   WorkerReport report() const;
 
  private:
+  // What a task did up to a commit.
+  struct Counts {
+    std::vector<StepCounters> steps;
+    std::map<size_t, uint64_t> written;  // by sink
+    uint64_t records_in = 0;
+    uint64_t dead_letters = 0;
+  };
   struct Held {
     std::unique_ptr<Task> task;
+    Counts done;  // as of the last commit
     state::Generation generation = 0;
     std::vector<Offset> committed;  // per source
     std::vector<Offset> told;       // per source: what the group took of that
@@ -76,9 +84,14 @@ class StageWorker {
   };
 
   Status run_membership(const std::stop_token& stop);
+  // A round of the membership: records, what partitions need besides, and a commit where one is due. Returns what the
+  // group wants, which then comes first.
+  Result<std::optional<client::GroupEvent>> work(client::Millis wait);
   Status handle(const client::GroupEvent& event);
   Status assign(const std::vector<client::TopicPartition>& partitions);
   Result<Held> take_over(PartitionId partition, std::vector<client::TopicOffset>& starts);
+  Status work_while_restoring();
+  Result<bool> is_member() const;
   Status take_records(const client::Records& records);
   Status tend();
   Status tend_ends(PartitionId partition, Held& held);
@@ -86,6 +99,8 @@ class StageWorker {
   Status commit();
   void commit_offsets();
   Status check_failures();
+  Counts counts_of(const Task& task) const;
+  void retire(const Held& held);
   void drop(const std::vector<client::TopicPartition>& partitions);
   void publish(bool with_models);
   const std::string& topic(size_t source) const {
@@ -102,6 +117,8 @@ class StageWorker {
   FailWindow failures_;
   uint64_t seen_records_ = 0, seen_dead_letters_ = 0;
   MonoTime models_published_{};
+  std::stop_token stop_;
+  MonoTime worked_{}, committed_{};  // the last round, the last commit
 
   // Counts of partitions that went away.
   WorkerReport retired_;
