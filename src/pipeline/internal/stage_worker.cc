@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/logging.h"
+#include "base/unix_time.h"
 #include "client/admin.h"
 
 namespace millrace::pipeline {
@@ -235,7 +236,7 @@ Status StageWorker::take_records(const client::Records& records) {
       if (record.has_value()) view.value = text_of(record.value());
       view.partition = part.partition;
       view.offset = record.offset;
-      view.timestamp_us = record.timestamp_ms * 1000;
+      view.timestamp_us = us_from_ms(record.timestamp_ms);
       if (headers) {
         auto& list = kept->emplace_back();
         for (const client::HeaderView& header : record.headers())
