@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/random.h"
+#include "base/unix_time.h"
 #include "pipeline/internal/task_harness.h"
 
 namespace millrace::pipeline {
@@ -385,6 +387,25 @@ sinks: [{from: seen, topic: out}]
     harness.feed(0, batch);
   }
   EXPECT_LT(harness.state_pages(0), 40'000U);
+}
+
+TEST(Task, KeepsItsTimeThoughARecordComesFromTheFarFuture) {
+  TaskHarness harness(R"(pipeline: p
+sources: {tx: {columns: {x: double, y: bigint}, partitions: 1}}
+steps: [{id: fit, train: {model: m, algorithm: logistic_regression, label: y, features: [x]}}]
+sinks: [{from: fit, topic: out}]
+)",
+                      false);
+  const std::string row = R"({"x": 1, "y": 1})";
+  harness.feed(0, {row});
+  harness.feed(0, {row}, 0, us_from_ms(std::numeric_limits<int64_t>::max()) - 10);
+  EXPECT_EQ(harness.task(0).watermark_us(), 1'700'000'000'000'000);
+  EXPECT_TRUE(harness.store().versions("m").empty());
+  // The next day's first record makes the first day's version.
+  harness.feed(0, {row}, 0, 1'700'086'400'000'000);
+  harness.resume();
+  EXPECT_EQ(harness.store().versions("m").size(), 1U);
+  EXPECT_EQ(harness.outputs(0).written.at(0).size(), 3U);
 }
 
 TEST(Task, RefusesAChangelogOfAnotherPlan) {

@@ -105,8 +105,9 @@ class TaskHarness {
   MemoryOutputs& outputs(int32_t partition) { return parts_.at(partition).outputs; }
   MemoryStore& store() { return store_; }
 
-  // The next records of a partition of source number `source`, in one batch.
-  void feed(int32_t partition, const std::vector<std::string>& values, size_t source = 0) {
+  // The next records of a partition of source number `source`, in one batch, with timestamps from `timestamp_us` on.
+  void feed(int32_t partition, const std::vector<std::string>& values, size_t source = 0,
+            int64_t timestamp_us = 1'700'000'000'000'000) {
     Part& part = parts_.at(partition);
     auto owned = std::make_shared<const std::vector<std::string>>(values);
     Intake intake;
@@ -115,7 +116,7 @@ class TaskHarness {
       record.value = value;
       record.partition = PartitionId(partition);
       record.offset = Offset(part.fed[source]++);
-      record.timestamp_us = 1'700'000'000'000'000 + record.offset.value();
+      record.timestamp_us = timestamp_us + record.offset.value();
       intake.records.push_back(record);
     }
     intake.owner = owned;

@@ -5,6 +5,12 @@
 #include "pipeline/internal/task.h"
 
 namespace millrace::pipeline {
+namespace {
+
+// As format::TimeFormat::check_likely() has it.
+constexpr int64_t kAheadMaxUs = 86'400LL * 1'000'000;
+
+}  // namespace
 
 Result<Task::Work> Task::decode(size_t source, Intake intake) {
   Work work;
@@ -26,10 +32,14 @@ Result<Task::Work> Task::decode(size_t source, Intake intake) {
   } else {
     work.batch = std::move(decoded.batch);
   }
+  // A declared time so far ahead was refused. Of a source without one it is the record's own, which may be any number:
+  // it stays the row's, and moves nothing.
+  const int64_t latest_us = to_unix_us(context_.clock->wall_now()) + kAheadMaxUs;
   size_t record = 0;
   for (size_t row = 0; row < work.batch.rows(); ++row) {
-    while (records[record].offset != work.batch.row_id(row).offset) ++record;
-    work.times_us[record] = work.batch.row_id(row).event_time_us;
+    const columns::RowId& id = work.batch.row_id(row);
+    while (records[record].offset != id.offset) ++record;
+    if (id.event_time_us <= latest_us) work.times_us[record] = id.event_time_us;
   }
   return work;
 }
