@@ -39,14 +39,18 @@ class Runs(unittest.TestCase):
         self.server.start()
         self.addCleanup(self.server.kill)
 
-    def run_over(self, plan, rows):
-        """Runs the plan over these rows; returns the report and what was said on the way."""
+    def start(self, plan, rows):
+        """Runs the plan over these rows."""
         for name, content in (("plan.yaml", plan), ("tx.jsonl", "".join(json.dumps(row) + "\n" for row in rows))):
             with open(os.path.join(self.folder, name), "w", encoding="utf-8") as file:
                 file.write(content)
-        done = subprocess.run([program.BINARY, "-o", "json", "--bootstrap", self.server.bootstrap, "pipeline", "run",
+        return subprocess.run([program.BINARY, "-o", "json", "--bootstrap", self.server.bootstrap, "pipeline", "run",
                                "plan.yaml", "--input", "tx=tx.jsonl"], cwd=self.folder, capture_output=True, text=True,
                               timeout=PATIENCE_S, check=False)
+
+    def run_over(self, plan, rows):
+        """Runs the plan over these rows; returns the report and what was said on the way."""
+        done = self.start(plan, rows)
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(done.stdout)["pipelines"][0], done.stderr
 
@@ -68,6 +72,13 @@ class Runs(unittest.TestCase):
     def test_a_run_from_the_latest_offset_has_nothing_to_do(self):
         report, _ = self.run_over(STATELESS % ("late", "latest"), [{"id": "k0", "n": i} for i in range(10)])
         self.assertEqual(report["rows_in"], 0)
+
+    def test_a_plan_that_does_not_fit_its_state_ends_and_says_so(self):
+        rows = [{"id": "k", "at": 1_600_000_000}]
+        self.run_over(COUNTED, rows)
+        done = self.start(COUNTED.replace("1h", "2h"), rows)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("holds state of steps that this plan no longer has, or defines otherwise", done.stderr)
 
     def test_a_pipeline_goes_on_from_its_state_though_its_group_was_deleted(self):
         rows = [{"id": f"k{i}", "at": 1_600_000_000 + i} for i in range(8)]

@@ -359,7 +359,7 @@ Status Task::restore(const state::Restored& restored) {
     if (!taken) ++unknown;
   }
   if (unknown > 0)
-    return fail(Errc::kConflict,
+    return fail(Errc::kNotBuiltYet,
                 fmt::format("the changelog {} holds state of steps that this plan no longer has, or defines otherwise",
                             context_.stage->changelog(context_.plan())),
                 "evolving state is not built yet: give the pipeline another name, or delete its changelog topic");

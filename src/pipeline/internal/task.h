@@ -80,7 +80,8 @@ class Task {
   // Hand over what changed since the last call, and what restore() needs. Forgets that it changed: when the commit
   // fails the task is of no more use.
   void collect(state::ChangelogGroup& group);
-  // From a changelog's closed groups; before any record. `next` is the offset in the first source.
+  // From a changelog's closed groups; before any record. `next` is the offset in the first source. kNotBuiltYet for the
+  // state of another plan: trying again changes nothing.
   Status restore(const state::Restored& restored);
 
   // Per source and step, in the plan's order: sources first. Rows that were restored as waiting count as come in.

@@ -181,8 +181,8 @@ Status Task::restore_position(ByteView bytes) {
     return fail(Errc::kUnsupported, "the position page is of a later version");
   MILLRACE_ASSIGN_OR_RETURN(const uint64_t count, in.uvarint());
   if (count != clocks_.size())
-    return fail(Errc::kConflict, "the state in the changelog was made with other sources",
-                "give the pipeline another name, or delete its changelog topics");
+    return fail(Errc::kNotBuiltYet, "the state in the changelog was made with other sources",
+                "evolving state is not built yet: give the pipeline another name, or delete its changelog topics");
   for (SourceClock& clock : clocks_) {
     MILLRACE_ASSIGN_OR_RETURN(const int64_t next, in.varint());
     MILLRACE_ASSIGN_OR_RETURN(clock.newest_us, in.fixed<int64_t>());
