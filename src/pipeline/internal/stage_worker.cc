@@ -149,8 +149,18 @@ Status StageWorker::handle(const client::GroupEvent& event) {
 }
 
 Status StageWorker::assign(const std::vector<client::TopicPartition>& partitions) {
+  const Stage& stage = *shared_.stage;
   std::set<PartitionId> numbers;
-  for (const client::TopicPartition& partition : partitions) numbers.insert(partition.partition);
+  for (const client::TopicPartition& partition : partitions) {
+    const bool is_new = partition.partition.value() >= stage.partitions;
+    if (is_new && !shared_.bounded && stage.has_state)
+      return fail(Errc::kNotBuiltYet,
+                  fmt::format("'{}' has more partitions than '{}', which has {}: the number of partitions was changed",
+                              partition.topic, stage.changelog(shared_.resolved->plan), stage.partitions),
+                  "run the pipeline under a new name, from the beginning");
+    // What is new is no part of a bounded run's input.
+    if (!is_new || !shared_.bounded) numbers.insert(partition.partition);
+  }
   std::vector<client::TopicOffset> starts;
   for (const PartitionId number : numbers) {
     for (size_t s = 0; s < shared_.stage->sources.size(); ++s)
