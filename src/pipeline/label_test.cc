@@ -217,17 +217,6 @@ TEST(Label, RefusesTruthWhoseKeyIsTooLongToKeep) {
                                                                      HasSubstr("truth@1: the label's key")));
 }
 
-// What `from` would have written into its changelog, taken up by a task of `to`.
-Status take_up(TaskHarness& from, TaskHarness& to) {
-  state::ChangelogGroup group(1);
-  from.task(0).collect(group);
-  group.close(from.task(0).next_offset(0));
-  state::Restorer restorer;
-  for (size_t i = 0; i < group.size(); ++i)
-    MILLRACE_RETURN_IF_ERROR(restorer.feed(group.record(i).key, group.record(i).value));
-  return to.task(0).restore(std::move(restorer).finish());
-}
-
 constexpr std::string_view kWaits = R"(pipeline: p
 sources:
   tx: {columns: {id: bigint, ts: bigint, a: bigint, b: bigint}, time: {column: ts, format: unix_s}, partitions: 1}

@@ -389,6 +389,35 @@ sinks: [{from: seen, topic: out}]
   EXPECT_LT(harness.state_pages(0), 40'000U);
 }
 
+TEST(Task, RefusesWindowsThatOtherConditionsFilled) {
+  const auto plan = [](const std::string& step) {
+    return R"(pipeline: p
+sources: {tx: {columns: {card: bigint, at: bigint, x: double}, time: {column: at, format: unix_s}, partitions: 1}}
+steps: [{id: w, )" +
+           step + R"(}]
+sinks: [{from: w, topic: out}]
+)";
+  };
+  const auto features = [&](const std::string& first, const std::string& second) {
+    return plan("features: {key: card, windows: [1h], aggs: {n: {agg: count(*), where: \"" + first +
+                "\"}, m: {agg: count(*), where: \"" + second + "\"}}}");
+  };
+  const auto aggregate = [&](const std::string& where) {
+    return plan("aggregate: {by: [card], window: {tumbling: 1h}, aggs: {n: {agg: count(*), where: \"" + where +
+                "\"}}}");
+  };
+  const auto taken = [](const std::string& old_plan, const std::string& new_plan) {
+    TaskHarness before(old_plan, true);
+    before.feed(0, {R"({"card": 1, "at": 1600000000, "x": 1})"});
+    TaskHarness after(new_plan, true);
+    return take_up(before, after).has_value();
+  };
+  EXPECT_TRUE(taken(features("x > 1", "x > 2"), features("x > 1", "x > 2")));
+  EXPECT_FALSE(taken(features("x > 1", "x > 2"), features("x > 1", "x > 3")));
+  EXPECT_TRUE(taken(aggregate("x > 1"), aggregate("x > 1")));
+  EXPECT_FALSE(taken(aggregate("x > 1"), aggregate("x < 1")));
+}
+
 TEST(Task, KeepsItsTimeThoughARecordComesFromTheFarFuture) {
   TaskHarness harness(R"(pipeline: p
 sources: {tx: {columns: {x: double, y: bigint}, partitions: 1}}

@@ -6,6 +6,7 @@
 #include <array>
 #include <cctype>
 
+#include "base/crc32c.h"
 #include "base/text.h"
 #include "pipeline/internal/map_reader.h"
 #include "sql/database.h"
@@ -52,22 +53,25 @@ class ConditionBuilder {
     if (where.empty()) return {};
     const auto index = schema_->index_of(where);
     if (index && schema_->field(*index).type == columns::kBoolean) return where;
-    const auto known = std::find(texts_.begin(), texts_.end(), where);
-    const auto number = known - texts_.begin();
-    if (known == texts_.end()) texts_.push_back(where);
-    return fmt::format("__where_{}", number);
+    const auto known = std::ranges::find(conditions_, where, &Condition::text);
+    if (known != conditions_.end()) return known->name;
+    // Called after what it says: columns are part of what state means.
+    std::string name = fmt::format("__where_{:08x}", crc32c(as_byte_view(where)));
+    while (std::ranges::find(conditions_, name, &Condition::name) != conditions_.end()) name += '_';
+    conditions_.push_back({name, where});
+    return name;
   }
 
   Conditions build() const {
     Conditions conditions;
     std::vector<columns::Field> fields;
     std::string list;
-    for (size_t i = 0; i < texts_.size(); ++i) {
-      conditions.names.push_back(fmt::format("__where_{}", i));
-      list += fmt::format("{}(({}) IS TRUE) AS __where_{}", i == 0 ? "" : ", ", texts_[i], i);
-      fields.push_back({conditions.names.back(), columns::kBoolean});
+    for (const Condition& condition : conditions_) {
+      conditions.names.push_back(condition.name);
+      list += fmt::format("{}(({}) IS TRUE) AS {}", list.empty() ? "" : ", ", condition.text, condition.name);
+      fields.push_back({condition.name, columns::kBoolean});
     }
-    if (!texts_.empty()) conditions.sql = fmt::format("SELECT {} FROM {}", list, sql_identifier(input_));
+    if (!conditions_.empty()) conditions.sql = fmt::format("SELECT {} FROM {}", list, sql_identifier(input_));
     conditions.schema = widen(*schema_, std::move(fields));
     return conditions;
   }
@@ -75,7 +79,11 @@ class ConditionBuilder {
  private:
   const std::string& input_;
   const columns::SchemaPtr& schema_;
-  std::vector<std::string> texts_;
+  struct Condition {
+    std::string name;  // of its column
+    std::string text;
+  };
+  std::vector<Condition> conditions_;
 };
 
 std::optional<features::Aggregate> make_aggregate(const Aggregate& plan, const columns::Schema& schema,

@@ -19,7 +19,7 @@ namespace millrace::pipeline {
 
 // Conditions on rows (`where`), computed by SQL into BOOLEAN columns behind the input's own.
 struct Conditions {
-  std::string sql;                 // "SELECT (…) AS __where_0 … FROM input"; empty: there is none to compute
+  std::string sql;                 // "SELECT (…) AS __where_5a1b… … FROM input"; empty: there is none to compute
   std::vector<std::string> names;  // of the columns it gives
   columns::SchemaPtr schema;       // the input's columns, then these
 };

@@ -204,4 +204,15 @@ class TaskHarness {
   std::map<int32_t, Part> parts_;
 };
 
+// What `from` would have written into its changelog, taken up by a task of `to`: partition 0 of each.
+inline Status take_up(TaskHarness& from, TaskHarness& to) {
+  state::ChangelogGroup group(1);
+  from.task(0).collect(group);
+  group.close(from.task(0).next_offset(0));
+  state::Restorer restorer;
+  for (size_t i = 0; i < group.size(); ++i)
+    MILLRACE_RETURN_IF_ERROR(restorer.feed(group.record(i).key, group.record(i).value));
+  return to.task(0).restore(std::move(restorer).finish());
+}
+
 }  // namespace millrace::pipeline
