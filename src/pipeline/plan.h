@@ -40,8 +40,6 @@ inline constexpr int64_t kWatermarkUs = 0;
 inline constexpr int64_t kIdleUs = 60'000'000;
 inline constexpr double kThreshold = 0.5;
 inline constexpr int64_t kRegisterEveryUs = 86'400'000'000;  // in runs without an end; bounded runs: at their end
-inline constexpr uint64_t kPromoteRowsMin = 1'000;
-inline constexpr uint64_t kMetricWindowRows = 1'000;
 }  // namespace defaults
 
 // A piece of text of the plan and where it stands.

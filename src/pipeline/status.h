@@ -43,14 +43,12 @@ struct PipelineStatus {
   std::string name;
   std::string state;        // "starting", "running", "finished", "stopped", "failed"
   std::string error;        // of a failed one
-  double seconds = 0;       // since start
   double busy_seconds = 0;  // from the first record read to the last commit that moved
   uint64_t records_in = 0;
   uint64_t rows_out = 0;  // written to sinks, all together
   uint64_t filtered = 0;
   uint64_t dead_letters = 0;
   uint64_t waiting = 0;
-  double records_per_s = 0;         // of late
   int partitions = 0;               // held by this process
   std::vector<StepCounters> steps;  // sources first, then steps, in the plan's order
   std::vector<SinkStatus> sinks;

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <deque>
 #include <optional>
 #include <thread>
 
@@ -18,9 +17,6 @@
 
 namespace millrace::pipeline {
 namespace {
-
-// Rates are those of so long ago until now.
-constexpr double kRateSeconds = 5;
 
 std::string label_json(const Plan& plan, const StepPlan& train) {
   std::string text;
@@ -77,15 +73,8 @@ struct Worker::Impl {
   mutable Mutex mutex;
   std::string state GUARDED_BY(mutex) = "starting";
   std::string error GUARDED_BY(mutex);
-  std::optional<MonoTime> started GUARDED_BY(mutex), ended GUARDED_BY(mutex);
-  struct Sample {
-    MonoTime at;
-    uint64_t records;
-  };
-  mutable std::deque<Sample> samples GUARDED_BY(mutex);
 
   Status prepare();
-  double rate(MonoTime now, uint64_t records) const REQUIRES(mutex);
 };
 
 Worker::Worker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -158,7 +147,6 @@ Status Worker::run(const std::stop_token& stop) {
   {
     MutexLock lock(impl_->mutex);
     impl_->state = "running";
-    impl_->started = impl_->clock->mono_now();
   }
   std::stop_source stop_all;
   const std::stop_callback forward(stop, [&] { stop_all.request_stop(); });
@@ -177,20 +165,9 @@ Status Worker::run(const std::stop_token& stop) {
         });
   }
   MutexLock lock(impl_->mutex);
-  impl_->ended = impl_->clock->mono_now();
   impl_->state = !first_error ? "failed" : stop.stop_requested() ? "stopped" : "finished";
   if (!first_error) impl_->error = first_error.error().message;
   return first_error;
-}
-
-double Worker::Impl::rate(MonoTime now, uint64_t records) const {
-  samples.push_back({now, records});
-  const auto age = [&](const Sample& sample) { return std::chrono::duration<double>(now - sample.at).count(); };
-  while (samples.size() > 2 && age(samples[1]) > kRateSeconds) samples.pop_front();
-  const double seconds = age(samples.front());
-  return seconds > 0 && records >= samples.front().records
-             ? static_cast<double>(records - samples.front().records) / seconds
-             : 0;
 }
 
 PipelineStatus Worker::status() const {
@@ -233,13 +210,9 @@ PipelineStatus Worker::status() const {
       status.models.push_back(std::move(model));
     }
   }
-  const MonoTime now = impl_->clock->mono_now();
   MutexLock lock(impl_->mutex);
   status.state = impl_->state;
   status.error = impl_->error;
-  if (impl_->started)
-    status.seconds = std::chrono::duration<double>(impl_->ended.value_or(now) - *impl_->started).count();
-  status.records_per_s = impl_->rate(now, status.records_in);
   return status;
 }
 

@@ -83,8 +83,6 @@ struct Alias {
   friend bool operator==(const Alias&, const Alias&) = default;
 };
 inline constexpr std::string_view kChampion = "champion";
-inline constexpr std::string_view kChallenger = "challenger";
-inline constexpr std::string_view kShadow = "shadow";
 
 void write_json(JsonWriter& json, const Alias& alias);
 Result<Alias> parse_alias(std::string_view json);

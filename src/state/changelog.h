@@ -72,9 +72,6 @@ class ChangelogGroup {
   // In the order to be produced. Valid until the group changes.
   size_t size() const { return records_.size(); }
   RecordView record(size_t index) const;
-  // Only the close record, or nothing: no page changed.
-  bool no_changes() const { return changes_ == 0; }
-  size_t bytes() const { return buffer_.size(); }
   // Begin anew, keeping the memory.
   void clear(Generation generation);
 

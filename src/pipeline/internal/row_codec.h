@@ -18,7 +18,6 @@ class RowDecoder {
   explicit RowDecoder(columns::SchemaPtr schema);
   // kCorruption where the bytes are no row of this schema.
   Status add(ByteReader& in);
-  size_t rows() const { return rows_.size(); }
   columns::Batch finish() &&;
 
  private:

@@ -82,10 +82,7 @@ std::span<const learn::Prediction> TrainCore::run(const Run& run) {
     const uint32_t labelled = run.labelled_as[op.row];
     if (labelled == kNone) continue;
     MILLRACE_CHECK(labels != nullptr, "a labelled row is learned");
-    if (labels->is_null(labelled)) {
-      ++unlabelled_;
-      continue;
-    }
+    if (labels->is_null(labelled)) continue;
     const double label = labels->as_double(labelled);
     if (!learn::is_valid_label(task, label)) {
       judged_[labelled].bad_label = true;

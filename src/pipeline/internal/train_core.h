@@ -55,14 +55,12 @@ class TrainCore {
     bool bad_label = false;  // the label is a value that cannot be learned
   };
   std::span<const Judged> judged() const { return judged_; }
-  uint64_t unlabelled() const { return unlabelled_; }  // released without a label, since the task began
 
   const learn::Trainer& trainer() const { return *trainer_; }
   const learn::Metrics& live() const { return *live_; }
   const std::string& model() const { return model_; }
   const std::string& label_name() const { return label_name_; }
   const learn::ModelSpec& spec() const { return trainer_->model().spec(); }
-  bool has_live() const { return live_column_.has_value(); }
 
   void collect(state::ChangelogGroup& group);
   Result<bool> restore(const state::PageId& id, ByteView value);
@@ -87,7 +85,6 @@ class TrainCore {
   std::vector<learn::Prediction> predictions_;
   std::vector<Judged> judged_;
   std::vector<learn::Trainer> cuts_;
-  uint64_t unlabelled_ = 0;
 };
 
 }  // namespace millrace::pipeline
