@@ -137,14 +137,15 @@ class Run {
       done = true;
       changed.notify_all();
     });
-    {
-      MutexLock lock(mutex);
-      while (!done) {
-        changed.wait_for(mutex, kProgressEvery);
-        if (options_.progress)
-          options_.progress(
-              {RunProgress::Phase::kRunning, worker.plan().plan.name, worker.status().records_in, total_records_});
+    for (bool over = false; !over;) {
+      {
+        MutexLock lock(mutex);
+        if (!done) changed.wait_for(mutex, kProgressEvery);
+        over = done;
       }
+      if (options_.progress)
+        options_.progress(
+            {RunProgress::Phase::kRunning, worker.plan().plan.name, worker.status().records_in, total_records_});
     }
     thread.join();
     if (status && stop_.stop_requested()) return fail(Errc::kCancelled, "stopped before the end of the input");
