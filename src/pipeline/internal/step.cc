@@ -13,6 +13,14 @@ void Step::collect(state::ChangelogGroup&) {}
 
 Result<bool> Step::restore(const state::PageId&, ByteView) { return false; }
 
+columns::Batch no_rows(columns::SchemaPtr schema) {
+  std::vector<columns::ColumnPtr> columns;
+  columns.reserve(schema->size());
+  for (const columns::Field& field : schema->fields())
+    columns.push_back(std::make_shared<const columns::Column>(field.type));
+  return {std::move(schema), std::move(columns), {}};
+}
+
 columns::Batch select_columns(const columns::Batch& batch, columns::SchemaPtr schema,
                               std::span<const size_t> positions) {
   std::vector<columns::ColumnPtr> columns;

@@ -50,6 +50,9 @@ class Step {
   virtual Status finish_restore() { return {}; }
 };
 
+// A batch of that schema without rows: time passes without them, too.
+columns::Batch no_rows(columns::SchemaPtr schema);
+
 // Adds what features and conditions need.
 columns::Batch select_columns(const columns::Batch& batch, columns::SchemaPtr schema,
                               std::span<const size_t> positions);

@@ -63,7 +63,7 @@ class LabelStep final : public Step {
   }
 
   Result<StepOutput> process_side(const columns::Batch& batch, const Timeline& time) override {
-    const columns::Batch none = empty_input();
+    const columns::Batch none = no_rows(schema_);
     begin();
     uint32_t row = 0;
     for (size_t entry = 0; entry < time.size(); ++entry) {
@@ -104,13 +104,6 @@ class LabelStep final : public Step {
     for (const Text& key : plan.keys) text += "|" + key.value;
     for (const columns::Field& field : schema.fields()) text += "|" + field.name + " " + field.type.to_string();
     return text + "|" + std::to_string(trainers);
-  }
-
-  columns::Batch empty_input() const {
-    std::vector<columns::ColumnPtr> columns;
-    for (const columns::Field& field : schema_->fields())
-      columns.push_back(std::make_shared<const columns::Column>(field.type));
-    return {schema_, std::move(columns), {}};
   }
 
   void begin() {

@@ -17,7 +17,7 @@ class SqlStep final : public Step {
   Result<StepOutput> process(const columns::Batch& batch, const Timeline&) override {
     StepOutput out;
     if (batch.rows() == 0) {
-      out.batch = empty();
+      out.batch = no_rows(query_->output_schema());
       return out;
     }
     MILLRACE_ASSIGN_OR_RETURN(sql::BatchOutput result, query_->run(batch));
@@ -29,13 +29,6 @@ class SqlStep final : public Step {
   }
 
  private:
-  columns::Batch empty() const {
-    std::vector<columns::ColumnPtr> columns;
-    for (const columns::Field& field : query_->output_schema()->fields())
-      columns.push_back(std::make_shared<const columns::Column>(field.type));
-    return {query_->output_schema(), std::move(columns), {}};
-  }
-
   Result<int64_t> time_of(const columns::Column& column, size_t row) const {
     if (column.is_null(row)) return fail(Errc::kInvalidArgument, "the event time is missing");
     Result<int64_t> time = 0;

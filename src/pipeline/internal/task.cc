@@ -20,13 +20,6 @@ columns::Batch slice(const columns::Batch& batch, size_t begin, size_t end) {
   return batch.gather(rows);
 }
 
-columns::Batch no_rows(const columns::SchemaPtr& schema) {
-  std::vector<columns::ColumnPtr> columns;
-  for (const columns::Field& field : schema->fields())
-    columns.push_back(std::make_shared<const columns::Column>(field.type));
-  return {schema, std::move(columns), {}};
-}
-
 int64_t floor_to(int64_t time_us, int64_t step_us) {
   const int64_t rest = time_us % step_us;
   return time_us - (rest < 0 ? rest + step_us : rest);
