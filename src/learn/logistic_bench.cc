@@ -41,11 +41,17 @@ ModelSpec spec(const char* optimizer) {
 void predict_and_learn(benchmark::State& state, const char* optimizer) {
   const Stream stream;
   Model model = Model::make(spec(optimizer)).value();
-  std::vector<double> scores(kRows);
-  std::vector<Model> cuts;
+  std::vector<double> scratch(model.inputs());
   for (auto _ : state) {
-    model.run(stream.rows.view(), stream.ops, scores, cuts);
-    benchmark::DoNotOptimize(scores.data());
+    double sum = 0;
+    for (const Op& op : stream.ops) {
+      const double* row = stream.rows.row(op.row).data();
+      if (op.kind == Op::Kind::kPredict)
+        sum += model.predict_row(row, scratch);
+      else
+        model.learn_row(row, op.label, scratch);
+    }
+    benchmark::DoNotOptimize(sum);
   }
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kRows));
 }
@@ -56,8 +62,10 @@ void predict_only(benchmark::State& state) {
   const Stream stream;
   Model model = Model::make(spec("sgd")).value();
   std::vector<double> scores(kRows);
-  std::vector<Model> cuts;
-  model.run(stream.rows.view(), stream.ops, scores, cuts);
+  std::vector<double> labels;
+  for (const Op& op : stream.ops)
+    if (op.kind == Op::Kind::kLearn) labels.push_back(op.label);
+  model.learn_batch(stream.rows.view(), labels);
   for (auto _ : state) {
     model.predict_batch(stream.rows.view(), scores);
     benchmark::DoNotOptimize(scores.data());
@@ -71,9 +79,8 @@ void trainer(benchmark::State& state) {
   const Stream stream;
   Trainer trainer = Trainer::make(spec("sgd")).value();
   std::vector<Prediction> predictions(kRows);
-  std::vector<Trainer> cuts;
   for (auto _ : state) {
-    trainer.run(stream.rows.view(), stream.ops, predictions, cuts);
+    trainer.run(stream.rows.view(), stream.ops, predictions);
     benchmark::DoNotOptimize(predictions.data());
   }
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kRows));

@@ -63,25 +63,6 @@ void Model::learn_batch(const MatrixView& rows, std::span<const double> labels) 
   for (size_t i = 0; i < rows.rows; ++i) learn_row(rows.row(i).data(), labels[i], scratch);
 }
 
-void Model::run(const MatrixView& rows, std::span<const Op> ops, std::span<double> scores, std::vector<Model>& cuts) {
-  MILLRACE_CHECK(rows.features == spec_.features.size() && scores.size() >= rows.rows);
-  std::vector<double> scratch(inputs());
-  for (const Op& op : ops) {
-    MILLRACE_CHECK(op.kind == Op::Kind::kCut || op.row < rows.rows);
-    switch (op.kind) {
-      case Op::Kind::kPredict:
-        scores[op.row] = predict_row(rows.row(op.row).data(), scratch);
-        break;
-      case Op::Kind::kLearn:
-        learn_row(rows.row(op.row).data(), op.label, scratch);
-        break;
-      case Op::Kind::kCut:
-        cuts.push_back(*this);
-        break;
-    }
-  }
-}
-
 Result<Model::Explanation> Model::explain(std::span<const double> row) const {
   MILLRACE_CHECK(row.size() == spec_.features.size());
   std::vector<double> x(inputs());

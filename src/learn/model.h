@@ -24,22 +24,6 @@ struct ModelSpec {
   friend bool operator==(const ModelSpec&, const ModelSpec&) = default;
 };
 
-// One step of a run over rows: labels become due between the rows of a batch, so predicting and learning interleave.
-struct Op {
-  enum class Kind : uint8_t {
-    kPredict,  // score row `row`
-    kLearn,    // learn row `row` with `label`
-    kCut,      // keep a copy of the state as it is here
-  };
-  Kind kind = Kind::kPredict;
-  uint32_t row = 0;
-  double label = 0;
-
-  static Op predict(size_t row) { return {Kind::kPredict, static_cast<uint32_t>(row), 0}; }
-  static Op learn(size_t row, double label) { return {Kind::kLearn, static_cast<uint32_t>(row), label}; }
-  static Op cut() { return {Kind::kCut, 0, 0}; }
-};
-
 // Preprocessing and learner as one versioned value, so that training and serving cannot differ. predict never learns;
 // learning N rows is N sequential updates, so no result depends on where a batch ended. A row is never refused: missing
 // features are filled in.
@@ -71,8 +55,6 @@ class Model {
   void predict_batch(const MatrixView& rows, std::span<double> scores) const;
   // Learn all rows in order, `labels` one a row.
   void learn_batch(const MatrixView& rows, std::span<const double> labels);
-  // Do `ops` in order. `scores` has a place per row; predict writes its row's. Each cut appends a copy to `cuts`.
-  void run(const MatrixView& rows, std::span<const Op> ops, std::span<double> scores, std::vector<Model>& cuts);
 
   // One row at a time, for callers with rows in hand. `scratch` has inputs() places and holds the row's inputs
   // afterwards.

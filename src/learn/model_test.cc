@@ -67,22 +67,28 @@ class EveryLearner : public testing::TestWithParam<Case> {
   Model model_ = Model::make(GetParam().spec).value();
   Stream stream_{model_.task(), 500, 7};
 
-  // Predicts and learns the rows from `begin` to `end`, cut into batches of at most `batch` rows.
-  std::vector<double> run(Model& model, size_t begin, size_t end, size_t batch) {
+  // Predicts each row from `begin` to `end`, then learns it.
+  std::vector<double> run(Model& model, size_t begin, size_t end) {
     std::vector<double> scores;
-    std::vector<Model> cuts;
-    for (; begin < end; begin += batch) {
-      const size_t size = std::min(batch, end - begin);
-      const MatrixView view{stream_.rows.row(begin).data(), size, 3};
-      std::vector<Op> ops;
-      for (size_t i = 0; i < size; ++i) {
-        ops.push_back(Op::predict(i));
-        ops.push_back(Op::learn(i, stream_.labels[begin + i]));
-      }
-      std::vector<double> batch_scores(size);
-      model.run(view, ops, batch_scores, cuts);
-      scores.insert(scores.end(), batch_scores.begin(), batch_scores.end());
+    std::vector<double> scratch(model.inputs());
+    for (; begin < end; ++begin) {
+      const double* row = stream_.rows.row(begin).data();
+      scores.push_back(model.predict_row(row, scratch));
+      model.learn_row(row, stream_.labels[begin], scratch);
     }
+    return scores;
+  }
+  // Learns all rows, then predicts them, in batches of at most `batch` rows.
+  std::vector<double> run_in_batches(Model& model, size_t batch) {
+    const size_t rows = stream_.labels.size();
+    std::vector<double> scores(rows);
+    const auto view = [&](size_t begin) {
+      return MatrixView{stream_.rows.row(begin).data(), std::min(batch, rows - begin), 3};
+    };
+    for (size_t begin = 0; begin < rows; begin += batch)
+      model.learn_batch(view(begin), std::span(stream_.labels).subspan(begin));
+    for (size_t begin = 0; begin < rows; begin += batch)
+      model.predict_batch(view(begin), std::span(scores).subspan(begin));
     return scores;
   }
 };
@@ -96,28 +102,28 @@ MATCHER_P(SameBits, expected, "") {
 
 TEST_P(EveryLearner, GivesTheSameScoresAndStateHoweverBatchesAreCut) {
   Model whole = model_;
-  const auto expected = run(whole, 0, 500, 500);
+  const auto expected = run_in_batches(whole, 500);
   for (const size_t batch : {1u, 7u, 64u}) {
     Model cut = model_;
-    EXPECT_THAT(run(cut, 0, 500, batch), SameBits(expected)) << batch;
+    EXPECT_THAT(run_in_batches(cut, batch), SameBits(expected)) << batch;
     EXPECT_EQ(cut.serialize(), whole.serialize()) << batch;
   }
 }
 
 TEST_P(EveryLearner, SavedAndRestoredInTheMiddleGoesOnAsIfUninterrupted) {
   Model uninterrupted = model_;
-  const auto expected = run(uninterrupted, 0, 500, 500);
+  const auto expected = run(uninterrupted, 0, 500);
   Model first = model_;
-  run(first, 0, 250, 250);
+  run(first, 0, 250);
   Model second = Model::deserialize(first.serialize()).value();
   EXPECT_EQ(second.spec(), first.spec());
-  const auto rest = run(second, 250, 500, 250);
+  const auto rest = run(second, 250, 500);
   EXPECT_THAT(rest, SameBits(std::vector<double>(expected.begin() + 250, expected.end())));
   EXPECT_EQ(second.serialize(), uninterrupted.serialize());
 }
 
 TEST_P(EveryLearner, PredictsOnlyFiniteNumbersOnceItHasLearned) {
-  for (const double score : run(model_, 0, 500, 500))
+  for (const double score : run(model_, 0, 500))
     if (model_.task() == Task::kBinary && !std::isnan(score)) {
       EXPECT_GE(score, 0);
       EXPECT_LE(score, 1);
@@ -128,7 +134,7 @@ TEST_P(EveryLearner, PredictsOnlyFiniteNumbersOnceItHasLearned) {
 }
 
 TEST_P(EveryLearner, NeverLearnsFromPredicting) {
-  run(model_, 0, 100, 100);
+  run(model_, 0, 100);
   const Bytes before = model_.serialize();
   std::vector<double> scores(500);
   model_.predict_batch(stream_.rows.view(), scores);
@@ -137,7 +143,7 @@ TEST_P(EveryLearner, NeverLearnsFromPredicting) {
 
 TEST_P(EveryLearner, MergedWithPartsThatLearnedNothingStaysAsItIs) {
   const Model empty = model_;
-  run(model_, 0, 500, 500);
+  run(model_, 0, 500);
   const Model merged = Model::merge(std::array<const Model*, 3>{&empty, &model_, &empty}).value();
   std::vector<double> expected(500);
   std::vector<double> scores(500);
@@ -148,7 +154,7 @@ TEST_P(EveryLearner, MergedWithPartsThatLearnedNothingStaysAsItIs) {
 }
 
 TEST_P(EveryLearner, BytesCutShortOrFlippedAreAnErrorAndNoCrash) {
-  run(model_, 0, 100, 100);
+  run(model_, 0, 100);
   const Bytes bytes = model_.serialize();
   for (size_t size = 0; size < bytes.size(); ++size)
     EXPECT_FALSE(Model::deserialize(ByteView(bytes).first(size))) << size;
@@ -161,20 +167,6 @@ TEST_P(EveryLearner, BytesCutShortOrFlippedAreAnErrorAndNoCrash) {
 
 INSTANTIATE_TEST_SUITE_P(All, EveryLearner, testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param.name; });
-
-TEST(Model, TakesOpsInTheirOrderAndKeepsACopyAtEachCut) {
-  const Stream stream(Task::kBinary, 10, 3);
-  Model model = Model::make({"majority_class", {}, features(Scale::kNone, false)}).value();
-  std::vector<double> scores(10, -1);
-  std::vector<Model> cuts;
-  model.run(stream.rows.view(),
-            std::array{Op::learn(4, 1), Op::predict(0), Op::cut(), Op::learn(5, 0), Op::cut(), Op::predict(2)}, scores,
-            cuts);
-  EXPECT_THAT(scores, ElementsAre(1, -1, 0.5, -1, -1, -1, -1, -1, -1, -1));
-  ASSERT_EQ(cuts.size(), 2u);
-  EXPECT_EQ(cuts[0].rows_learned(), 1u);
-  EXPECT_EQ(cuts[1].serialize(), model.serialize());
-}
 
 TEST(Model, SpreadsALinearScoreOverTheFeatures) {
   const Stream stream(Task::kRegression, 300, 5);

@@ -133,12 +133,11 @@ TEST(HandbookFraud, FourPartitionsOfScaledLogisticRegressionGiveTheAucOfOtherStr
   MILLRACE_REQUIRE_DATASET(internal::kHandbookFile);
   const internal::HandbookRows handbook = internal::read_handbook();
   std::vector<Trainer> trainers(4, Trainer::make(spec_of(handbook.data, "logistic_regression")).value());
-  std::vector<Trainer> cuts;
   for (size_t i = 0; i < handbook.partitions.size(); ++i) {
     Prediction prediction;
     trainers[handbook.partitions[i]].run(internal::one_row(handbook.data.features, i),
                                          std::array{Op::predict(0), Op::learn(0, handbook.data.labels[i])},
-                                         std::span(&prediction, 1), cuts);
+                                         std::span(&prediction, 1));
   }
   const MetricsReport report = Metrics::total(std::array<const Metrics*, 4>{
       &trainers[0].metrics(), &trainers[1].metrics(), &trainers[2].metrics(), &trainers[3].metrics()});

@@ -50,21 +50,17 @@ void Trainer::learn(const double* row, double label, const Prediction& predictio
   model_.learn_row(row, label, scratch);
 }
 
-void Trainer::run(const MatrixView& rows, std::span<const Op> ops, std::span<Prediction> predictions,
-                  std::vector<Trainer>& cuts) {
+void Trainer::run(const MatrixView& rows, std::span<const Op> ops, std::span<Prediction> predictions) {
   MILLRACE_CHECK(rows.features == model_.spec().features.size() && predictions.size() >= rows.rows);
   std::vector<double> scratch(model_.inputs());
   for (const Op& op : ops) {
-    MILLRACE_CHECK(op.kind == Op::Kind::kCut || op.row < rows.rows);
+    MILLRACE_CHECK(op.row < rows.rows);
     switch (op.kind) {
       case Op::Kind::kPredict:
         predictions[op.row] = {model_.predict_row(rows.row(op.row).data(), scratch), labels_.mean(), labels_.last};
         break;
       case Op::Kind::kLearn:
         learn(rows.row(op.row).data(), op.label, predictions[op.row], scratch);
-        break;
-      case Op::Kind::kCut:
-        cuts.push_back(*this);
         break;
     }
   }

@@ -22,6 +22,20 @@ struct Prediction {
   double last = kNone;   // the label learned last: the last-class baseline
 };
 
+// One step of a run over rows: labels become due between the rows of a batch, so predicting and learning interleave.
+struct Op {
+  enum class Kind : uint8_t {
+    kPredict,  // score row `row`
+    kLearn,    // learn row `row` with `label`
+  };
+  Kind kind = Kind::kPredict;
+  uint32_t row = 0;
+  double label = 0;
+
+  static Op predict(size_t row) { return {Kind::kPredict, static_cast<uint32_t>(row), 0}; }
+  static Op learn(size_t row, double label) { return {Kind::kLearn, static_cast<uint32_t>(row), label}; }
+};
+
 // What `train` keeps for one partition: a model that learns, the baselines, and the metrics of each. A row is predicted
 // at its event time and judged by that prediction when its label is there, then learned; nothing is ever scored at
 // label arrival. Copying copies the state, cheaply enough for every cut. Not thread-safe; a copy belongs to whoever has
@@ -31,12 +45,11 @@ class Trainer {
   // Errors as for Model::make.
   static Result<Trainer> make(ModelSpec spec, MetricsOptions options = {});
 
-  // Do `ops` in order: the caller lists, per row of the stream, predict it; learn what its watermark releases, by
-  // (release time, offset); then a due cut. `predictions` has a place per row of `rows`: predict writes its row's;
-  // learn judges by its row's, then learns. Rows that waited bring the prediction they waited with. Each cut appends a
-  // copy of the whole trainer to `cuts`. Labels are valid for the task (is_valid_label).
-  void run(const MatrixView& rows, std::span<const Op> ops, std::span<Prediction> predictions,
-           std::vector<Trainer>& cuts);
+  // Do `ops` in order: the caller lists, per row of the stream, predict it; then learn what its watermark releases, by
+  // (release time, offset). `predictions` has a place per row of `rows`: predict writes its row's; learn judges by its
+  // row's, then learns. Rows that waited bring the prediction they waited with. Labels are valid for the task
+  // (is_valid_label).
+  void run(const MatrixView& rows, std::span<const Op> ops, std::span<Prediction> predictions);
 
   const Model& model() const { return model_; }
   const Metrics& metrics() const { return metrics_; }              // the learner's

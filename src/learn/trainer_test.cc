@@ -47,8 +47,7 @@ TEST(Trainer, JudgesByThePredictionMadeAtEventTimeNotByALaterOne) {
   const Stream stream(3);
   Trainer trainer = Trainer::make(spec()).value();
   std::vector<Prediction> predictions(3);
-  std::vector<Trainer> cuts;
-  trainer.run(stream.rows.view(), std::array{Op::predict(0), Op::learn(0, 1), Op::predict(1)}, predictions, cuts);
+  trainer.run(stream.rows.view(), std::array{Op::predict(0), Op::learn(0, 1), Op::predict(1)}, predictions);
   EXPECT_EQ(predictions[0].score, 0.5);
   EXPECT_TRUE(std::isnan(predictions[0].prior));
   EXPECT_TRUE(std::isnan(predictions[0].last));
@@ -58,31 +57,31 @@ TEST(Trainer, JudgesByThePredictionMadeAtEventTimeNotByALaterOne) {
   // A row that waited brings its own prediction, whatever the learner would say now.
   predictions[2] = {.score = 0.125, .prior = 0.5, .last = 0};
   const double log_loss_before = trainer.metrics().total().log_loss;
-  trainer.run(stream.rows.view(), std::array{Op::learn(2, 0)}, predictions, cuts);
+  trainer.run(stream.rows.view(), std::array{Op::learn(2, 0)}, predictions);
   EXPECT_NEAR(trainer.metrics().total().log_loss, (log_loss_before - std::log(0.875)) / 2, 1e-12);
   EXPECT_EQ(trainer.prior_metrics().total().rows, 1u);
   EXPECT_EQ(trainer.prior_metrics().total().unscored, 1u);
   EXPECT_EQ(trainer.last_metrics().total().true_negatives, 1u);
 }
 
-TEST(Trainer, ACutIsACopyThatLaterRowsDoNotChange) {
+TEST(Trainer, IsCopiedWholeAndLaterRowsDoNotChangeTheCopy) {
   const Stream stream(100);
   std::vector<Op> ops;
   for (size_t i = 0; i < 100; ++i) {
     ops.push_back(Op::predict(i));
     ops.push_back(Op::learn(i, stream.labels[i]));
-    if (i == 49) ops.push_back(Op::cut());
   }
   Trainer trainer = Trainer::make(spec()).value();
-  Trainer half = trainer;
   std::vector<Prediction> predictions(100);
-  std::vector<Trainer> cuts;
-  trainer.run(stream.rows.view(), ops, predictions, cuts);
-  half.run(stream.rows.view(), std::span(ops).first(100), predictions, cuts);
-  ASSERT_EQ(cuts.size(), 1u);
-  EXPECT_EQ(cuts[0].serialize(), half.serialize());
-  EXPECT_EQ(cuts[0].metrics().rows(), 50u);
+  trainer.run(stream.rows.view(), std::span(ops).first(100), predictions);
+  Trainer copy = trainer;
+  const Bytes half = trainer.serialize();
+  trainer.run(stream.rows.view(), std::span(ops).subspan(100), predictions);
+  EXPECT_EQ(copy.serialize(), half);
+  EXPECT_EQ(copy.metrics().rows(), 50u);
   EXPECT_EQ(trainer.metrics().rows(), 100u);
+  copy.run(stream.rows.view(), std::span(ops).subspan(100), predictions);
+  EXPECT_EQ(copy.serialize(), trainer.serialize());
 }
 
 TEST(TrainerPages, ThatChangedRebuildTheWholeAtAnyMoment) {

@@ -34,14 +34,13 @@ std::shared_ptr<const learn::Trainer> trainer_at(int32_t partition, int64_t boun
   spec.features = train_plan().resolved_features;
   auto trainer = std::make_shared<learn::Trainer>(learn::Trainer::make(spec).value());
   Random random(static_cast<uint64_t>(partition) + 1);
-  std::vector<learn::Trainer> cuts;
   for (int64_t row = 0; row < 20 * boundary; ++row) {
     const double x = random.uniform() * 10;
     learn::FeatureMatrix matrix(1);
     matrix.append(std::span(&x, 1));
     learn::Prediction prediction;
     const std::array ops = {learn::Op::predict(0), learn::Op::learn(0, x > 5 ? 1 : 0)};
-    trainer->run(matrix.view(), ops, std::span(&prediction, 1), cuts);
+    trainer->run(matrix.view(), ops, std::span(&prediction, 1));
   }
   return trainer;
 }

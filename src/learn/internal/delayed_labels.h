@@ -19,7 +19,6 @@ inline void run_with_delay(Trainer& trainer, const FeatureMatrix& rows, const st
     double label;
   };
   std::vector<Waiting> waiting;
-  std::vector<Trainer> cuts;
   for (size_t begin = 0; begin < rows.rows(); begin += batch_rows) {
     const size_t carried = waiting.size();
     FeatureMatrix matrix(rows.features());
@@ -42,7 +41,7 @@ inline void run_with_delay(Trainer& trainer, const FeatureMatrix& rows, const st
       ++released;
     }
     predictions.resize(matrix.rows());
-    trainer.run(matrix.view(), ops, predictions, cuts);
+    trainer.run(matrix.view(), ops, predictions);
     waiting.clear();
     for (size_t k = released; k < matrix.rows(); ++k)
       waiting.push_back({{matrix.row(k).begin(), matrix.row(k).end()}, predictions[k], due[k]});
@@ -51,7 +50,7 @@ inline void run_with_delay(Trainer& trainer, const FeatureMatrix& rows, const st
     FeatureMatrix matrix(rows.features());
     matrix.append(w.row);
     std::vector<Prediction> prediction = {w.prediction};
-    trainer.run(matrix.view(), std::vector{Op::learn(0, w.label)}, prediction, cuts);
+    trainer.run(matrix.view(), std::vector{Op::learn(0, w.label)}, prediction);
   }
 }
 

@@ -92,7 +92,7 @@ std::span<const learn::Prediction> TrainCore::run(const Run& run) {
     ops_.push_back(learn::Op::learn(row, label));
     if (live_column_) live_->judge(released.column(*live_column_).as_double(op.row), label);
   }
-  trainer_->run(matrix_->view(), ops_, predictions_, cuts_);
+  trainer_->run(matrix_->view(), ops_, predictions_);
   for (size_t i = 0; i < released.rows(); ++i)
     if (run.labelled_as[i] != kNone)
       judged_[run.labelled_as[i]].score = predictions_[arrived_as[i] == kNone ? arrived + i : arrived_as[i]].score;

@@ -84,7 +84,6 @@ class TrainCore {
   std::vector<learn::Op> ops_;
   std::vector<learn::Prediction> predictions_;
   std::vector<Judged> judged_;
-  std::vector<learn::Trainer> cuts_;
 };
 
 }  // namespace millrace::pipeline
