@@ -418,6 +418,18 @@ sinks: [{from: w, topic: out}]
   EXPECT_FALSE(taken(aggregate("x > 1"), aggregate("x < 1")));
 }
 
+TEST(Task, JoinsKeysSoThatNoTwoReadAlike) {
+  TaskHarness harness(R"(pipeline: p
+sources: {tx: {columns: {a: varchar, b: varchar}, partitions: 1}}
+sinks: [{from: tx, topic: both, key: [a, b]}, {from: tx, topic: one, key: a}]
+)",
+                      true);
+  harness.feed(
+      0, {R"({"a": "x|y", "b": "z"})", R"({"a": "x", "b": "y|z"})", R"({"a": "x\\", "b": "|"})", R"({"a": "x"})"});
+  EXPECT_THAT(harness.outputs(0).keys.at(0), testing::ElementsAre("x\\|y|z", "x|y\\|z", "x\\\\|\\|", "x|"));
+  EXPECT_THAT(harness.outputs(0).keys.at(1), testing::ElementsAre("x|y", "x", "x\\", "x"));
+}
+
 TEST(Task, KeepsItsTimeThoughARecordComesFromTheFarFuture) {
   TaskHarness harness(R"(pipeline: p
 sources: {tx: {columns: {x: double, y: bigint}, partitions: 1}}

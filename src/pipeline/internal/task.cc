@@ -33,6 +33,12 @@ std::string row_as_json(const columns::Batch& batch, const columns::RowId& id) {
   return json;
 }
 
+// Makes the part of a joined key that begins there one that no other part reads like.
+void escape_key(std::string& key, size_t begin) {
+  for (size_t at = key.find_first_of("|\\", begin); at != std::string::npos; at = key.find_first_of("|\\", at + 2))
+    key.insert(at, 1, '\\');
+}
+
 int64_t to_ms(int64_t us) { return us >= 0 ? us / 1000 : (us - 999) / 1000; }
 
 }  // namespace
@@ -242,7 +248,9 @@ Status Task::write_rows(SinkWriter& sink, const columns::Batch& batch) {
       for (size_t k = 0; k < sink.key_columns.size(); ++k) {
         const columns::Column& column = batch.column(sink.key_columns[k]);
         if (k > 0) scratch_key_ += '|';
+        const size_t begin = scratch_key_.size();
         column.append_text(row, scratch_key_);
+        if (sink.key_columns.size() > 1) escape_key(scratch_key_, begin);
         any = any || column.is_valid(row);
       }
       if (any) record.key = scratch_key_;

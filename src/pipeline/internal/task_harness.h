@@ -51,11 +51,12 @@ class MemoryStore final : public VersionStore {
   std::map<std::string, registry::VersionPtr> champions_;
 };
 
-// What tasks write, in memory: per sink its values in order, and dead letters as "step@offset: error".
+// What tasks write, in memory: per sink its values and keys in order, and dead letters as "step@offset: error".
 class MemoryOutputs final : public Outputs {
  public:
   Status write(const SinkRecord& record) override {
     written[record.sink].emplace_back(record.value);
+    keys[record.sink].emplace_back(record.key.value_or(""));
     return {};
   }
   Status dead_letter(const DeadLetter& letter) override {
@@ -67,7 +68,7 @@ class MemoryOutputs final : public Outputs {
     rounds.push_back(record);
     return {};
   }
-  std::map<size_t, std::vector<std::string>> written;
+  std::map<size_t, std::vector<std::string>> written, keys;
   std::vector<std::string> dead;
   std::vector<RoundRecord> rounds;
 };
