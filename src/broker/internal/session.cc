@@ -69,7 +69,6 @@ void Session::on_readable() {
   size_t turns_left = kReadBytesPerTurn / thread_.scratch().size();
   while (may_read() && turns_left-- > 0) {
     if (!read_some()) break;
-    work();
   }
   reading_ = false;
   resume_reading();
@@ -95,7 +94,10 @@ bool Session::read_some() {
   finish_frame_if_whole();
   take_bytes(scratch.first(got - direct));
   watch_stall(last_activity_);
-  return !closed_;
+  work();
+  // Where a request ended short of the space there was nothing behind it, and to ask would cost as much as to read.
+  const bool drained = got < asio::buffer_size(into) && !frame_ && size_bytes_read_ == 0;
+  return !closed_ && !drained;
 }
 
 void Session::take_bytes(ByteView bytes) {
