@@ -12,6 +12,7 @@
 #include "broker/internal/dispatch.h"
 #include "broker/internal/rebalance_history.h"
 #include "broker/internal/server.h"
+#include "broker/internal/strand.h"
 
 namespace millrace::broker {
 namespace {
@@ -55,6 +56,7 @@ struct Broker::Impl {
         purgatory(options.settings.parked_fetch_bytes_max),
         fetch_sessions({.sessions_max = static_cast<size_t>(options.settings.fetch_sessions_max)}, random.fork()),
         server(options.settings, the_clock, requests),
+        coordination(server.thread(0), the_clock),
         producer_ids(files, options.data_dir),
         dynamic_configs(files, options.data_dir),
         quotas(files, options.data_dir, the_clock) {}
@@ -84,9 +86,9 @@ struct Broker::Impl {
     groups.emplace(*store, *topics, options.settings, clock, random.fork());
     history.emplace(*topics, clock, worker, notes);
     groups->set_rebalance_observer([this](std::vector<coord::Rebalance> ended) { history->add(std::move(ended)); });
-    MILLRACE_RETURN_IF_ERROR(groups->load(server.thread(0)));
+    MILLRACE_RETURN_IF_ERROR(groups->load(coordination));
     transactions.emplace(*store, *topics, *groups, producer_ids, options.settings, clock);
-    MILLRACE_RETURN_IF_ERROR(transactions->load(server.thread(0)));
+    MILLRACE_RETURN_IF_ERROR(transactions->load(coordination));
     store->set_advance_observer(
         [this](std::span<const std::shared_ptr<log::Partition>> partitions) { purgatory.advanced(partitions); });
     return {};
@@ -138,6 +140,7 @@ struct Broker::Impl {
   std::optional<TransactionService> transactions;
   RequestMetrics requests;
   Server server;
+  Strand coordination;  // of groups and transactions
   ProducerIds producer_ids;
   DynamicConfigs dynamic_configs;
   ClientQuotas quotas;

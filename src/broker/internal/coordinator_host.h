@@ -24,7 +24,7 @@ namespace millrace::broker {
 // are durable, and wakes it at its deadlines. Where records cannot be appended, the coordinator has decided what its
 // log does not say: it ends, and one that is built from the log takes its place as soon as the log takes records again.
 //
-// All but post() happens on one executor's thread, its owner.
+// All but post() happens on one executor, its owner.
 template <typename Coordinator, typename Event, typename Effects, typename Reply>
 class CoordinatorHost {
  public:
@@ -34,25 +34,32 @@ class CoordinatorHost {
   // Whether there is a coordinator: not between a failed append and its successor.
   bool is_alive() const { return coordinator_ != nullptr; }
 
-  // Hand in `request`; its reply comes to `done` when it may be shown. While is_alive().
+  // Hand in `request`; its reply comes to `done` when it may be shown, on the owner. While is_alive().
   template <typename ReplyBody, typename Request>
   void call(Request request, OnceFunction<ReplyBody> done) {
+    call<ReplyBody>(std::move(request), *owner_, std::move(done));
+  }
+  // The same where `done` touches nothing of the owner's: it is called on `where`, a connection's thread, without a way
+  // round by the owner; or at once on the owner, with a refusal.
+  template <typename ReplyBody, typename Request>
+  void call(Request request, Executor& where, OnceFunction<ReplyBody> done) {
     request.token = coord::RequestToken{++last_token_};
-    waiting_.emplace(request.token, [done = std::move(done)](Reply reply) mutable {
-      done(std::get<ReplyBody>(std::move(reply.body)));
-    });
+    waiting_.emplace(request.token, Asked{&where, [done = std::move(done)](Reply reply) mutable {
+                                            done(std::get<ReplyBody>(std::move(reply.body)));
+                                          }});
     handle(std::move(request));
   }
 
   // For queries, while is_alive(). What they say may be shown from within after_durable() only.
   const Coordinator& coordinator() const { return *coordinator_; }
 
-  // Run `show` when all that was decided so far is durable; with an error where it never will be.
-  void after_durable(OnceFunction<const Status&> show) {
+  // Run `show` when all that was decided so far is durable, on `where`; with an error where it never will be. What runs
+  // on the same executor runs in the order of the decisions.
+  void after_durable(Executor& where, OnceFunction<const Status&> show) {
     auto shared = std::make_shared<OnceFunction<const Status&>>(std::move(show));
-    store_.when_durable(last_append_, [owner = owner_, shared](const Status& durable) {
-      if (owner->is_current()) return (*shared)(durable);
-      owner->post([shared, durable] { (*shared)(durable); });
+    store_.when_durable(last_append_, [&where, shared](const Status& durable) {
+      if (where.is_current()) return (*shared)(durable);
+      where.post([shared, durable] { (*shared)(durable); });
     });
   }
 
@@ -76,7 +83,7 @@ class CoordinatorHost {
   virtual Status append(const Effects& effects) = 0;
   // It was appended: before replies are released.
   virtual void appended(const Effects&) {}
-  // Turn a reply that was decided, but cannot be vouched for, into a refusal.
+  // Turn a reply that was decided, but cannot be vouched for, into a refusal. On any thread.
   virtual void refuse(Reply& reply) const = 0;
 
   void handle(Event event) {
@@ -98,9 +105,12 @@ class CoordinatorHost {
   // After a failure, look so often whether the log takes records again.
   static constexpr std::chrono::seconds kRetryPause{1};
 
-  using Done = OnceFunction<Reply>;
+  struct Asked {
+    Executor* where;
+    OnceFunction<Reply> done;
+  };
   struct Outcome {
-    Done done;
+    OnceFunction<Reply> done;
     Reply reply;
   };
 
@@ -115,18 +125,20 @@ class CoordinatorHost {
   }
 
   void deliver(std::vector<Reply> replies) {
-    if (replies.empty()) return;
-    std::vector<Outcome> outcomes;
+    std::map<Executor*, std::vector<Outcome>> by_place;
     for (Reply& reply : replies) {
       auto asked = waiting_.extract(reply.to);
-      if (!asked.empty()) outcomes.push_back({std::move(asked.mapped()), std::move(reply)});
+      if (asked.empty()) continue;
+      by_place[asked.mapped().where].push_back({std::move(asked.mapped().done), std::move(reply)});
     }
-    after_durable([this, outcomes = std::move(outcomes)](const Status& durable) mutable {
-      for (Outcome& outcome : outcomes) {
-        if (!durable) refuse(outcome.reply);
-        outcome.done(std::move(outcome.reply));
-      }
-    });
+    for (auto& [where, here] : by_place) {
+      after_durable(*where, [this, outcomes = std::move(here)](const Status& durable) mutable {
+        for (Outcome& outcome : outcomes) {
+          if (!durable) refuse(outcome.reply);
+          outcome.done(std::move(outcome.reply));
+        }
+      });
+    }
   }
 
   void refuse_all(Effects effects) {
@@ -134,7 +146,7 @@ class CoordinatorHost {
       auto asked = waiting_.extract(reply.to);
       if (asked.empty()) continue;
       refuse(reply);
-      asked.mapped()(std::move(reply));
+      asked.mapped().done(std::move(reply));
     }
   }
 
@@ -151,7 +163,7 @@ class CoordinatorHost {
     timer_ = owner_->call_at(clock_.mono_now() + kRetryPause, [this] {
       timer_.reset();
       // On a full disk what was appended last may be on its way for long: this thread serves others meanwhile.
-      after_durable([this, waited_for = last_append_](const Status& durable) {
+      after_durable(*owner_, [this, waited_for = last_append_](const Status& durable) {
         // A log that is closed or has failed for good stays so.
         if (!durable) return;
         // What was noted meanwhile, a marker, is to be read back, too.
@@ -194,7 +206,7 @@ class CoordinatorHost {
   Executor* owner_ = nullptr;
   std::unique_ptr<Coordinator> coordinator_;
   uint64_t last_token_ = 0;
-  std::map<coord::RequestToken, Done> waiting_;
+  std::map<coord::RequestToken, Asked> waiting_;
   log::WalPosition last_append_{0};
   std::optional<MonoTime> deadline_;
   std::optional<TimerId> timer_;

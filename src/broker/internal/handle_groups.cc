@@ -29,9 +29,11 @@ void ask_coordinator(Core& core, Request request, Event event, ToResponse to_res
   on_groups(
       core, std::move(request),
       [&core, event = std::move(event), to_response](Request asked) mutable {
-        core.groups.call<Reply>(std::move(event), [asked = std::move(asked), to_response](const Reply& reply) mutable {
-          respond(asked, to_response(reply, asked.header.api_version));
-        });
+        Executor& home = asked.reply.home();
+        core.groups.call<Reply>(std::move(event), home,
+                                [asked = std::move(asked), to_response](const Reply& reply) mutable {
+                                  respond(asked, to_response(reply, asked.header.api_version));
+                                });
       },
       RefuseWith<Response>{});
 }
@@ -168,8 +170,9 @@ void handle_list_groups(Core& core, Request request, wire::ListGroupsRequest mes
           listed.group_state = coord::group_state_name(group.state);
           listed.group_type = std::move(group.type);
         }
+        Executor& home = asked.reply.home();
         core.groups.after_durable(
-            [asked = std::move(asked), response = std::move(response)](const Status& durable) mutable {
+            home, [asked = std::move(asked), response = std::move(response)](const Status& durable) mutable {
               if (!durable) return RefuseWith<wire::ListGroupsResponse>{}(asked, GroupService::State::kFailed);
               respond(asked, response);
             });
@@ -243,8 +246,9 @@ void handle_describe_groups(Core& core, Request request, wire::DescribeGroupsReq
       [&core, ids, with_operations](Request asked) mutable {
         std::vector<Described> found;
         for (const std::string& id : ids) found.push_back(core.groups.coordinator().describe(id));
+        Executor& home = asked.reply.home();
         core.groups.after_durable(
-            [asked = std::move(asked), ids, with_operations, found = std::move(found)](const Status& ok) mutable {
+            home, [asked = std::move(asked), ids, with_operations, found = std::move(found)](const Status& ok) mutable {
               if (!ok) return refuse_to_describe(asked, ids);
               describe_all(asked, ids, with_operations, found);
             });

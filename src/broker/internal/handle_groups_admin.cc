@@ -133,8 +133,9 @@ void handle_offset_delete(Core& core, Request request, wire::OffsetDeleteRequest
       core, std::move(request),
       [&core, event = std::move(event), deletion = std::move(deletion)](Request asked) mutable {
         event.subscribed = subscribed_topics(core.groups.coordinator().describe(event.group), event.partitions);
+        Executor& home = asked.reply.home();
         core.groups.call<coord::DeleteOffsetsReply>(
-            std::move(event),
+            std::move(event), home,
             [asked = std::move(asked), deletion = std::move(deletion)](const coord::DeleteOffsetsReply& reply) mutable {
               respond(asked, deletion.take(reply));
             });

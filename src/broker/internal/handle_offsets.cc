@@ -62,18 +62,20 @@ void handle_offset_commit(Core& core, Request request, wire::OffsetCommitRequest
     answer.refuse(ErrorCode::kInvalidCommitOffsetSize);
     return respond(request, answer.response());
   }
-  core.groups.post([&core, commit = std::move(commit), answer = std::move(answer),
-                    request = std::move(request)]() mutable {
-    if (core.groups.state() != GroupService::State::kServing) {
-      answer.refuse(ErrorCode::kNotCoordinator);
-      return respond(request, answer.response());
-    }
-    core.groups.call<coord::CommitReply>(std::move(commit), [answer = std::move(answer), request = std::move(request)](
-                                                                const coord::CommitReply& reply) mutable {
-      answer.take(reply.errors);
-      respond(request, answer.response());
-    });
-  });
+  core.groups.post(
+      [&core, commit = std::move(commit), answer = std::move(answer), request = std::move(request)]() mutable {
+        if (core.groups.state() != GroupService::State::kServing) {
+          answer.refuse(ErrorCode::kNotCoordinator);
+          return respond(request, answer.response());
+        }
+        Executor& home = request.reply.home();
+        core.groups.call<coord::CommitReply>(
+            std::move(commit), home,
+            [answer = std::move(answer), request = std::move(request)](const coord::CommitReply& reply) mutable {
+              answer.take(reply.errors);
+              respond(request, answer.response());
+            });
+      });
 }
 
 namespace {
@@ -198,10 +200,12 @@ void handle_offset_fetch(Core& core, Request request, wire::OffsetFetchRequest m
   drop_repeated_offsets(message);
   core.groups.post([&core, request = std::move(request), message = std::move(message)]() mutable {
     auto response = fetch_all(core.groups, message, request.header.api_version);
-    core.groups.after_durable([request = std::move(request), response = std::move(response)](const Status& ok) mutable {
-      if (!ok) return request.reply.give_up("the log has failed, so committed offsets cannot be told");
-      respond(request, response);
-    });
+    Executor& home = request.reply.home();
+    core.groups.after_durable(
+        home, [request = std::move(request), response = std::move(response)](const Status& ok) mutable {
+          if (!ok) return request.reply.give_up("the log has failed, so committed offsets cannot be told");
+          respond(request, response);
+        });
   });
 }
 

@@ -34,9 +34,13 @@ ErrorCode to_wire(TransactionError error, int16_t version, int16_t fenced_from) 
 template <typename Reply, typename Event, typename ToResponse>
 void ask_and_respond(Core& core, Request request, Event event, ToResponse to_response) {
   request.frame.reset();
-  ask_transactions<Reply>(core, std::move(event), [request = std::move(request), to_response](Reply reply) mutable {
-    respond(request, to_response(reply, request.header.api_version));
-  });
+  Executor& home = request.reply.home();
+  ask_transactions<Reply>(
+      core, std::move(event),
+      [request = std::move(request), to_response](Reply reply) mutable {
+        respond(request, to_response(reply, request.header.api_version));
+      },
+      &home);
 }
 
 // Run `go` when there is a topic of the groups' offsets: a transaction may be the first to want it. Where it cannot be
@@ -296,15 +300,16 @@ class TxnOffsetCommitTask : public std::enable_shared_from_this<TxnOffsetCommitT
   }
 
  private:
-  // On the coordinators' thread, which is one for both.
+  // On the coordinators' executor, which is one for both.
   void commit() {
     if (core_.groups.state() != GroupService::State::kServing) return refuse(ErrorCode::kNotCoordinator);
     // Since it was asked, a newer incarnation or the timeout may have ended the transaction.
     if (!is_admitted()) return refuse(ErrorCode::kInvalidProducerEpoch);
-    core_.groups.call<coord::CommitReply>(std::move(commit_), [self = shared_from_this()](coord::CommitReply reply) {
-      take_errors(self->response_.topics, reply.errors);
-      respond(self->request_, self->response_);
-    });
+    core_.groups.call<coord::CommitReply>(std::move(commit_), request_.reply.home(),
+                                          [self = shared_from_this()](coord::CommitReply reply) {
+                                            take_errors(self->response_.topics, reply.errors);
+                                            respond(self->request_, self->response_);
+                                          });
   }
 
   bool is_admitted() const {

@@ -19,13 +19,14 @@ namespace {
 using std::chrono::milliseconds;
 using wire::ErrorCode;
 
-// Run `make` on the coordinator's thread and answer with what it makes, when all that it may rest on is durable.
+// Run `make` on the coordinator's executor and answer with what it makes, when all that it may rest on is durable.
 template <typename Response, typename Make>
 void respond_from_coordinator(Core& core, Request request, Make make) {
   core.transactions.post([&core, request = std::move(request), make = std::move(make)]() mutable {
     Response response = make();
+    Executor& home = request.reply.home();
     core.transactions.after_durable(
-        [request = std::move(request), response = std::move(response)](const Status& durable) mutable {
+        home, [request = std::move(request), response = std::move(response)](const Status& durable) mutable {
           if (!durable) return request.reply.give_up("the log has failed, so transactions cannot be told");
           respond(request, response);
         });

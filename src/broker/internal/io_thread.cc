@@ -17,6 +17,7 @@ IoThread::~IoThread() { MILLRACE_CHECK(!thread_.joinable(), "an I/O thread outli
 void IoThread::start() {
   thread_ = std::thread([this] {
     id_ = std::this_thread::get_id();
+    on_one_ = true;
     // sendfile(2) to a connection that is gone would raise it, and knows no MSG_NOSIGNAL.
     sigset_t pipe;
     sigemptyset(&pipe);

@@ -30,6 +30,8 @@ class IoThread final : public Executor {
   // Run `task` when all that has been posted by now has run: what several of these tasks need once. On the own thread.
   void defer(Task task);
   bool is_current() const override { return std::this_thread::get_id() == id_; }
+  // Whether the caller is on some network thread.
+  static bool is_any_current() { return on_one_; }
   TimerId call_at(MonoTime when, Task task) override;
   void cancel(TimerId timer) override { timers_.cancel(timer); }
 
@@ -49,6 +51,8 @@ class IoThread final : public Executor {
   void run_inbox() EXCLUDES(mutex_);
 
   static constexpr size_t kScratchBytes = size_t{64} * 1024;
+
+  static inline thread_local bool on_one_ = false;
 
   Clock& clock_;
   boost::asio::io_context context_{1};

@@ -5,10 +5,10 @@
 #include "broker/internal/core.h"
 #include "broker/internal/handler.h"
 
-// How handlers get to the groups' thread.
+// How handlers get to the groups.
 namespace millrace::broker {
 
-// Run `act` on the groups' thread, or answer with `refuse` where groups are not served.
+// Run `act` where the groups are, on their executor, or answer with `refuse` where groups are not served.
 template <typename Act, typename Refuse>
 void on_groups(Core& core, Request request, Act act, Refuse refuse) {
   core.groups.post([&core, request = std::move(request), act = std::move(act), refuse = std::move(refuse)]() mutable {

@@ -7,16 +7,17 @@
 // How handlers get to the coordinator of transactions.
 namespace millrace::broker {
 
-// Hand `event` to the coordinator, on its thread, and its reply to `done`, on the same; a refusal where transactions
-// are not served now.
+// Hand `event` to the coordinator, and its reply to `done`, as CoordinatorHost::call(); a refusal where transactions
+// are not served now. Without `where` the reply comes on the coordinators' executor.
 template <typename Reply, typename Event>
-void ask_transactions(Core& core, Event event, OnceFunction<Reply> done) {
-  core.transactions.post([&core, event = std::move(event), done = std::move(done)]() mutable {
+void ask_transactions(Core& core, Event event, OnceFunction<Reply> done, Executor* where = nullptr) {
+  core.transactions.post([&core, event = std::move(event), done = std::move(done), where]() mutable {
     if (!core.transactions.is_alive() || !core.transactions.is_ready()) {
       Reply refused;
       refused.error = coord::TransactionError::kNotCoordinator;
       return done(std::move(refused));
     }
+    if (where != nullptr) return core.transactions.call<Reply>(std::move(event), *where, std::move(done));
     core.transactions.call<Reply>(std::move(event), std::move(done));
   });
 }

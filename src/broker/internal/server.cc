@@ -74,7 +74,7 @@ void Server::stop() {
   shared_->budget->drop_waiters();
 }
 
-Executor& Server::thread(size_t index) const { return *threads_[index]; }
+IoThread& Server::thread(size_t index) const { return *threads_[index]; }
 
 void Server::clock_moved() {
   for (const auto& thread : threads_) thread->post([&io = *thread] { io.run_timers(); });

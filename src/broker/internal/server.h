@@ -6,7 +6,6 @@
 
 #include "base/metrics.h"
 #include "broker/broker.h"
-#include "broker/internal/executor.h"
 
 namespace millrace::broker {
 
@@ -31,7 +30,7 @@ class Server {
   void stop();
 
   size_t threads() const { return threads_.size(); }
-  Executor& thread(size_t index) const;
+  IoThread& thread(size_t index) const;
   // Run the timers that are due, on each thread.
   void clock_moved();
 
