@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include "broker/internal/dynamic_configs.h"
 #include "broker/internal/test_broker.h"
 #include "broker/internal/topic_config.h"
 #include "wire/alter_configs.h"
@@ -141,6 +142,33 @@ TEST_F(ConfigApis, TheBrokersDefaultsForTopicsChangeWhileItRuns) {
   EXPECT_EQ(describe(kTopic, "t", "retention.ms").synonyms.size(), 3u);
   EXPECT_EQ(change(kBroker, "", {{"log.retention.ms", kDelete, {}}}).error_code, ErrorCode::kNone);
   EXPECT_EQ(describe(kBroker, "1", "log.retention.ms").value, "604800000");
+}
+
+// What the broker is told to keep, its next start must be able to read.
+TEST_F(ConfigApis, AValueIsOneLine) {
+  for (const char* broken : {"delete,\ncompact", "delete\n", "delete,\rcompact"}) {
+    EXPECT_EQ(change(kBroker, "1", {{"log.cleanup.policy", kSet, broken}}).error_code, ErrorCode::kInvalidConfig);
+    EXPECT_EQ(set("cleanup.policy", broken), ErrorCode::kInvalidConfig);
+  }
+  wire::AlterConfigsRequest request;
+  auto& resource = request.resources.emplace_back();
+  resource.resource_type = kBroker;
+  resource.resource_name = "1";
+  resource.configs = {{"log.cleanup.policy", "delete,\ncompact"}};
+  EXPECT_EQ(client->call(request).responses.at(0).error_code, ErrorCode::kInvalidConfig);
+  restart();
+  EXPECT_EQ(value("cleanup.policy"), "delete");
+}
+
+TEST_F(ConfigApis, ABrokenFileOfTheBrokersOwnIsRefusedByName) {
+  env::FaultFileSystem files;
+  const DynamicConfigs configs(files, "/data");
+  ASSERT_TRUE(files.make_directories("/data"));
+  ASSERT_TRUE(env::write_file_atomically(files, "/data/dynamic-configs", as_byte_view("log.retention.ms=soon\n")));
+  const auto read = configs.read();
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code, Errc::kCorruption);
+  EXPECT_THAT(read.error().message, HasSubstr("/data/dynamic-configs"));
 }
 
 TEST_F(ConfigApis, WhatCannotChangeWhileTheBrokerRunsSaysSo) {

@@ -22,7 +22,8 @@ Result<ConfigTexts> DynamicConfigs::read() const {
     if (info == nullptr || equals == line.npos)
       return fail(Errc::kCorruption, fmt::format("{}: '{}' is no setting that can be changed", path_, line));
     const std::string_view value = line.substr(equals + 1);
-    MILLRACE_RETURN_IF_ERROR(check_config_value(*info, info->broker_setting, value));
+    if (const auto valid = check_config_value(*info, info->broker_setting, value); !valid)
+      return fail(Errc::kCorruption, fmt::format("{}: {}", path_, valid.error().message));
     configs.insert_or_assign(std::string(info->broker_setting), std::string(value));
   }
   return configs;

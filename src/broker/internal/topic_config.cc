@@ -158,6 +158,10 @@ Status check_config_value(const TopicConfigInfo& info, std::string_view name, st
   const auto refuse = [&](std::string_view wanted) {
     return fail(Errc::kInvalidArgument, fmt::format("{} is {}, not '{}'", name, wanted, shortened(value)));
   };
+  constexpr size_t kValueBytesMax = 4096;
+  const bool is_line = std::ranges::none_of(value, [](char c) { return c >= 0 && c < ' '; });
+  if (!is_line || value.size() > kValueBytesMax)
+    return fail(Errc::kInvalidArgument, fmt::format("{} is one line of at most {} bytes", name, kValueBytesMax));
   switch (info.type) {
     case kBool:
       if (value != "true" && value != "false") return refuse("true or false");
@@ -200,10 +204,6 @@ Status check_topic_config(std::string_view name, const std::optional<std::string
   const TopicConfigInfo* info = find_topic_config(name);
   if (info == nullptr) return unknown_topic_config(name);
   if (!value) return fail(Errc::kInvalidArgument, fmt::format("{} has no value", name));
-  constexpr size_t kValueBytesMax = 4096;
-  const bool is_line = std::ranges::none_of(*value, [](char c) { return c >= 0 && c < ' '; });
-  if (!is_line || value->size() > kValueBytesMax)
-    return fail(Errc::kInvalidArgument, fmt::format("{} is one line of at most {} bytes", name, kValueBytesMax));
   return check_config_value(*info, name, *value);
 }
 
