@@ -171,6 +171,20 @@ TEST_F(ConfigApis, ABrokenFileOfTheBrokersOwnIsRefusedByName) {
   EXPECT_THAT(read.error().message, HasSubstr("/data/dynamic-configs"));
 }
 
+TEST_F(ConfigApis, InternalTopicsAreWhatTheyMustBeWhoeverAsksForThemFirst) {
+  const auto partitions = [&](const char* name) {
+    wire::MetadataRequest request;
+    request.allow_auto_topic_creation = true;
+    request.topics.emplace().emplace_back().name = name;
+    return client->call(request).topics.at(0).partitions.size();
+  };
+  EXPECT_EQ(partitions("__millrace_rebalances"), 1u);
+  EXPECT_EQ(describe(kTopic, "__millrace_rebalances", "cleanup.policy").value, "delete");
+  EXPECT_EQ(describe(kTopic, "__millrace_rebalances", "retention.bytes").value, "67108864");
+  EXPECT_EQ(partitions("__consumer_offsets"), 4u);
+  EXPECT_EQ(describe(kTopic, "__consumer_offsets", "cleanup.policy").value, "compact");
+}
+
 TEST_F(ConfigApis, WhatCannotChangeWhileTheBrokerRunsSaysSo) {
   const auto fixed = change(kBroker, "1", {{"num.network.threads", kSet, "3"}});
   EXPECT_EQ(fixed.error_code, ErrorCode::kInvalidRequest);

@@ -16,8 +16,6 @@
 namespace millrace::broker {
 namespace {
 
-constexpr int32_t kPartitions = 1;
-
 // Of each list in a record; the counts beside them count all.
 constexpr size_t kListedMax = 500;
 
@@ -167,10 +165,7 @@ void RebalanceHistory::add(std::vector<coord::Rebalance> rebalances) {
 Status RebalanceHistory::write(const std::vector<coord::Rebalance>& rebalances) {
   auto topic = topics_.snapshot()->find(kRebalancesTopic);
   if (!topic) {
-    MILLRACE_ASSIGN_OR_RETURN(topic, topics_.create(std::string(kRebalancesTopic), kPartitions,
-                                                    {{"cleanup.policy", "delete"},
-                                                     {"retention.ms", "2592000000"},  // 30 days
-                                                     {"retention.bytes", "67108864"}}));
+    MILLRACE_ASSIGN_OR_RETURN(topic, topics_.create_internal(kRebalancesTopic));
   }
   const int64_t now_ms = to_unix_ms(clock_.wall_now());
   for (const coord::Rebalance& rebalance : rebalances) {

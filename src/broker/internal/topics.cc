@@ -71,6 +71,12 @@ Result<std::shared_ptr<const TopicState>> Topics::create(const std::string& name
 }
 
 Result<std::shared_ptr<const TopicState>> Topics::create_internal(std::string_view name) {
+  if (name == kRebalancesTopic) {
+    return create(std::string(name), 1,
+                  {{"cleanup.policy", "delete"},
+                   {"retention.ms", "2592000000"},  // 30 days
+                   {"retention.bytes", "67108864"}});
+  }
   const int64_t partitions =
       name == kOffsetsTopic ? settings_.offsets_topic_partitions : settings_.transactions_topic_partitions;
   // As Kafka makes them: compacted, in segments of 100 MB, whatever the broker's defaults are.
