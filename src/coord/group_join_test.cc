@@ -51,7 +51,7 @@ TEST_F(GroupJoinTest, NewcomersThatCloselyFollowOneAnotherShareOneRebalance) {
   EXPECT_THAT(bench.reply<JoinReply>(again).members, SizeIs(3));
 }
 
-TEST_F(GroupJoinTest, EmptyGroupIdIsInvalidForMembers) {
+TEST_F(GroupJoinTest, AnEmptyGroupIdIsInvalid) {
   JoinRequest joining = join_request();
   joining.group = "";
   EXPECT_EQ(join(joining).error, GroupError::kInvalidGroupId);
@@ -163,6 +163,45 @@ TEST_F(GroupJoinTest, GroupsAreFullAtTheirMaximumSize) {
   const auto ids = stable_group({join_request(), join_request()});
   EXPECT_EQ(join(join_request()).error, GroupError::kGroupMaxSizeReached);
   EXPECT_EQ(join(join_request(ids[1])).error, GroupError::kNone) << "who is in stays in";
+}
+
+TEST_F(GroupJoinTest, GroupsAreFullWhenTheirMembersHaveToldTooMuch) {
+  constexpr size_t kMiB = 1u << 20;
+  const auto telling = [](JoinRequest request, size_t bytes) {
+    request.protocols.front().metadata.resize(bytes);
+    return request;
+  };
+  const auto ids = stable_group({telling(join_request(), 3 * kMiB), telling(join_request(), 3 * kMiB)});
+  EXPECT_EQ(join(telling(join_request(), 3 * kMiB)).error, GroupError::kGroupMaxSizeReached);
+  EXPECT_EQ(bench.state(), GroupState::kStable) << "one that is refused changes nothing";
+  bench.restart();
+  EXPECT_EQ(join(telling(join_request(), 3 * kMiB)).error, GroupError::kGroupMaxSizeReached);
+
+  // A member in the place of itself.
+  bench.send(telling(join_request(ids[0]), 4 * kMiB));
+  EXPECT_EQ(join(telling(join_request(ids[1]), 3 * kMiB)).error, GroupError::kNone);
+  // One that wants more than there is goes; the others go on.
+  EXPECT_EQ(join(telling(join_request(ids[1]), 5 * kMiB)).error, GroupError::kGroupMaxSizeReached);
+  EXPECT_EQ(bench.state(), GroupState::kPreparingRebalance);
+  EXPECT_EQ(join(join_request(ids[0])).error, GroupError::kNone);
+  const RequestToken newcomer = bench.send(telling(join_request(), 7 * kMiB));
+  bench.send(join_request(ids[0]));
+  bench.advance(milliseconds{50});
+  EXPECT_EQ(bench.reply<JoinReply>(newcomer).error, GroupError::kNone) << "what the member had is free again";
+}
+
+TEST_F(GroupJoinTest, AssignmentsOfAGroupTogetherAreBounded) {
+  const RequestToken token = bench.send(join_request());
+  bench.advance(milliseconds{50});
+  const JoinReply joined = bench.reply<JoinReply>(token);
+  const size_t logged = bench.log.size();
+  const auto assign = [&](size_t bytes) {
+    return bench.reply<SyncReply>(
+        bench.send(sync_request(joined.member_id, joined.generation, {{joined.member_id, Bytes(bytes)}})));
+  };
+  EXPECT_EQ(assign((8u << 20) + 1).error, GroupError::kAssignmentTooLarge);
+  EXPECT_EQ(bench.log.size(), logged);
+  EXPECT_EQ(assign(8u << 20).error, GroupError::kNone);
 }
 
 TEST_F(GroupJoinTest, AnOldMemberThatComesLateDoesNotPushOutANewOne) {

@@ -445,6 +445,7 @@ class Simulation {
       case GroupError::kInvalidSessionTimeout:
       case GroupError::kInvalidRequest:
       case GroupError::kInconsistentGroupProtocol:
+      case GroupError::kAssignmentTooLarge:
       case GroupError::kOffsetMetadataTooLarge:
       case GroupError::kGroupIdNotFound:
       case GroupError::kNonEmptyGroup:

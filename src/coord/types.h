@@ -45,7 +45,8 @@ enum class GroupError {
   kIllegalGeneration,          // of an earlier generation: join again
   kRebalanceInProgress,        // join again
   kInconsistentGroupProtocol,  // another protocol type, or no protocol that all members know
-  kGroupMaxSizeReached,        // group.max.size
+  kGroupMaxSizeReached,        // group.max.size, or more bytes of metadata than a group may have
+  kAssignmentTooLarge,         // all assignments of a generation, together
   kOffsetMetadataTooLarge,     // offset.metadata.max.bytes
   kGroupIdNotFound,            // there is no such group
   kNonEmptyGroup,              // has members still

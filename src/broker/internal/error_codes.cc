@@ -62,6 +62,8 @@ ErrorCode to_wire(coord::GroupError error) {
       return ErrorCode::kInconsistentGroupProtocol;
     case coord::GroupError::kGroupMaxSizeReached:
       return ErrorCode::kGroupMaxSizeReached;
+    case coord::GroupError::kAssignmentTooLarge:
+      return ErrorCode::kUnknownServerError;
     case coord::GroupError::kOffsetMetadataTooLarge:
       return ErrorCode::kOffsetMetadataTooLarge;
     case coord::GroupError::kGroupIdNotFound:

@@ -10,10 +10,17 @@ RebalanceMember shown(const Member& member) {
   return {member.id, member.instance_id, member.client_id, member.client_host, member.assignment};
 }
 
+size_t bytes_of(const std::vector<MemberAssignment>& assignments) {
+  size_t sum = 0;
+  for (const MemberAssignment& given : assignments) sum += given.assignment.size();
+  return sum;
+}
+
 }  // namespace
 
 void ClassicGroup::restore(std::optional<GroupRecordValue> value) {
   members_.clear();
+  members_bytes_ = 0;
   static_members_.clear();
   recorded_ = value.has_value();
   if (!value) value.emplace();
@@ -39,6 +46,7 @@ void ClassicGroup::restore(std::optional<GroupRecordValue> value) {
     if (member.instance_id) static_members_[*member.instance_id] = member.id;
     members_.insert_or_assign(kept.member_id, std::move(member));
   }
+  for (auto& [id, member] : members_) count_bytes(member);
 }
 
 void ClassicGroup::start(Instant now, Effects& effects) {
@@ -68,6 +76,8 @@ void ClassicGroup::sync(SyncRequest request, Instant now, Effects& effects) {
     case GroupState::kPreparingRebalance:
       return refuse(GroupError::kRebalanceInProgress);
     case GroupState::kCompletingRebalance:
+      if (leader_ == member.id && bytes_of(request.assignments) > kAssignmentsBytesMax)
+        return refuse(GroupError::kAssignmentTooLarge);
       // The same request once more, over a new connection: nobody reads the first one's reply.
       if (member.waiting_sync) {
         const RequestToken stale = *std::exchange(member.waiting_sync, request.token);
@@ -356,6 +366,7 @@ void ClassicGroup::remove_member(Members::iterator position, Effects& effects) {
     if (owner != static_members_.end() && owner->second == member.id) static_members_.erase(owner);
   }
   if (leader_ == member.id) leader_.reset();
+  members_bytes_ -= member.counted_bytes;
   members_.erase(position);
 }
 

@@ -74,6 +74,9 @@ class ClassicGroup {
  private:
   // Over this many ids that were handed out and not used yet, newcomers are refused.
   static constexpr size_t kPendingIdsMax = 10'000;
+  // What all members have told about themselves, and all their assignments: a group is one record, which has both.
+  static constexpr size_t kMembersBytesMax = 8u << 20;
+  static constexpr size_t kAssignmentsBytesMax = 8u << 20;
 
   using Millis = std::chrono::milliseconds;
   using Members = std::map<std::string, Member, std::less<>>;
@@ -107,6 +110,9 @@ class ClassicGroup {
   JoinReply generation_reply(const Member& member) const;
   std::vector<JoinedMember> joined_members() const;
   bool has_room_for(const JoinRequest& request) const;
+  bool has_bytes_for(const JoinRequest& request) const;
+  // `member` has told more, or less, about itself.
+  void count_bytes(Member& member);
   bool supports_any(const JoinRequest& request) const;
 
   // The course of a rebalance.
@@ -151,6 +157,7 @@ class ClassicGroup {
   bool recorded_ = false;
 
   Members members_;
+  size_t members_bytes_ = 0;                                        // the sum of their counted_bytes
   std::map<std::string, std::string, std::less<>> static_members_;  // instance id -> member id
   std::map<std::string, MonoTime, std::less<>> pending_ids_;        // told to a newcomer; until when they are good
 

@@ -24,8 +24,9 @@ void ClassicGroup::join(JoinRequest request, Instant now, Random& random, Effect
     pending_ids_.erase(request.member_id);
     refuse(GroupError::kGroupMaxSizeReached, token, std::move(request.member_id), effects);
     if (position == members_.end()) return;
+    RebalanceCause cause = cause_of(position->second, "there was no room for a member");
     remove_member(position, effects);
-    return complete_join_if_ready(now, effects);
+    return rebalance_or_complete(std::move(cause), now, effects);
   }
   if (!supports_any(request))
     return refuse(GroupError::kInconsistentGroupProtocol, request.token, std::move(request.member_id), effects);
@@ -161,6 +162,7 @@ void ClassicGroup::wait_for_rebalance(Member& member, JoinRequest request, Effec
   member.session_timeout = request.session_timeout_ms;
   member.rebalance_timeout = std::max(request.rebalance_timeout_ms, Millis{0});
   member.protocols = std::move(request.protocols);
+  count_bytes(member);
   // The same request once more, over a new connection: nobody reads the first one's reply.
   if (member.waiting_join) refuse(GroupError::kRebalanceInProgress, *member.waiting_join, member.id, effects);
   member.waiting_join = request.token;
@@ -195,6 +197,7 @@ std::vector<JoinedMember> ClassicGroup::joined_members() const {
 // While a rebalance gathers members, only those count that are sure to be in its generation (static members stay even
 // if they do not come): an old member that comes late does not push out a new one.
 bool ClassicGroup::has_room_for(const JoinRequest& request) const {
+  if (!has_bytes_for(request)) return false;
   if (request.member_id.empty() && pending_ids_.size() >= kPendingIdsMax) return false;
   // The next process of a static member takes a place that is its own already.
   if (request.instance_id && static_members_.contains(*request.instance_id)) return true;
@@ -215,6 +218,21 @@ bool ClassicGroup::has_room_for(const JoinRequest& request) const {
       return position != members_.end() || members_.size() < size_max;
   }
   return false;
+}
+
+bool ClassicGroup::has_bytes_for(const JoinRequest& request) const {
+  const auto owner = request.instance_id ? static_members_.find(*request.instance_id) : static_members_.end();
+  const auto position = members_.find(owner == static_members_.end() ? request.member_id : owner->second);
+  const size_t others = members_bytes_ - (position == members_.end() ? 0 : position->second.counted_bytes);
+  size_t bytes = request.client_id.size() + request.client_host.size();
+  for (const Protocol& protocol : request.protocols) bytes += protocol.name.size() + protocol.metadata.size();
+  return others + bytes <= kMembersBytesMax;
+}
+
+void ClassicGroup::count_bytes(Member& member) {
+  members_bytes_ -= member.counted_bytes;
+  member.counted_bytes = member.bytes();
+  members_bytes_ += member.counted_bytes;
 }
 
 bool ClassicGroup::supports_any(const JoinRequest& request) const {

@@ -21,6 +21,7 @@ struct Member {
   std::chrono::milliseconds rebalance_timeout{0};
   std::vector<Protocol> protocols;
   Bytes assignment;
+  size_t counted_bytes = 0;  // what its group has counted of bytes()
 
   // Without a sign of life until then the member is out; does not count while `in_request()`.
   MonoTime expires_at;
@@ -42,6 +43,13 @@ struct Member {
   void note_contact(ConnectionId over) {
     if (over.value() != 0) connection = over;
     lost_until.reset();
+  }
+
+  // What it has told about itself takes: all but its assignment, which its leader has told.
+  size_t bytes() const {
+    size_t sum = id.size() + (instance_id ? instance_id->size() : 0) + client_id.size() + client_host.size();
+    for (const Protocol& protocol : protocols) sum += protocol.name.size() + protocol.metadata.size();
+    return sum;
   }
 
   const Protocol* find_protocol(std::string_view name) const {
