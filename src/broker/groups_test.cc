@@ -484,6 +484,31 @@ TEST_F(Groups, OffsetsOfADeletedTopicAreForgotten) {
   EXPECT_EQ(committed(*client), -1);
 }
 
+// More of them than one append may have.
+TEST_F(Groups, ATopicThatVeryManyGroupsHaveReadIsForgottenInParts) {
+  find_coordinator();
+  constexpr int kPartitions = 30;
+  constexpr int kGroups = 75;
+  ASSERT_EQ(create_topic(*client, "wide", kPartitions), ErrorCode::kNone);
+  const auto group = [](int i) { return std::string(30'000, 'g') + std::to_string(i); };
+  for (int i = 0; i < kGroups; ++i) {
+    wire::OffsetCommitRequest request;
+    request.group_id = group(i);
+    request.generation_id_or_member_epoch = -1;
+    auto& topic = request.topics.emplace_back();
+    topic.name = "wide";
+    for (int32_t p = 0; p < kPartitions; ++p) topic.partitions.emplace_back().partition_index = p;
+    const auto answer = client->call(request, 8);
+    ASSERT_EQ(answer.topics.at(0).partitions.at(0).error_code, ErrorCode::kNone);
+  }
+  ASSERT_EQ(commit(*client, 5), ErrorCode::kNone);
+  wire::DeleteTopicsRequest removal;
+  removal.topics.emplace_back().name = "wide";
+  ASSERT_EQ(client->call(removal).responses.at(0).error_code, ErrorCode::kNone);
+  EXPECT_EQ(committed(*client), 5) << "groups are served";
+  EXPECT_THAT(client->call(wire::ListGroupsRequest{}).groups, SizeIs(1));
+}
+
 TEST_F(Groups, TheOffsetsTopicIsInternalAndClosedToClients) {
   find_coordinator();
   wire::MetadataRequest request;

@@ -151,7 +151,7 @@ struct Rebalance {
 
 // What one call does to the world outside. The coordinator's own state has already moved on, so the caller must:
 //  1. append all of `records`, in their order and behind those of earlier Effects of the same coordinator, in one
-//     atomic write;
+//     atomic write, or, where that would be too large, in several of whole records;
 //  2. send each of `replies` only when these records, and those of all earlier Effects, are durable. A reply may rest
 //  on
 //     what an earlier call decided, so this holds for Effects without records and for what queries returned, too.

@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <limits>
+#include <optional>
 #include <utility>
 #include <variant>
 
@@ -101,21 +103,39 @@ GroupService::State GroupService::state() const {
   return is_alive() ? State::kServing : State::kFailed;
 }
 
-// All records of one call become durable together, whichever groups, and so partitions, they belong to.
+// All records of one call become durable together, whichever groups, and so partitions, they belong to. Only what is
+// more than one append may have is several, each with whole records: then it is of several groups or topics' offsets
+// that are gone, none of which rests upon another.
 Status GroupService::append(const coord::Effects& effects) {
   if (effects.records.empty()) return {};
   const auto topic = topics_.snapshot()->find(kOffsetsTopic);
   if (!topic) return fail(Errc::kNotFound, fmt::format("topic '{}' is gone", kOffsetsTopic));
-  CoordinatorWrite write(to_unix_ms(now().wall));
+  constexpr size_t kWriteBytesMax = 32u << 20;
+  constexpr size_t kRecordBytes = 32;  // what a record takes beside its key and value, at most
+  std::optional<CoordinatorWrite> write;
+  size_t bytes = 0;
+  const auto finish = [&]() -> Status {
+    MILLRACE_ASSIGN_OR_RETURN(const log::WalPosition position, write->append(store()));
+    note_append(position);
+    return {};
+  };
   for (const coord::Record& record : effects.records) {
     MILLRACE_ASSIGN_OR_RETURN(const auto encoded, encode_group_record(record));
+    const size_t more = kRecordBytes + encoded.key.size() + (encoded.value ? encoded.value->size() : 0);
+    if (write && bytes + more > kWriteBytesMax) {
+      MILLRACE_RETURN_IF_ERROR(finish());
+      write.reset();
+    }
+    if (!write) {
+      write.emplace(to_unix_ms(now().wall));
+      bytes = 0;
+    }
+    bytes += more;
     const auto* offset = std::get_if<coord::OffsetRecord>(&record);
-    write.add_record(*topic->partition(group_partition(coord::group_of(record), topic->partitions())), encoded,
-                     offset == nullptr ? std::nullopt : offset->transaction);
+    write->add_record(*topic->partition(group_partition(coord::group_of(record), topic->partitions())), encoded,
+                      offset == nullptr ? std::nullopt : offset->transaction);
   }
-  MILLRACE_ASSIGN_OR_RETURN(const log::WalPosition position, write.append(store()));
-  note_append(position);
-  return {};
+  return finish();
 }
 
 void GroupService::appended(const coord::Effects& effects) {
