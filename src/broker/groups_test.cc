@@ -484,6 +484,29 @@ TEST_F(Groups, OffsetsOfADeletedTopicAreForgotten) {
   EXPECT_EQ(committed(*client), -1);
 }
 
+// The process ended when the topic was gone, and before its offsets were.
+TEST_F(Groups, OffsetsOfATopicThatWasDeletedJustBeforeAStartAreForgotten) {
+  find_coordinator();
+  ASSERT_EQ(commit(*client, 5), ErrorCode::kNone);
+  client.reset();
+  broker.broker->stop();
+  {
+    env::SystemClock clock;
+    Random random(3);
+    const auto store = log::Store::open({.dir = "/data"}, broker.files, clock, random);
+    ASSERT_TRUE(store) << store.error().message;
+    ASSERT_TRUE((*store)->delete_topic("t"));
+    ASSERT_TRUE((*store)->close());
+  }
+  broker.start();
+  client = broker.connect();
+  ASSERT_EQ(create_topic(*client, "t", 4), ErrorCode::kNone);
+  EXPECT_EQ(committed(*client), -1);
+  EXPECT_EQ(commit(*client, 6), ErrorCode::kNone);
+  broker.crash_and_restart();
+  EXPECT_EQ(committed(*broker.connect()), 6);
+}
+
 // More of them than one append may have.
 TEST_F(Groups, ATopicThatVeryManyGroupsHaveReadIsForgottenInParts) {
   find_coordinator();

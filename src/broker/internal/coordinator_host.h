@@ -83,6 +83,8 @@ class CoordinatorHost {
   virtual Status append(const Effects& effects) = 0;
   // It was appended: before replies are released.
   virtual void appended(const Effects&) {}
+  // Another coordinator has taken the place of one that had to end, and takes events again.
+  virtual void recovered() {}
   // Turn a reply that was decided, but cannot be vouched for, into a refusal. On any thread.
   virtual void refuse(Reply& reply) const = 0;
 
@@ -185,6 +187,7 @@ class CoordinatorHost {
     appended(effects);
     log_info("broker", "{} are served again", what_);
     schedule();
+    recovered();
   }
 
   void schedule() {

@@ -53,6 +53,42 @@ GroupService::GroupService(log::Store& store, const Topics& topics, const Settin
                            Random random)
     : CoordinatorHost("groups", store, clock), topics_(topics), settings_(settings), random_(random) {}
 
+Status GroupService::load(Executor& owner) {
+  MILLRACE_RETURN_IF_ERROR(CoordinatorHost::load(owner));
+  if (is_alive()) note_missing_topics();
+  forget_deleted();
+  return {};
+}
+
+void GroupService::note_missing_topics() {
+  const auto topics = topics_.snapshot();
+  const auto note_topics_of = [&](const std::string& group) {
+    const std::string* last = nullptr;
+    coordinator().visit_offsets(group, "", std::numeric_limits<size_t>::max(),
+                                [&](const std::string& topic, PartitionId, Offset) {
+                                  if (last != nullptr && *last == topic) return;
+                                  last = &topic;
+                                  if (!topics->find(topic)) deleted_.insert(topic);
+                                });
+  };
+  coordinator().visit_groups("", [&](const coord::GroupSummary& group) {
+    note_topics_of(group.group);
+    return true;
+  });
+}
+
+void GroupService::topic_deleted(const std::string& topic) {
+  deleted_.insert(topic);
+  forget_deleted();
+}
+
+void GroupService::forget_deleted() {
+  while (is_alive() && !deleted_.empty()) {
+    handle(coord::TopicDeleted{*deleted_.begin()});
+    if (is_alive()) deleted_.erase(deleted_.begin());
+  }
+}
+
 Result<std::unique_ptr<coord::GroupCoordinator>> GroupService::rebuild() {
   auto coordinator = std::make_unique<coord::GroupCoordinator>(group_settings(settings_), random_.fork());
   MILLRACE_RETURN_IF_ERROR(replay(*coordinator));

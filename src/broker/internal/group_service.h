@@ -3,6 +3,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "base/metrics.h"
@@ -21,7 +22,7 @@ class GroupService final : public CoordinatorHost<coord::GroupCoordinator, coord
   GroupService(log::Store& store, const Topics& topics, const Settings& settings, const Clock& clock, Random random);
 
   // Read __consumer_offsets and start the coordinator. Once, before `owner` runs; `owner` outlives the service's use.
-  Status load(Executor& owner) { return CoordinatorHost::load(owner); }
+  Status load(Executor& owner);
 
   enum class State {
     kServing,
@@ -30,7 +31,8 @@ class GroupService final : public CoordinatorHost<coord::GroupCoordinator, coord
   };
   State state() const;
 
-  void topic_deleted(const std::string& topic) { handle(coord::TopicDeleted{topic}); }
+  // Its offsets go, as soon as there is a coordinator: a topic to come may have its name.
+  void topic_deleted(const std::string& topic);
   void connection_closed(uint64_t connection) { handle(coord::ConnectionClosed{coord::ConnectionId{connection}}); }
   void next_request_waits(uint64_t connection) { handle(coord::NextRequestWaits{coord::ConnectionId{connection}}); }
   // Told of each rebalance that has ended; for before load().
@@ -50,7 +52,11 @@ class GroupService final : public CoordinatorHost<coord::GroupCoordinator, coord
   Status append(const coord::Effects& effects) override;
   void appended(const coord::Effects& effects) override;
   void refuse(coord::Reply& reply) const override;
+  void recovered() override { forget_deleted(); }
 
+  void forget_deleted();
+  // What a topic's deletion has left where the process ended before its offsets were gone.
+  void note_missing_topics();
   Status replay(coord::GroupCoordinator& coordinator) const;
   coord::TransactionEnded ended(ProducerId producer, bool committed, int32_t partition) const;
 
@@ -58,6 +64,7 @@ class GroupService final : public CoordinatorHost<coord::GroupCoordinator, coord
   const Settings& settings_;
   Random random_;
   std::function<void(std::vector<coord::Rebalance>)> on_rebalances_;
+  std::set<std::string> deleted_;  // topics whose offsets are still to go
   std::atomic<uint64_t> group_count_{0};
   DurationHistogram rebalances_;
 };
