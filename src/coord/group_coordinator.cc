@@ -245,7 +245,9 @@ void GroupCoordinator::on(LeaveRequest request, Instant now, Effects& effects) {
 void GroupCoordinator::on(CommitRequest request, Instant now, Effects& effects) {
   Group* group = find(request.group);
   GroupError error = GroupError::kNone;
-  if (group != nullptr) {
+  if (request.group.empty()) {
+    error = GroupError::kInvalidGroupId;  // nobody could ask for them
+  } else if (group != nullptr) {
     error = group->membership.check_commit(request, now);
   } else if (request.generation >= 0) {
     error = GroupError::kIllegalGeneration;

@@ -58,6 +58,9 @@ TEST_F(GroupJoinTest, AnEmptyGroupIdIsInvalid) {
   SyncRequest syncing = sync_request("m", 1);
   syncing.group = "";
   EXPECT_EQ(sync(syncing).error, GroupError::kInvalidGroupId);
+  CommitRequest committing = commit_request("", -1);
+  committing.group = "";
+  EXPECT_EQ(commit(committing), GroupError::kInvalidGroupId);
   LeaveRequest leaving = leave_request("m");
   leaving.group = "";
   EXPECT_EQ(leave(leaving).error, GroupError::kInvalidGroupId);
