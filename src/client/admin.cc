@@ -267,7 +267,8 @@ Result<std::vector<TopicInfo>> Admin::list_topics(Millis timeout) {
   for (const auto& topic : std::span(metadata->topics, static_cast<size_t>(metadata->topic_cnt))) {
     TopicInfo& info = infos.emplace_back();
     info.name = topic.topic;
-    info.internal = info.name == "__consumer_offsets" || info.name == "__transaction_state";
+    info.internal =
+        info.name == "__consumer_offsets" || info.name == "__transaction_state" || info.name == "__millrace_rebalances";
     for (const auto& partition : std::span(topic.partitions, static_cast<size_t>(topic.partition_cnt)))
       info.partitions.push_back({PartitionId(partition.id), partition.leader});
     std::sort(info.partitions.begin(), info.partitions.end(), [](const auto& x, const auto& y) { return x.id < y.id; });

@@ -66,6 +66,12 @@ TEST_F(GroupJoinTest, AnEmptyGroupIdIsInvalid) {
   EXPECT_EQ(leave(leaving).error, GroupError::kInvalidGroupId);
 }
 
+TEST_F(GroupJoinTest, AMemberIdBeginsWithAsMuchOfALongNameAsIsWhole) {
+  JoinRequest request = join_request();
+  request.client_id = std::string(1023, 'x') + "\u00e9";
+  EXPECT_EQ(join(request).member_id.substr(0, 1024), std::string(1023, 'x') + "-");
+}
+
 TEST_F(GroupJoinTest, SessionTimeoutsOutsideTheBoundsAreRefused) {
   JoinRequest request = join_request();
   request.session_timeout_ms = milliseconds{5'999};

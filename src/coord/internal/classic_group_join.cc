@@ -15,6 +15,13 @@ void refuse(GroupError error, RequestToken token, std::string member_id, Effects
   effects.replies.push_back({token, std::move(reply)});
 }
 
+// The beginning of `text`, of at most so many bytes, cut between characters.
+std::string up_to(const std::string& text, size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  while (bytes_max > 0 && (static_cast<unsigned char>(text[bytes_max]) & 0xc0) == 0x80) --bytes_max;
+  return text.substr(0, bytes_max);
+}
+
 }  // namespace
 
 void ClassicGroup::join(JoinRequest request, Instant now, Random& random, Effects& effects) {
@@ -38,8 +45,8 @@ void ClassicGroup::join_as_newcomer(JoinRequest request, Instant now, Random& ra
   // Kafka, too, names static members after their instance id.
   // The id has to fit a record's string, however long the name that it begins with.
   constexpr size_t kStemBytesMax = 1024;
-  const std::string stem = (request.instance_id ? *request.instance_id : request.client_id).substr(0, kStemBytesMax);
-  std::string new_id = stem + "-" + Uuid::random(random).to_string();
+  const std::string& name = request.instance_id ? *request.instance_id : request.client_id;
+  std::string new_id = up_to(name, kStemBytesMax) + "-" + Uuid::random(random).to_string();
 
   if (request.instance_id && static_members_.contains(*request.instance_id))
     return replace_static_member(std::move(request), std::move(new_id), now, effects);
