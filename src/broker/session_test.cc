@@ -232,6 +232,24 @@ TEST(Session, AFrameThatIsNeverFinishedIsGivenUp) {
   EXPECT_TRUE(client->closed_by_server());
 }
 
+TEST(Session, AFrameThatComesByteByByteIsGivenUp) {
+  FakeClock clock;
+  TestBroker broker(test_options(), &clock);
+  auto client = broker.connect();
+  const Bytes frame = frame_of(1'000'000, as_byte_view(std::string(100, 'x')));
+  size_t sent = 90;
+  client->send_bytes(ByteView(frame).first(sent));
+  while (broker.broker->stats().queued_request_bytes < 1'000'000) std::this_thread::yield();
+  while (!client->readable_within(2)) {
+    ASSERT_LT(sent, 100u);
+    client->send_bytes(ByteView(frame).subspan(sent++, 1));
+    clock.advance(29s);
+    broker.broker->clock_moved();
+  }
+  EXPECT_LE(clock.mono_now().time_since_epoch(), 120s);
+  EXPECT_TRUE(client->closed_by_server());
+}
+
 TEST(Session, AHalfSentFrameBehindALongRequestWaitsWithItAndHoldsUpNobody) {
   FakeClock clock;
   auto options = test_options();

@@ -55,7 +55,12 @@ bool Session::may_read() const {
 }
 
 void Session::resume_reading() {
-  if (reading_ || !may_read()) return;
+  if (reading_) return;
+  if (!may_read()) {
+    if (frame_ && !paused_at_) paused_at_ = shared_.clock.mono_now();
+    return;
+  }
+  if (paused_at_) frame_due_ += shared_.clock.mono_now() - *std::exchange(paused_at_, std::nullopt);
   reading_ = true;
   socket_.async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this()](const error_code& error) {
     self->reading_ = false;
@@ -133,11 +138,15 @@ bool Session::begin_frame() {
   });
   waiting_for_memory_ = frame_ == nullptr;
   frame_bytes_read_ = 0;
+  frame_due_ = last_activity_ + kStallMax + std::chrono::seconds(size / kSlowestBytesPerS);
+  paused_at_.reset();
   return frame_ != nullptr;
 }
 
 void Session::on_memory() {
-  if (closed_ || !begin_frame()) return;
+  if (closed_) return;
+  last_activity_ = shared_.clock.mono_now();  // it was not the client that was late
+  if (!begin_frame()) return;
   take_bytes(std::exchange(overrun_, {}));
   work();
 }
@@ -163,6 +172,8 @@ void Session::on_stall_timer() {
   if (!reading_) return watch_stall(now);
   if (frame_ && now - last_activity_ >= kStallMax)
     return give_up(fmt::format("a request stopped after {} of {} bytes", frame_bytes_read_, frame_->size()));
+  if (frame_ && now >= frame_due_)
+    return give_up(fmt::format("a request comes too slowly: {} of {} bytes so far", frame_bytes_read_, frame_->size()));
   watch_stall(last_activity_);
 }
 

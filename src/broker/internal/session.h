@@ -121,6 +121,8 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   static constexpr size_t kUnsentBytesMax = 1 << 20;
   // A frame that began must go on: its memory is counted.
   static constexpr std::chrono::seconds kStallMax{30};
+  // Whoever is slower for a whole frame, beyond kStallMax, would hold the memory for it that others wait for.
+  static constexpr int32_t kSlowestBytesPerS = 64 << 10;
   // Then other sessions of the thread have their turn.
   static constexpr size_t kReadBytesPerTurn = 4 << 20;
 
@@ -137,7 +139,9 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   size_t size_bytes_read_ = 0;
   FramePtr frame_;
   size_t frame_bytes_read_ = 0;
-  Bytes overrun_;  // read, but behind a frame that waits for memory
+  MonoTime frame_due_;                 // without the times in which nothing is read
+  std::optional<MonoTime> paused_at_;  // with a frame that has begun
+  Bytes overrun_;                      // read, but behind a frame that waits for memory
   bool reading_ = false;
   bool waiting_for_memory_ = false;
   std::deque<FramePtr> pending_;  // read whole, not begun
