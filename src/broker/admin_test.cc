@@ -104,6 +104,18 @@ TEST_F(CreatePartitions, RefusesWhatCannotBe) {
   EXPECT_EQ(grow({assigned}), ErrorCode::kNone);
 }
 
+TEST_F(CreatePartitions, WhatARequestMakesIsBoundedNotWhatThereIs) {
+  ASSERT_EQ(create_topic(*client, "a", 6000), ErrorCode::kNone);
+  ASSERT_EQ(create_topic(*client, "b", 6000), ErrorCode::kNone);
+  wire::CreatePartitionsRequest request;
+  request.validate_only = true;
+  request.topics = {growth("a", 9000), growth("b", 10'000), growth("t", 3004)};
+  const auto results = client->call(request).results;
+  EXPECT_EQ(results.at(0).error_code, ErrorCode::kNone);
+  EXPECT_EQ(results.at(1).error_code, ErrorCode::kNone);
+  EXPECT_EQ(results.at(2).error_code, ErrorCode::kPolicyViolation);
+}
+
 class DeleteRecords : public Admin {
  protected:
   wire::DeleteRecordsResponse::DeleteRecordsPartitionResult remove(int64_t offset, const std::string& topic = "t",

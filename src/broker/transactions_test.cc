@@ -381,8 +381,13 @@ TEST_F(Transactions, AdministratorsSeeThemAndEndOneThatHangs) {
   auto& marker = abort.markers.emplace_back();
   marker.producer_id = who.id;
   marker.producer_epoch = who.epoch;
-  marker.topics.push_back({"t", {0}});
-  EXPECT_EQ(client->call(abort).markers.at(0).topics.at(0).partitions.at(0).error_code, ErrorCode::kNone);
+  marker.topics = {{"t", {0, 0}}, {"t", {0}}};
+  abort.markers.push_back(wire::WriteTxnMarkersRequest::WritableTxnMarker(marker));
+  const auto aborted = client->call(abort).markers;
+  ASSERT_THAT(aborted, SizeIs(1)) << "each once, however often it is named";
+  ASSERT_THAT(aborted[0].topics, SizeIs(1));
+  ASSERT_THAT(aborted[0].topics[0].partitions, SizeIs(1));
+  EXPECT_EQ(aborted[0].topics[0].partitions[0].error_code, ErrorCode::kNone);
   EXPECT_EQ(client->call(describe).topics.at(0).partitions.at(0).active_producers.at(0).current_txn_start_offset, -1);
 }
 

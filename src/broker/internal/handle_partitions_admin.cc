@@ -47,13 +47,15 @@ Checked check_growth(const Core& core, const Growth& asked) {
   return {};
 }
 
-// `partitions_left` in this request: as in Kafka, one request does not make more than kPartitionsMax.
+// `partitions_left` to make in this request: as in Kafka, one does not make more than kPartitionsMax.
 Checked grow(Core& core, const Growth& asked, bool validate_only, int32_t& partitions_left) {
   if (const auto checked = check_growth(core, asked); !checked) return checked;
-  if (asked.count > partitions_left)
+  const auto state = core.topics.snapshot()->find(asked.name);
+  const int32_t more = asked.count - (state ? state->partitions() : 0);
+  if (more > partitions_left)
     return refuse(ErrorCode::kPolicyViolation,
                   fmt::format("more than {} partitions in one request", log::kPartitionsMax));
-  partitions_left -= asked.count;
+  partitions_left -= more;
   if (validate_only) return {};
   const auto grown = core.topics.add_partitions(asked.name, asked.count);
   if (!grown) return refuse(to_wire(grown.error().code), grown.error().message);
@@ -147,8 +149,11 @@ void delete_records(Core& core, Request request, const wire::DeleteRecordsReques
   const auto waiting =
       std::make_shared<std::pair<Request, wire::DeleteRecordsResponse>>(std::move(request), std::move(response));
   core.store.when_durable(last, [waiting](const Status& durable) {
-    if (!durable) refuse_undone(waiting->second);
-    respond(waiting->first, waiting->second);
+    // Not on the log's thread, which others wait for.
+    waiting->first.reply.home().post([waiting, is_done = durable.has_value()] {
+      if (!is_done) refuse_undone(waiting->second);
+      respond(waiting->first, waiting->second);
+    });
   });
 }
 

@@ -168,9 +168,12 @@ void handle_describe_producers(Core& core, Request request, wire::DescribeProduc
 // TransactionService's.
 void handle_write_txn_markers(Core& core, Request request, wire::WriteTxnMarkersRequest message) {
   const auto topics = core.topics.snapshot();
+  drop_repeats(message.markers,
+               [](const auto& marker) { return std::pair(marker.producer_id, marker.producer_epoch); });
   wire::WriteTxnMarkersResponse response;
   log::WalPosition last{0};
-  for (const auto& marker : message.markers) {
+  for (auto& marker : message.markers) {
+    merge_repeats(marker.topics);
     auto& answered = response.markers.emplace_back();
     answered.producer_id = marker.producer_id;
     for (const auto& topic : marker.topics) {
@@ -192,7 +195,8 @@ void handle_write_txn_markers(Core& core, Request request, wire::WriteTxnMarkers
              .type = marker.transaction_result ? record::MarkerType::kCommit : record::MarkerType::kAbort,
              .coordinator_epoch = marker.coordinator_epoch,
              .timestamp_ms = to_unix_ms(core.clock.wall_now())});
-        const auto appended = (*partition)->append(batch, {.from_reserve = true, .when_full = log::WhenFull::kRefuse});
+        // Without the reserve, which is for those markers that a coordinator owes.
+        const auto appended = (*partition)->append(batch, {.when_full = log::WhenFull::kRefuse});
         result.error_code = appended ? to_wire(appended->outcome) : to_wire(appended.error().code);
         if (appended) last = std::max(last, appended->position);
       }
@@ -202,8 +206,11 @@ void handle_write_txn_markers(Core& core, Request request, wire::WriteTxnMarkers
   auto waiting =
       std::make_shared<std::pair<Request, wire::WriteTxnMarkersResponse>>(std::move(request), std::move(response));
   core.store.when_durable(last, [waiting](const Status& durable) {
-    if (!durable) return waiting->first.reply.give_up("the log has failed");
-    respond(waiting->first, waiting->second);
+    // Not on the log's thread, which others wait for.
+    waiting->first.reply.home().post([waiting, is_done = durable.has_value()] {
+      if (!is_done) return waiting->first.reply.give_up("the log has failed");
+      respond(waiting->first, waiting->second);
+    });
   });
 }
 
