@@ -301,6 +301,34 @@ TEST(Cleaner, ADiskThatFailsInTheMiddleEndsTheStoreOrChangesNothing) {
   }
 }
 
+TEST(Cleaner, ADiskThatIsFullInTheMiddleLeavesNothingBehind) {
+  int refused = 0;
+  for (uint64_t nth = 1;; ++nth) {
+    SCOPED_TRACE(testing::Message() << "write " << nth << " finds no room");
+    Compacted topic(1);
+    ASSERT_EQ(error_of(topic.open()), "");
+    // For the group's transaction index, which is written last.
+    ASSERT_EQ(error_of(topic.append_in_transaction(7, {{"k1", "aborted"}})), "");
+    ASSERT_EQ(error_of(topic.end_transaction(7, record::MarkerType::kAbort)), "");
+    write_some(topic, 100);
+    ASSERT_EQ(error_of(topic.disk.store->checkpoint()), "");
+    topic.disk.files.fail_write(nth, env::FaultFileSystem::Fault::kOutOfSpace);
+    const auto done = topic.disk.store->tidy();
+    if (done) break;
+    ++refused;
+    EXPECT_EQ(done.error().code, Errc::kOutOfSpace) << done.error().message;
+    const auto entries = topic.disk.files.list("/data/topics/t-0").value();
+    for (const auto& entry : entries) EXPECT_FALSE(entry.name.ends_with(".cleaned")) << entry.name;
+    EXPECT_EQ(topic.read()->values, topic.expected());
+    // What was done before is known to the next checkpoint, and can be compacted with the rest.
+    ASSERT_EQ(error_of(topic.disk.store->checkpoint()), "");
+    ASSERT_EQ(error_of(topic.disk.store->tidy()), "");
+    EXPECT_EQ(topic.read()->values, topic.expected());
+    EXPECT_LT(topic.read()->records, 60u);
+  }
+  EXPECT_GT(refused, 1);
+}
+
 TEST(Cleaner, TimesAreNotLookedUpInBatchesThatCompactionHasEmptied) {
   Compacted topic(1);
   ASSERT_EQ(error_of(topic.open()), "");

@@ -118,6 +118,12 @@ Status PartitionLog::replace(const std::vector<std::shared_ptr<Segment>>& group,
     static_cast<void>(files.remove(cleaned));
     return begins_later();
   }
+  // Before anything changes for readers: there may be no room for it. What it has too many, or lacks, of aborted
+  // transactions is of records that are gone.
+  if (const Status written = write_group_index(base, end, dropped_markers); !written) {
+    static_cast<void>(files.remove(cleaned));
+    return written;
+  }
   // Who reads in the old segments needs neither their names nor their indexes any more.
   for (const auto& segment : group) {
     if (const Status detached = segment->detach(); !detached) {
@@ -125,7 +131,6 @@ Status PartitionLog::replace(const std::vector<std::shared_ptr<Segment>>& group,
       return detached;
     }
   }
-  MILLRACE_RETURN_IF_ERROR(write_group_index(base, end, dropped_markers));
   // From here on a file may lie there that counts at the next start, whatever is appended and compacted until then.
   const auto swap_files = [&]() -> Result<bool> {
     MILLRACE_RETURN_IF_ERROR(files.rename(cleaned, swap));
