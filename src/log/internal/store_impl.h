@@ -101,6 +101,7 @@ class Store::Impl {
   Status compact(const std::function<bool(uint64_t)>& pace) REQUIRES(tidy_mutex_);
   // Wait as long as so many bytes may take compaction; false where the store is closing.
   bool wait_for_pace(uint64_t bytes) EXCLUDES(housekeeping_mutex_);
+  bool is_closing() EXCLUDES(housekeeping_mutex_);
   void run_housekeeping();
 
   void run_background();
