@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "log/internal/log_testing.h"
+#include "log/internal/wal.h"
 
 namespace millrace::log {
 namespace {
@@ -55,6 +56,7 @@ TEST_F(FullDiskTest, AppendsAreRefusedReadsGoOnAndRoomIsEnoughToGoOn) {
   Result<Appended> again = partition("t")->append(batch);
   while (!again) {
     ASSERT_EQ(again.error().code, Errc::kOutOfSpace);
+    clock.advance(Wal::kFullDiskRetry);
     again = partition("t")->append(batch);
   }
   ASSERT_EQ(error_of(store->wait_durable(again->position)), "");

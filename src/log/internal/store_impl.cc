@@ -466,7 +466,8 @@ void Store::Impl::run_background() {
       }
     }
     if (make_spare) {
-      if (const Status made = wal_.prepare_spare(); !made) log_warning("log", "{}", made.error().message);
+      const Status made = wal_.prepare_spare();
+      if (!made && made.error().code != Errc::kOutOfSpace) log_warning("log", "{}", made.error().message);
     }
     remove_files(removals);
     if (!take_checkpoint) continue;

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
+#include <utility>
 
 #include "base/check.h"
 #include "base/logging.h"
@@ -16,7 +16,6 @@ namespace {
 constexpr size_t kKeptBufferBytes = 1u << 20;  // larger group buffers are given back when there is nothing to write
 constexpr size_t kSparesMax = 8;
 constexpr std::string_view kSparePrefix = "spare-";
-constexpr std::chrono::milliseconds kFullDiskRetry{250};
 constexpr std::array<std::byte, kWalBlockBytes> kZeros{};
 
 }  // namespace
@@ -44,9 +43,8 @@ Status Wal::start(uint64_t position, bool older_is_done) {
   }
   MILLRACE_RETURN_IF_ERROR(remove_old_spares());
   if (older_is_done) MILLRACE_RETURN_IF_ERROR(reuse_newest());
-  Status opened = switch_file(0);
+  const Status opened = switch_file(0);
   if (!opened && opened.error().code != Errc::kOutOfSpace) return opened;
-  if (!opened) log_warning("log", "records are refused until there is room: {}", opened.error().message);
   if (!options_.single_threaded) thread_ = std::thread([this] { run(); });
   return {};
 }
@@ -270,10 +268,10 @@ Status Wal::write_group(Group& group) {
     if (wrote.error().code != Errc::kOutOfSpace) return wrote;
     // Accepted before the disk was known to be full: keep it and try until there is room. Appends are refused
     // meanwhile, and so are those who wait for room.
+    note_full(wrote.error());
     std::vector<Served> dismissed;
     {
       MutexLock lock(mutex_);
-      disk_full_ = true;
       if (refusing_ || options_.single_threaded) {
         failure_ = wrote.error();
         durable_changed_.notify_all();
@@ -312,8 +310,8 @@ Status Wal::switch_file(uint64_t bytes_needed) {
     auto made = make_file(path, size, false);
     if (!made) {
       if (made.error().code == Errc::kOutOfSpace) {
+        note_full(made.error());
         MutexLock lock(mutex_);
-        disk_full_ = true;
         file_room_ = 0;
       }
       return tl::unexpected(std::move(made).error());
@@ -428,16 +426,25 @@ Status Wal::prepare_spare() {
     path = env::join_path(options_.directory, fmt::format("{}{}", kSparePrefix, ++spares_made_));
   }
   const auto made = make_file(path, options_.file_bytes, true);
+  if (!made && made.error().code == Errc::kOutOfSpace) note_full(made.error());
   MutexLock lock(mutex_);
   spare_wanted_ = false;
   if (!made) {
-    if (made.error().code == Errc::kOutOfSpace) disk_full_ = true;
+    next_spare_ = clock_.mono_now() + kFullDiskRetry;
     return tl::unexpected(made.error());
   }
   spares_.push_back(path);
   disk_full_ = false;
   wake_.notify_one();
   return {};
+}
+
+void Wal::note_full(const Error& why) {
+  {
+    MutexLock lock(mutex_);
+    if (std::exchange(disk_full_, true)) return;
+  }
+  log_warning("log", "records are refused until there is room: {}", why.message);
 }
 
 Status Wal::recycle(uint64_t position) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -112,7 +113,8 @@ class Wal {
   // Wait until everything appended so far is durable; the position of the end of what is.
   Result<uint64_t> flush();
 
-  // Make the next file ahead of time. kOutOfSpace is noted, and asked for again as soon as somebody appends.
+  // Make the next file ahead of time. kOutOfSpace is noted, and asked for again as soon as somebody appends, but not
+  // within kFullDiskRetry.
   Status prepare_spare();
   // Keep the files that end at or before `position` for reuse, or remove them.
   Status recycle(uint64_t position);
@@ -122,6 +124,8 @@ class Wal {
 
   DurationHistogram::Snapshot syncs() const { return syncs_.snapshot(); }
   uint64_t bytes_written() const { return bytes_written_.load(std::memory_order_relaxed); }
+
+  static constexpr std::chrono::milliseconds kFullDiskRetry{250};
 
  private:
   struct Target {
@@ -173,6 +177,8 @@ class Wal {
   std::vector<Served> dismiss_line() REQUIRES(mutex_);
   static void tell(std::vector<Served> served);
 
+  // The disk is: says so in the log, once.
+  void note_full(const Error& why) EXCLUDES(mutex_);
   Status remove_old_spares();
   Status reuse_newest();
   Result<std::unique_ptr<env::File>> make_file(const std::string& path, uint64_t bytes, bool zero_fill);
@@ -204,6 +210,7 @@ class Wal {
   std::vector<std::string> spares_ GUARDED_BY(mutex_);  // paths of files of file_bytes, ready to be renamed
   uint64_t spares_made_ GUARDED_BY(mutex_) = 0;
   bool spare_wanted_ GUARDED_BY(mutex_) = false;
+  MonoTime next_spare_ GUARDED_BY(mutex_);  // after an attempt that failed
   bool disk_full_ GUARDED_BY(mutex_) = false;
   uint64_t file_room_ GUARDED_BY(mutex_) =
       0;  // left in the current file, the room of the group being written taken off

@@ -50,7 +50,7 @@ Result<bool> Wal::try_admit(size_t bytes, bool from_reserve, Room* room) {
       admitted_bytes_ += bytes;
       return true;
     }
-    ask_for_spare = !std::exchange(spare_wanted_, true);
+    ask_for_spare = clock_.mono_now() >= next_spare_ && !std::exchange(spare_wanted_, true);
   }
   if (ask_for_spare && events_.wants_spare) events_.wants_spare();
   return fail(Errc::kOutOfSpace, fmt::format("{}: no space left for the write-ahead log", options_.directory),
