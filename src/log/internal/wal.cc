@@ -256,6 +256,7 @@ void Wal::catch_up(WalPosition position) {
 
 Status Wal::write_group(Group& group) {
   const uint64_t bytes = padded_frame_bytes(group.frame.size());
+  bool was_short = false;
   while (true) {
     Status wrote;
     if (file_ == nullptr || position_ + bytes > file_start_ + file_size_) wrote = switch_file(bytes);
@@ -265,19 +266,23 @@ Status Wal::write_group(Group& group) {
       wrote = file_->write_at(position_ - file_start_, pieces);
     }
     if (wrote) break;
-    if (wrote.error().code != Errc::kOutOfSpace) return wrote;
+    // Too few descriptors for the next file: nothing is written yet, and somebody will close one.
+    const bool is_short = wrote.error().code == Errc::kUnavailable;
+    if (is_short && !was_short) log_warning("log", "trying again until it works: {}", wrote.error().message);
+    was_short |= is_short;
+    if (wrote.error().code != Errc::kOutOfSpace && !is_short) return wrote;
     // Accepted before the disk was known to be full: keep it and try until there is room. Appends are refused
     // meanwhile, and so are those who wait for room.
-    note_full(wrote.error());
+    if (!is_short) note_full(wrote.error());
     std::vector<Served> dismissed;
     {
       MutexLock lock(mutex_);
       if (refusing_ || options_.single_threaded) {
         failure_ = wrote.error();
         durable_changed_.notify_all();
-        return fail(Errc::kCancelled, "stopped while the disk is full");
+        return fail(Errc::kCancelled, "stopped while the log could not be written");
       }
-      dismissed = dismiss_line();
+      if (!is_short) dismissed = dismiss_line();
     }
     tell(std::move(dismissed));
     MutexLock lock(mutex_);
