@@ -96,6 +96,31 @@ TEST_F(Retention, WholeSegmentsGoOnceAllTheirRecordsAreOld) {
   EXPECT_THAT(*read_all(*disk.partition("t"), start), SizeIs(static_cast<size_t>(12 - start.value())));
 }
 
+TEST_F(Retention, SegmentsWithoutTimestampsGoByWhenTheyWereClosed) {
+  disk.make_topic("t");
+  configure({{"retention.ms", "60000"}, {"segment.ms", "1000"}});
+  const auto append_unstamped = [&] {
+    ASSERT_EQ(error_of(disk.append("t", {.values = {"x"}, .timestamp_ms = record::kNoTimestamp, .options = {}})), "");
+    disk.clock.advance(std::chrono::seconds(2));
+    ASSERT_EQ(error_of(disk.store->tidy()), "");
+  };
+  append_unstamped();
+  append_unstamped();
+  ASSERT_EQ(disk.partition("t")->segment_count(), 3u);
+  disk.clock.advance(std::chrono::seconds(59));
+  ASSERT_EQ(error_of(disk.store->tidy()), "");
+  EXPECT_EQ(disk.partition("t")->log_start_offset(), Offset{1});
+  ASSERT_EQ(error_of(disk.store->checkpoint()), "");
+  disk.crash();
+  open();
+  disk.clock.advance(std::chrono::seconds(60));
+  ASSERT_EQ(error_of(disk.store->tidy()), "");
+  EXPECT_EQ(disk.partition("t")->log_start_offset(), Offset{1}) << "it counts anew from a start on";
+  disk.clock.advance(std::chrono::seconds(1));
+  ASSERT_EQ(error_of(disk.store->tidy()), "");
+  EXPECT_EQ(disk.partition("t")->log_start_offset(), Offset{2});
+}
+
 TEST_F(Retention, WithEverythingOldTheLogIsEmptyAndGoesOn) {
   disk.make_topic("t");
   configure({{"retention.ms", "1000"}});

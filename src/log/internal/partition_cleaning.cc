@@ -102,6 +102,7 @@ bool PartitionLog::put_in_place(const std::vector<std::shared_ptr<Segment>>& gro
   if (first == segments_.end()) return false;  // the log begins later by now
   std::erase_if(unsynced_, [&](const auto& one) { return std::ranges::find(group, one) != group.end(); });
   unsynced_.insert(unsynced_.begin(), made);
+  made->set_closed_at(group.back()->closed_at_ms());
   *first = made;
   segments_.erase(first + 1, first + static_cast<std::ptrdiff_t>(group.size()));
   return true;

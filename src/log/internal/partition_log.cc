@@ -78,6 +78,7 @@ Status PartitionLog::flush_active() {
 void PartitionLog::roll() {
   const auto closing = active();
   closing->close_for_append();
+  closing->set_closed_at(to_unix_ms(shared_->clock.wall_now()));
   // Its last index entries are only in memory: a checkpoint must come by, though it may have seen every batch.
   if (closing->size_bytes() > 0 && (unsynced_.empty() || unsynced_.back() != closing)) unsynced_.push_back(closing);
   {

@@ -131,6 +131,7 @@ Status PartitionLog::restore(const PartitionSnapshot& snapshot, Offset log_start
   has_directory_ = has_directory;
   for (const auto& segment : opened.segments) {
     if (segment->needs_sync() && opened.damage.empty()) unsynced_.push_back(segment);
+    if (segment != opened.segments.back()) segment->set_closed_at(to_unix_ms(shared_->clock.wall_now()));
   }
   MutexLock lock(mutex_);
   ByteReader open_transactions(snapshot.open_transactions);

@@ -54,7 +54,8 @@ Offset PartitionLog::retention_start(int64_t now_ms) const {
   for (size_t i = 0; i < segments_.size() && end_of(i) <= decided; ++i) {
     const uint64_t size = segments_[i]->size_bytes();
     if (size == 0) break;
-    const int64_t newest_ms = segments_[i]->max_timestamp().timestamp_ms;
+    int64_t newest_ms = segments_[i]->max_timestamp().timestamp_ms;
+    if (newest_ms < 0) newest_ms = segments_[i]->closed_at_ms();
     by_time = by_time && newest_ms >= 0 && now_ms - newest_ms > limits.retention_ms;
     by_size = by_size && bytes - size >= static_cast<uint64_t>(limits.retention_bytes);
     if (!by_time && !by_size) break;

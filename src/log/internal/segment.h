@@ -92,8 +92,11 @@ class Segment {
   // Nothing is appended any more.
   void close_for_append();
   SegmentEnd end() const;
+  // When it was closed, or found so at a start: what stands for the age of records without timestamps.
+  void set_closed_at(int64_t now_ms) { closed_at_ms_.store(now_ms, std::memory_order_relaxed); }
 
   // For any thread.
+  int64_t closed_at_ms() const { return closed_at_ms_.load(std::memory_order_relaxed); }  // negative: not closed
   const std::optional<Error>& damage() const { return damage_; }
   // Whether a closed segment has indexes that are not in their files.
   bool needs_sync() const;
@@ -166,6 +169,7 @@ class Segment {
   const Offset base_offset_;
   const Options options_;
   std::optional<Error> damage_;  // set before it is shared
+  std::atomic<int64_t> closed_at_ms_{-1};
 
   mutable Mutex mutex_;
   mutable std::shared_ptr<env::File> file_ GUARDED_BY(mutex_);
