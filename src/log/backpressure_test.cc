@@ -198,6 +198,7 @@ TEST_F(Backpressure, AFullDiskEndsTheLine) {
   store.reset();
   // What is in the buffer needs another file.
   options.wal_file_bytes = 8 << 10;
+  options.write_once_bytes = 1u << 20;
   ASSERT_EQ(error_of(open()), "");
   fill();
   const size_t fitting = kBufferBytes / batch_.size();

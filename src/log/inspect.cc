@@ -24,6 +24,8 @@ struct KnownPartition {
   Offset log_start{0};
   std::optional<Offset> wal_end;
   int64_t wal_records = 0;
+  // Batches that the write-ahead log points at, by their last offset, and why they cannot be read.
+  std::vector<std::pair<Offset, Error>> unreadable;
 };
 
 struct KnownTopic {
@@ -120,6 +122,8 @@ class FolderInspection {
     switch (entry.type) {
       case WalEntryType::kBatches:
         return note_batches(topic, entry);
+      case WalEntryType::kBatchInSegment:
+        return note_batch_in_segment(topic, entry);
       case WalEntryType::kDeleteTopic:
         deleted_.insert(topic.info.name);
         topics_.erase(it);
@@ -139,6 +143,28 @@ class FolderInspection {
     return {};
   }
 
+  Status note_batch_in_segment(KnownTopic& topic, const WalEntry& entry) {
+    KnownPartition& partition = topic.partitions[entry.partition];
+    const auto header = record::BatchView::of_header(entry.body);
+    if (partition.snapshot && header.last_offset() < partition.snapshot->log_end_offset) return {};
+    note_batch(topic, entry.partition, header);
+    const auto bytes = read_batch_in_segment(files_, directory(topic.info.name, entry.partition), entry);
+    if (!bytes) partition.unreadable.push_back({header.last_offset(), bytes.error()});
+    return {};
+  }
+
+  // In the write-ahead log and not in the checkpoint.
+  void note_batch(KnownTopic& topic, int32_t number, const record::BatchView& batch) {
+    KnownPartition& partition = topic.partitions[number];
+    const Offset durable = partition.snapshot ? partition.snapshot->log_end_offset : Offset{0};
+    const Offset expected = partition.wal_end.value_or(durable);
+    if (batch.base_offset() != expected)
+      add(Severity::kDamage, fmt::format("{}-{} in {}", topic.info.name, number, path("wal")),
+          fmt::format("offset {} follows {}", batch.base_offset().value(), expected.value() - 1), kRestoreHint);
+    partition.wal_end = batch.last_offset() + 1;
+    partition.wal_records += batch.record_count();
+  }
+
   Status note_batches(KnownTopic& topic, const WalEntry& entry) {
     KnownPartition& partition = topic.partitions[entry.partition];
     const Offset durable = partition.snapshot ? partition.snapshot->log_end_offset : Offset{0};
@@ -150,13 +176,7 @@ class FolderInspection {
       if (!batch->checksum_matches())
         add(Severity::kDamage, where,
             fmt::format("the checksum of the batch of offset {} is wrong", batch->base_offset().value()), kRestoreHint);
-      if (batch->last_offset() < durable) continue;
-      const Offset expected = partition.wal_end.value_or(durable);
-      if (batch->base_offset() != expected)
-        add(Severity::kDamage, where,
-            fmt::format("offset {} follows {}", batch->base_offset().value(), expected.value() - 1), kRestoreHint);
-      partition.wal_end = batch->last_offset() + 1;
-      partition.wal_records += batch->record_count();
+      if (batch->last_offset() >= durable) note_batch(topic, entry.partition, *batch);
     }
   }
 
@@ -217,6 +237,12 @@ class FolderInspection {
       if (known.snapshot && known.snapshot->has_directory && known.log_start < known.snapshot->log_end_offset)
         inspect_files(topic, *known.snapshot, report);
       report.records += known.wal_records;
+      for (const auto& [last_offset, error] : known.unreadable) {
+        // What lies before the log start may be gone.
+        if (last_offset >= known.log_start)
+          report.findings.push_back(
+              {Severity::kDamage, directory(topic.info.name, number), error.message, kRestoreHint});
+      }
       if (known.wal_end) report.end = *known.wal_end;
     }
   }

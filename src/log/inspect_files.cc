@@ -7,6 +7,7 @@
 #include "log/internal/aborted_transactions.h"
 #include "log/internal/checkpoint_file.h"
 #include "log/internal/index_file.h"
+#include "log/internal/segment.h"
 #include "log/internal/wal_format.h"
 
 // Reading single files, for people to look at.
@@ -34,6 +35,15 @@ Result<WalLine> to_line(const WalEntry& entry) {
       line.type = "batches";
       line.partition = entry.partition;
       line.batches = entry.body;
+      return line;
+    case WalEntryType::kBatchInSegment:
+      line.type = "batch-in-segment";
+      line.partition = entry.partition;
+      line.detail = fmt::format("offsets {} to {}, {} bytes in {}{} at byte {}",
+                                record::BatchView::of_header(entry.body).base_offset().value(),
+                                record::BatchView::of_header(entry.body).last_offset().value(),
+                                record::BatchView::size_field(entry.body), segment_name(entry.segment), kLogSuffix,
+                                entry.position);
       return line;
     case WalEntryType::kCreateTopic: {
       MILLRACE_ASSIGN_OR_RETURN(const TopicInfo info, decode_topic(entry.body));

@@ -59,6 +59,8 @@ class Workload : public TestStore {
     options.checkpoint_bytes = 1u << 30;
     options.segment_bytes = 2500;
     options.wal_file_bytes = 16u << 10;
+    options.tail_bytes = 200;
+    options.write_once_bytes = 350;
   }
 
   void step() {

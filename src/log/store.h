@@ -45,6 +45,10 @@ struct StoreOptions {
   uint64_t tail_bytes = 64ull << 10;
   uint64_t tails_bytes_max = 32ull << 20;
 
+  // A single batch of at least this many bytes is written once, into its segment, and the write-ahead log only says
+  // where: docs/adr/0011-large-batches-are-written-once.md.
+  uint64_t write_once_bytes = 1ull << 20;
+
   // A producer id that wrote nothing for so long is forgotten.
   std::chrono::hours producer_id_expiration{24};
 

@@ -77,6 +77,7 @@ struct TestStore {
     options.wal_file_bytes = 32u << 10;
     options.wal_buffer_bytes = 64u << 10;
     options.tail_bytes = 500;
+    options.write_once_bytes = 700;
     return options;
   }
 

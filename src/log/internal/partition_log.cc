@@ -15,6 +15,15 @@ namespace {
 // How far the tail of a partition that may use the reserve grows while the disk is full.
 constexpr uint64_t kReserveTailBytes = 1u << 20;
 
+// Whether batches that are in the segment's file need not go into the write-ahead log as well: a single large one with
+// records, where the sync of the file is for it, and not for much that nobody waits for yet.
+bool is_written_once(ByteView batches, const AppendOptions& options, const Segment& segment, uint64_t bytes_min) {
+  if (batches.size() < bytes_min || options.from_reserve) return false;
+  const auto batch = record::BatchView::first_of(batches);
+  return batch && batch->size_bytes() == batches.size() && !batch->is_control() &&
+         segment.unsynced_copy_bytes() <= batches.size();
+}
+
 }  // namespace
 
 PartitionLog::PartitionLog(std::shared_ptr<Shared> shared, Identity identity)
@@ -37,6 +46,12 @@ Segment::Options PartitionLog::segment_options() const {
 
 tl::unexpected<Error> PartitionLog::deleted() const {
   return fail(Errc::kNotFound, fmt::format("topic {} was deleted", identity_.topic));
+}
+
+std::shared_ptr<Segment> PartitionLog::new_segment(Offset base) const {
+  Segment::Options options = segment_options();
+  options.keeps_file = ahead_.batches_in.contains(base);
+  return Segment::make(shared_->files, directory_, base, options);
 }
 
 std::shared_ptr<Segment> PartitionLog::active() const {
@@ -83,7 +98,7 @@ void PartitionLog::roll() {
   if (closing->size_bytes() > 0 && (unsynced_.empty() || unsynced_.back() != closing)) unsynced_.push_back(closing);
   {
     MutexLock lock(mutex_);
-    segments_.push_back(Segment::make(shared_->files, directory_, log_end_, segment_options()));
+    segments_.push_back(new_segment(log_end_));
   }
   if (policy().compacts) shared_->closed_to_compact();
 }
@@ -157,7 +172,13 @@ Status PartitionLog::prepare(std::span<std::byte> batches, const AppendOptions& 
     const Status written = active()->write_ahead(batches);
     const bool reserved = options.from_reserve && batches.size() <= kReserveTailBytes;
     if (!written && !(reserved && written.error().code == Errc::kOutOfSpace)) return written;
-    plan.written_ahead = written.has_value();
+    if (written) {
+      plan.segment = active();
+      plan.position = plan.segment->size_bytes();
+      plan.place = is_written_once(batches, options, *plan.segment, shared_->options.write_once_bytes)
+                       ? Plan::Place::kFileOnly
+                       : Plan::Place::kFile;
+    }
   }
   plan.batches = batches;
   return {};
@@ -165,35 +186,51 @@ Status PartitionLog::prepare(std::span<std::byte> batches, const AppendOptions& 
 
 size_t PartitionLog::wal_bytes(const Plan& plan) const {
   if (plan.batches.empty()) return 0;
-  return encoded_size({.type = WalEntryType::kBatches, .body = plan.batches});
+  return admitted_size(wal_entry(plan));
 }
 
-void PartitionLog::apply(ByteView batches, bool written_ahead) {
+WalEntry PartitionLog::wal_entry(const Plan& plan) const {
+  WalEntry entry{.type = WalEntryType::kBatches,
+                 .topic = identity_.topic_number,
+                 .partition = identity_.partition.value(),
+                 .body = plan.batches};
+  if (plan.place == Plan::Place::kFileOnly) {
+    entry.type = WalEntryType::kBatchInSegment;
+    entry.body = entry.body.first(record::kBatchHeaderBytes);
+    entry.segment = plan.segment->base_offset();
+    entry.position = plan.position;
+  }
+  return entry;
+}
+
+void PartitionLog::apply(ByteView batches, Plan::Place place) {
   const auto segment = active();
   if (segment->size_bytes() == 0) active_since_ms_ = to_unix_ms(shared_->clock.wall_now());
-  if (written_ahead) {
-    segment->append_written(batches);
-  } else {
+  if (place == Plan::Place::kTail) {
     segment->append(batches);
+  } else {
+    segment->append_written(batches, place == Plan::Place::kFileOnly);
   }
   if (unsynced_.empty() || unsynced_.back() != segment) unsynced_.push_back(segment);
   Offset end;
   for (ByteView rest = batches; !rest.empty();) {
     const auto batch = record::BatchView::first_of(rest);
     MILLRACE_CHECK(batch.has_value());
-    if (batch->has_producer_id()) {
-      producers_.update(*batch, to_unix_ms(shared_->clock.wall_now()));
-      producer_count_.store(producers_.size(), std::memory_order_relaxed);
-      if (batch->is_transactional()) {
-        MutexLock lock(mutex_);
-        note_transaction(*batch);
-      }
-    }
+    note_producer(*batch);
     end = batch->last_offset() + 1;
     rest = rest.subspan(batch->size_bytes());
   }
   MutexLock lock(mutex_);
   log_end_ = end;
+}
+
+void PartitionLog::note_producer(const record::BatchView& batch) {
+  if (!batch.has_producer_id()) return;
+  producers_.update(batch, to_unix_ms(shared_->clock.wall_now()));
+  producer_count_.store(producers_.size(), std::memory_order_relaxed);
+  if (!batch.is_transactional()) return;
+  MutexLock lock(mutex_);
+  note_transaction(batch);
 }
 
 void PartitionLog::note_transaction(const record::BatchView& batch) {
@@ -210,12 +247,9 @@ void PartitionLog::note_transaction(const record::BatchView& batch) {
 void PartitionLog::commit(Plan& plan) {
   if (plan.batches.empty()) return;
   // Readable, but for the high watermark, before the write-ahead log can report it durable.
-  apply(plan.batches, plan.written_ahead);
-  last_position_ = shared_->wal.append({.type = WalEntryType::kBatches,
-                                        .topic = identity_.topic_number,
-                                        .partition = identity_.partition.value(),
-                                        .body = plan.batches},
-                                       this, plan.result.last_offset + 1);
+  apply(plan.batches, plan.place);
+  last_position_ = shared_->wal.append(wal_entry(plan), this, plan.result.last_offset + 1,
+                                       plan.place == Plan::Place::kFileOnly ? plan.segment : nullptr);
   plan.result.position = last_position_;
   if (shared_->tails_bytes.load(std::memory_order_relaxed) > shared_->options.tails_bytes_max) {
     // Where this fails the next append meets the same and reports it.

@@ -26,6 +26,13 @@
 
 namespace millrace::log {
 
+// What a start has to know of a partition before it reads the write-ahead log for its batches.
+struct WalAhead {
+  Offset log_start{0};  // the last that it has
+  // The segments whose files hold batches that stand nowhere else, by base offset, and where the last of these ends.
+  std::map<Offset, Offset> batches_in;
+};
+
 // A partition's log behind the public handle. Promises as in Partition.
 //
 // Locks, in the order in which they are taken: append_mutex_ makes appends, flushes and snapshots follow each other and
@@ -56,13 +63,16 @@ class PartitionLog final : public WalParticipant {
 
   // A new, empty partition. Its directory is made with the first write.
   PartitionLog(std::shared_ptr<Shared> shared, Identity identity);
-  // As the checkpoint has it: opens the segments, cuts off what came after. `log_start` is the last that the
-  // write-ahead log behind the checkpoint has: what lies wholly before it may be missing and is removed. Where files
+  // As the checkpoint has it: opens the segments, cuts off what came after but for batches that stand nowhere else.
+  // What lies wholly before the log start may be missing and is removed. Where files
   // that should be durable are damaged, missing or unreadable it is quarantined: see Partition::damage(). For use
   // before the store is shared.
-  Status restore(const PartitionSnapshot& snapshot, Offset log_start);
+  Status restore(const PartitionSnapshot& snapshot, const WalAhead& ahead);
   // Apply batches that the write-ahead log holds, with their offsets; those that are there already are skipped.
   Status replay(ByteView batches);
+  // The same of a batch that stands in a segment's file. Where it cannot be read the partition is quarantined, unless
+  // it lies before the log start.
+  Status replay_from_segment(const WalEntry& entry);
   // The same of an advance of the log start.
   Status replay_log_start(Offset to);
   // Recovery is over: everything there is durable. After a crash a new leader epoch begins.
@@ -116,7 +126,15 @@ class PartitionLog final : public WalParticipant {
   struct Plan {
     Appended result;
     std::span<std::byte> batches;
-    bool written_ahead = false;
+    enum class Place {
+      kTail,     // in memory; the write-ahead log has them
+      kFile,     // written to the segment's file; the write-ahead log has them, too
+      kFileOnly  // and only there: the write-ahead log says where
+    };
+    Place place = Place::kTail;
+    // Of kFileOnly: where they are.
+    std::shared_ptr<Segment> segment;
+    uint64_t position = 0;
   };
   Mutex& append_mutex() { return append_mutex_; }
   Status prepare(std::span<std::byte> batches, const AppendOptions& options, Plan& plan) REQUIRES(append_mutex_);
@@ -196,8 +214,23 @@ class PartitionLog final : public WalParticipant {
   std::map<Offset, Bytes> encode_transaction_indexes(const std::vector<std::shared_ptr<Segment>>& unsynced) const
       REQUIRES(mutex_);
   void note_transaction(const record::BatchView& batch) REQUIRES(mutex_);
-  void apply(ByteView batches, bool written_ahead) REQUIRES(append_mutex_);
+  void apply(ByteView batches, Plan::Place place) REQUIRES(append_mutex_);
+  // What producers and transactions have done with a batch; a header is enough of one with records.
+  void note_producer(const record::BatchView& batch) REQUIRES(append_mutex_);
+  WalEntry wal_entry(const Plan& plan) const;
   void roll() REQUIRES(append_mutex_);
+  // At a start: begin another segment where one was begun, or where this one is full and need not hold what follows.
+  Status roll_for(const record::BatchView& next) REQUIRES(append_mutex_);
+  Status begin_replay(const record::BatchView& next) REQUIRES(append_mutex_);
+  // Go on behind a batch that cannot be read: before the log start, where its segment may have been removed, or not.
+  Status skip_removed(const record::BatchView& batch) REQUIRES(append_mutex_);
+  Status skip_damaged(const record::BatchView& batch, const Error& error) REQUIRES(append_mutex_);
+  std::shared_ptr<Segment> new_segment(Offset base) const;
+  // Whether it is a segment whose file holds batches that stand nowhere else.
+  bool is_needed(std::string_view file) const;
+  Status remove_what_nobody_needs() const;
+  // drop_before(), with the files.
+  Status remove_before(Offset to) REQUIRES(append_mutex_);
   // Begin at `to`, which is at most the log end: the segments wholly before it, which are dropped.
   std::vector<std::shared_ptr<Segment>> drop_before(Offset to) REQUIRES(append_mutex_);
   // Epochs whose every record is gone leave no trace.
@@ -230,6 +263,7 @@ class PartitionLog final : public WalParticipant {
   Result<std::optional<TimestampedOffset>> first_record_at(const Segment& segment, uint64_t position,
                                                            int64_t timestamp_ms, Offset from) const;
 
+  WalAhead ahead_;  // during recovery alone: before the store is shared
   const std::shared_ptr<Shared> shared_;
   const Identity identity_;
   const std::string directory_;

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/logging.h"
 #include "log/internal/store_impl.h"
@@ -111,6 +112,13 @@ Result<Store::Impl::RecoveredTopics> Store::Impl::recover_topics(const Checkpoin
     switch (entry.type) {
       case WalEntryType::kBatches:
         return {};
+      case WalEntryType::kBatchInSegment: {
+        const auto it = topics.find(entry.topic);
+        if (it == topics.end()) return {};
+        Offset& end = it->second.ahead[entry.partition].batches_in[entry.segment];
+        end = std::max(end, record::BatchView::of_header(entry.body).last_offset() + 1);
+        return {};
+      }
       case WalEntryType::kCreateTopic: {
         MILLRACE_ASSIGN_OR_RETURN(TopicInfo info, decode_topic(entry.body));
         next_number = std::max(next_number, entry.topic + 1);
@@ -141,7 +149,7 @@ Result<Store::Impl::RecoveredTopics> Store::Impl::recover_topics(const Checkpoin
       case WalEntryType::kAdvanceLogStart: {
         const auto it = topics.find(entry.topic);
         if (it == topics.end()) return {};
-        Offset& start = it->second.log_starts[entry.partition];
+        Offset& start = it->second.ahead[entry.partition].log_start;
         start = std::max(start, entry.log_start);
         return {};
       }
@@ -149,10 +157,18 @@ Result<Store::Impl::RecoveredTopics> Store::Impl::recover_topics(const Checkpoin
     return {};
   };
   MILLRACE_ASSIGN_OR_RETURN(end, read_wal(files_, path("wal"), checkpoint.position, visit));
+  // One of the same name that lives was made later: the write-ahead log has everything that was written to it, or says
+  // that its directory has.
+  std::set<std::string> needed;
+  for (const auto& [number, topic] : topics) {
+    for (const auto& [partition, ahead] : topic.ahead) {
+      if (!ahead.batches_in.empty()) needed.insert(path(fmt::format("topics/{}-{}", topic.info.name, partition)));
+    }
+  }
   for (const TopicInfo& info : deleted) {
-    // One of the same name that lives was made later: the write-ahead log has everything that was written to it.
     for (int32_t p = 0; p < info.partitions; ++p) {
-      MILLRACE_RETURN_IF_ERROR(files_.remove_all(path(fmt::format("topics/{}-{}", info.name, p))));
+      const std::string directory = path(fmt::format("topics/{}-{}", info.name, p));
+      if (!needed.contains(directory)) MILLRACE_RETURN_IF_ERROR(files_.remove_all(directory));
     }
   }
   recovered_from_crash_ = entries > 0;
@@ -171,15 +187,17 @@ Status Store::Impl::recover() {
     make_partitions(number, *made);
     for (size_t p = 0; p < made->partitions.size(); ++p) {
       const PartitionSnapshot fresh{.epochs = {{}}};
-      const auto log_start = topic.log_starts.find(static_cast<int32_t>(p));
+      const auto ahead = topic.ahead.find(static_cast<int32_t>(p));
       MILLRACE_RETURN_IF_ERROR(
           made->partitions[p]->impl().restore(p < topic.partitions.size() ? topic.partitions[p] : fresh,
-                                              log_start == topic.log_starts.end() ? Offset{0} : log_start->second));
+                                              ahead == topic.ahead.end() ? WalAhead{} : ahead->second));
     }
     by_number[number] = made;
   }
   const auto visit = [&](const WalEntry& entry) -> Status {
-    if (entry.type != WalEntryType::kBatches && entry.type != WalEntryType::kAdvanceLogStart) return {};
+    const bool is_of_partition = entry.type == WalEntryType::kBatches || entry.type == WalEntryType::kBatchInSegment ||
+                                 entry.type == WalEntryType::kAdvanceLogStart;
+    if (!is_of_partition) return {};
     const auto it = by_number.find(entry.topic);
     if (it == by_number.end()) return {};  // deleted later
     const auto& partitions = it->second->partitions;
@@ -188,6 +206,7 @@ Status Store::Impl::recover() {
                   fmt::format("topic {} has no partition {}", it->second->info.name, entry.partition));
     }
     PartitionLog& log = partitions[static_cast<size_t>(entry.partition)]->impl();
+    if (entry.type == WalEntryType::kBatchInSegment) return log.replay_from_segment(entry);
     return entry.type == WalEntryType::kBatches ? log.replay(entry.body) : log.replay_log_start(entry.log_start);
   };
   MILLRACE_RETURN_IF_ERROR(read_wal(files_, path("wal"), checkpoint.position, visit, end));

@@ -151,10 +151,16 @@ Status Segment::write_ahead(ByteView batches) {
   return log->write_at(position, batches);
 }
 
-void Segment::append_written(ByteView batches) {
+void Segment::append_written(ByteView batches, bool is_log) {
   MutexLock lock(mutex_);
   note_batches(batches, file_bytes_);
   file_bytes_ += batches.size();
+  if (!is_log) copied_bytes_ += batches.size();
+}
+
+uint64_t Segment::unsynced_copy_bytes() const {
+  MutexLock lock(mutex_);
+  return copied_bytes_ - copied_synced_;
 }
 
 Status Segment::flush() {
@@ -171,10 +177,16 @@ Status Segment::flush() {
   const size_t bytes = tail.size();
   MutexLock lock(mutex_);
   file_bytes_ += bytes;
+  copied_bytes_ += bytes;
   // Capacity is kept: the next tail will be as large. A quiet partition gives it back at the next checkpoint.
   tail_.clear();
   if (options_.tails_bytes != nullptr) options_.tails_bytes->fetch_sub(bytes, std::memory_order_relaxed);
   return {};
+}
+
+void Segment::keep_rest() {
+  MutexLock lock(mutex_);
+  keeps_rest_ = true;
 }
 
 void Segment::close_for_append() {
@@ -212,6 +224,7 @@ Status Segment::sync(bool& sync_failed) {
   Bytes time_index;
   uint64_t index_at = 0;
   uint64_t time_index_at = 0;
+  uint64_t copied = 0;
   bool in_memory = false;
   bool closed = false;
   {
@@ -219,6 +232,7 @@ Status Segment::sync(bool& sync_failed) {
     if (file_bytes_ == 0) return {};
     log = file_;
     closed = closed_;
+    copied = copied_bytes_;
     index_at = index_written_;
     time_index_at = time_index_written_;
     in_memory = index_in_memory_;
@@ -243,6 +257,8 @@ Status Segment::sync(bool& sync_failed) {
     const Status synced = log->sync_data();
     sync_failed |= !synced;
     if (!synced) return synced;
+    MutexLock lock(mutex_);
+    copied_synced_ = std::max(copied_synced_, copied);
   }
   if (in_memory) {
     MILLRACE_RETURN_IF_ERROR(write_index_file(kIndexSuffix, index_at * kIndexEntryBytes, index, sync_failed));
@@ -263,6 +279,31 @@ Status Segment::sync(bool& sync_failed) {
   return {};
 }
 
+Status Segment::sync_batches() {
+  std::shared_ptr<env::File> log;
+  uint64_t copied = 0;
+  bool is_named = false;
+  {
+    MutexLock lock(mutex_);
+    log = file_;
+    copied = copied_bytes_;
+    is_named = name_is_durable_;
+  }
+  MILLRACE_CHECK(log != nullptr, "batches were written to a file that is not open");
+  MILLRACE_RETURN_IF_ERROR(log->sync_data());
+  if (!is_named) {
+    for (const std::string& directory : {directory_, env::parent_directory(directory_)}) {
+      const Status named = files_.sync_directory(directory);
+      // Gone with the topic, and with it whoever would look for the name.
+      if (!named && named.error().code != Errc::kNotFound) return named;
+    }
+  }
+  MutexLock lock(mutex_);
+  name_is_durable_ = true;
+  copied_synced_ = std::max(copied_synced_, copied);
+  return {};
+}
+
 Result<std::shared_ptr<env::File>> Segment::file() const {
   if (damage_) return tl::unexpected(*damage_);
   bool exists = false;
@@ -271,10 +312,11 @@ Result<std::shared_ptr<env::File>> Segment::file() const {
     if (file_ != nullptr) return file_;
     exists = file_bytes_ > 0;
   }
-  // The first write finds, at most, what a crash left of a segment that was never durable.
-  MILLRACE_ASSIGN_OR_RETURN(
-      std::shared_ptr<env::File> opened,
-      files_.open(path(kLogSuffix), exists ? env::OpenMode::kReadWrite : env::OpenMode::kCreateNew));
+  // The first write finds, at most, what a crash left of a segment that was never durable; or, in a start, batches that
+  // stand nowhere else.
+  const env::OpenMode anew = options_.keeps_file ? env::OpenMode::kCreate : env::OpenMode::kCreateNew;
+  MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> opened,
+                            files_.open(path(kLogSuffix), exists ? env::OpenMode::kReadWrite : anew));
   MutexLock lock(mutex_);
   if (file_ == nullptr) file_ = std::move(opened);
   return file_;

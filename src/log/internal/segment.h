@@ -41,6 +41,7 @@ class Segment {
   struct Options {
     uint32_t index_interval_bytes = 4096;
     std::atomic<uint64_t>* tails_bytes = nullptr;  // the sum over all segments, kept up to date
+    bool keeps_file = false;                       // a new segment leaves what its file holds already
   };
 
   // A new, empty segment. Files are made when they are first written.
@@ -84,11 +85,17 @@ class Segment {
   // Write batches at the end of the file, past a tail that is empty, without counting them yet: so that a full disk is
   // found out before anything is promised. append_written() then counts them.
   Status write_ahead(ByteView batches);
-  void append_written(ByteView batches);
+  // `is_log`: the file is all that will have them; sync_batches() must follow.
+  void append_written(ByteView batches, bool is_log);
+  // What a sync of the file takes along beside batches appended with `is_log`: written to it and not synced since.
+  uint64_t unsynced_copy_bytes() const;
   // Write the tail to the file. On an error it stays where it is.
   Status flush();
   // Cut off what the file has beyond what counts.
   Status trim();
+  // Leave what the file has beyond that: at a start, batches that stand nowhere else and are copied into a later
+  // segment.
+  void keep_rest();
   // Nothing is appended any more.
   void close_for_append();
   SegmentEnd end() const;
@@ -101,9 +108,12 @@ class Segment {
   // Whether a closed segment has indexes that are not in their files.
   bool needs_sync() const;
   // Make everything flushed so far, and the index up to there, durable; of a closed segment trim() the file, too. Not
-  // two at a time. `sync_failed` is set where
-  // the operating system failed to sync: then nothing is known about what is on disk, and nothing may be tried again.
+  // two at a time. `sync_failed` is set where the operating system failed to sync: then nothing is known about what is
+  // on disk, and nothing may be tried again.
   Status sync(bool& sync_failed);
+
+  // Make all batches in the file durable, its name included, but no index. Beside sync(), but not two at a time.
+  Status sync_batches();
 
   // Its files are about to be replaced or removed: reading goes on in the one that is open, without indexes.
   Status detach();
@@ -175,6 +185,10 @@ class Segment {
   mutable std::shared_ptr<env::File> file_ GUARDED_BY(mutex_);
   uint64_t file_bytes_ GUARDED_BY(mutex_) = 0;
   Bytes tail_ GUARDED_BY(mutex_);  // what follows file_bytes_
+  // What was ever written to the file that the write-ahead log has as well, and how much of that is synced.
+  uint64_t copied_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t copied_synced_ GUARDED_BY(mutex_) = 0;
+  bool name_is_durable_ GUARDED_BY(mutex_) = false;
   std::vector<IndexEntry> index_ GUARDED_BY(mutex_);
   std::vector<TimeIndexEntry> time_index_ GUARDED_BY(mutex_);
   bool index_in_memory_ GUARDED_BY(mutex_) = true;
@@ -185,6 +199,7 @@ class Segment {
   Offset max_timestamp_offset_ GUARDED_BY(mutex_){-1};
   bool closed_ GUARDED_BY(mutex_) = false;
   bool detached_ GUARDED_BY(mutex_) = false;
+  bool keeps_rest_ GUARDED_BY(mutex_) = false;
   // Where the last reads ended, so that the next ones need not search.
   struct Cursor {
     Offset offset{-1};

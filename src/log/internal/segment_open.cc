@@ -57,16 +57,15 @@ Result<std::shared_ptr<Segment>> Segment::open_active(env::FileSystem& files, st
 }
 
 Status Segment::trim() {
-  std::shared_ptr<env::File> file;
   uint64_t bytes = 0;
   {
     MutexLock lock(mutex_);
-    file = file_;
     bytes = file_bytes_;
+    if (keeps_rest_ || (file_ == nullptr && bytes == 0)) return {};
   }
-  if (file == nullptr) return {};
-  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
-  return size > bytes ? file->truncate(bytes) : Status{};
+  MILLRACE_ASSIGN_OR_RETURN(const auto log, file());
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, log->size());
+  return size > bytes ? log->truncate(bytes) : Status{};
 }
 
 Result<Segment::Closed> Segment::open_closed(env::FileSystem& files, std::string directory, Offset base_offset,

@@ -86,15 +86,19 @@ Status Store::Impl::close() {
   if (background_.joinable()) background_.join();
   abandon_checkpoint_ = false;
   const Status last =
-      replayable_bytes() <= options_.closing_checkpoint_bytes ? checkpoint() : wal_.flush().map([](uint64_t) {});
+      unsynced_bytes() <= options_.closing_checkpoint_bytes ? checkpoint() : wal_.flush().map([](uint64_t) {});
   wal_.stop();
   lock_.reset();
   return last;
 }
 
-uint64_t Store::Impl::replayable_bytes() {
+uint64_t Store::Impl::unsynced_bytes() {
   MutexLock lock(background_mutex_);
   return wal_end_ - checkpoint_position_;
+}
+
+uint64_t Store::Impl::replayable_bytes() {
+  return wal_end_ - checkpoint_position_ + wal_.bytes_in_segments() - checkpoint_in_segments_;
 }
 
 void Store::Impl::make_partitions(uint32_t number, Topic& topic) {
@@ -329,8 +333,8 @@ Store::Statistics Store::Impl::statistics() {
   all.compaction_failures = compaction_failures_.value();
   all.compacted_bytes = compacted_bytes_.value();
   all.compaction_removed_bytes = compaction_removed_bytes_.value();
-  all.wal_replayable_bytes = replayable_bytes();
   MutexLock lock(background_mutex_);
+  all.wal_replayable_bytes = replayable_bytes();
   all.since_checkpoint = std::chrono::floor<std::chrono::microseconds>(clock_.mono_now() - checkpointed_at_);
   return all;
 }
@@ -386,11 +390,13 @@ Status Store::Impl::checkpoint() {
   }
   CheckpointContent content;
   std::vector<std::shared_ptr<const Topic>> all;
+  uint64_t in_segments = 0;
   {
     // Everything before the position is in what follows; what comes after it is applied again, which changes nothing
     // where it is there already.
     MutexLock changes(changes_mutex_);
     MILLRACE_ASSIGN_OR_RETURN(content.position, wal_.flush());
+    in_segments = wal_.bytes_in_segments();
     content.next_topic_number = next_topic_number_;
     all = topics();
   }
@@ -422,6 +428,7 @@ Status Store::Impl::checkpoint() {
   {
     MutexLock lock(background_mutex_);
     checkpoint_position_ = content.position;
+    checkpoint_in_segments_ = in_segments;
     checkpointed_at_ = clock_.mono_now();
     dirty_since_.reset();
     if (wal_end_ > content.position) dirty_since_ = clock_.mono_now();
@@ -434,7 +441,7 @@ void Store::Impl::wal_synced(uint64_t end_position) {
   wal_end_ = end_position;
   const bool first = !dirty_since_;
   if (first) dirty_since_ = clock_.mono_now();
-  if (first || wal_end_ - checkpoint_position_ >= options_.checkpoint_bytes) background_wake_.notify_one();
+  if (first || replayable_bytes() >= options_.checkpoint_bytes) background_wake_.notify_one();
 }
 
 void Store::Impl::run_background() {
@@ -451,7 +458,7 @@ void Store::Impl::run_background() {
         make_spare = std::exchange(spare_wanted_, false);
         std::optional<MonoTime> due;
         if (dirty_since_) {
-          const bool enough = wal_end_ - checkpoint_position_ >= options_.checkpoint_bytes;
+          const bool enough = replayable_bytes() >= options_.checkpoint_bytes;
           due = enough ? *dirty_since_ : *dirty_since_ + options_.checkpoint_interval;
           if (not_before_) due = std::max(*due, *not_before_);
         }

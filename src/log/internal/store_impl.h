@@ -61,7 +61,7 @@ class Store::Impl {
   struct Recovered {
     TopicInfo info;
     std::vector<PartitionSnapshot> partitions;  // those that the checkpoint has
-    std::map<int32_t, Offset> log_starts;       // from the write-ahead log
+    std::map<int32_t, WalAhead> ahead;          // from the write-ahead log
   };
   using RecoveredTopics = std::map<uint32_t, Recovered>;
 
@@ -85,8 +85,10 @@ class Store::Impl {
                         std::vector<Taken>& taken);
   Status sync_segments(const std::vector<Taken>& taken, bool& sync_failed);
 
-  // Write-ahead log after the last checkpoint: what a start now would have to replay.
-  uint64_t replayable_bytes() EXCLUDES(background_mutex_);
+  // After the last checkpoint: the write-ahead log, which the segments' files need not have yet, and all that a start
+  // now would read, with the batches that stand in segments alone.
+  uint64_t unsynced_bytes() EXCLUDES(background_mutex_);
+  uint64_t replayable_bytes() REQUIRES(background_mutex_);
   // Files on their way out: of this partition, unless its topic is deleted by then, or of nobody any more.
   struct Removal {
     std::shared_ptr<Partition> partition;
@@ -138,6 +140,7 @@ class Store::Impl {
   std::optional<MonoTime> not_before_ GUARDED_BY(background_mutex_);   // after a checkpoint that failed
   uint64_t wal_end_ GUARDED_BY(background_mutex_) = 0;
   uint64_t checkpoint_position_ GUARDED_BY(background_mutex_) = 0;
+  uint64_t checkpoint_in_segments_ GUARDED_BY(background_mutex_) = 0;  // Wal::bytes_in_segments() when it was taken
   MonoTime checkpointed_at_ GUARDED_BY(background_mutex_);
   std::vector<Removal> removals_ GUARDED_BY(background_mutex_);
   std::function<void(const Error&)> fatal_callback_ GUARDED_BY(background_mutex_);

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/logging.h"
+#include "log/internal/segment.h"
 
 namespace millrace::log {
 
@@ -24,6 +25,8 @@ void Wal::Group::clear() {
   frame.resize(kFrameHeaderBytes);
   entries = 0;
   targets.clear();
+  segments.clear();
+  segments_bytes = 0;
 }
 
 Wal::Wal(Options options, env::FileSystem& files, const Clock& clock, Events events)
@@ -110,13 +113,18 @@ Status Wal::refusal() const {
   return {};
 }
 
-WalPosition Wal::append(const WalEntry& entry, WalParticipant* participant, Offset end) {
+WalPosition Wal::append(const WalEntry& entry, WalParticipant* participant, Offset end,
+                        const std::shared_ptr<Segment>& segment) {
   MutexLock lock(mutex_);
-  const size_t bytes = encoded_size(entry);
+  const size_t bytes = admitted_size(entry);
   MILLRACE_CHECK(admitted_bytes_ >= bytes, "an append was not admitted");
   admitted_bytes_ -= bytes;
   encode_entry(entry, filling_.frame);
   ++filling_.entries;
+  if (segment != nullptr) {
+    filling_.segments_bytes += bytes - encoded_size(entry);
+    if (std::ranges::find(filling_.segments, segment) == filling_.segments.end()) filling_.segments.push_back(segment);
+  }
   if (participant != nullptr) {
     if (participant->group_ == filling_number_) {
       filling_.targets[participant->slot_].end = end;
@@ -254,7 +262,15 @@ void Wal::catch_up(WalPosition position) {
   if (behind) static_cast<void>(commit_group());
 }
 
+Status Wal::sync_segments(const Group& group) {
+  // One after another: those of one disk do not get faster by being synced beside each other.
+  for (const auto& segment : group.segments) MILLRACE_RETURN_IF_ERROR(segment->sync_batches());
+  bytes_in_segments_.fetch_add(group.segments_bytes, std::memory_order_relaxed);
+  return {};
+}
+
 Status Wal::write_group(Group& group) {
+  MILLRACE_RETURN_IF_ERROR(sync_segments(group));
   const uint64_t bytes = padded_frame_bytes(group.frame.size());
   bool was_short = false;
   while (true) {

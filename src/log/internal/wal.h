@@ -22,6 +22,8 @@
 
 namespace millrace::log {
 
+class Segment;
+
 // One who appends to the write-ahead log and is told how far it is durable: a partition.
 class WalParticipant {
  public:
@@ -89,8 +91,11 @@ class Wal {
   void when_room(size_t bytes, Store::RoomCallback callback);
   // Whether somebody stands in line, so that try_admit() is in vain.
   bool is_crowded() const { return crowded_.load(std::memory_order_relaxed); }
-  // The same entries: each admitted byte is appended exactly once. The participant's end is told to it when durable.
-  WalPosition append(const WalEntry& entry, WalParticipant* participant, Offset end);
+  // The same entries: each admitted byte (admitted_size()) is appended exactly once. The participant's end is told to
+  // it when durable. What kBatchInSegment speaks of is in the file of `segment`, which is synced before the entry is
+  // written.
+  WalPosition append(const WalEntry& entry, WalParticipant* participant, Offset end,
+                     const std::shared_ptr<Segment>& segment = nullptr);
 
   // While one exists, appends go into the same group: all durable, or none. Take it after admit().
   class Hold {
@@ -124,6 +129,8 @@ class Wal {
 
   DurationHistogram::Snapshot syncs() const { return syncs_.snapshot(); }
   uint64_t bytes_written() const { return bytes_written_.load(std::memory_order_relaxed); }
+  // Of batches that entries only point at: what a start reads beside the log itself.
+  uint64_t bytes_in_segments() const { return bytes_in_segments_.load(std::memory_order_relaxed); }
 
   static constexpr std::chrono::milliseconds kFullDiskRetry{250};
 
@@ -137,6 +144,10 @@ class Wal {
     Bytes frame;  // begins with room for the header
     uint32_t entries = 0;
     std::vector<Target> targets;
+    // To be synced before the frame is written, and how many bytes of batches that is for.
+    std::vector<std::shared_ptr<Segment>> segments;
+    size_t segments_bytes = 0;
+    size_t bytes() const { return frame.size() + segments_bytes; }
     void clear();
   };
   struct InLine {
@@ -163,6 +174,7 @@ class Wal {
   void catch_up(WalPosition position);
   // These three belong to the thread.
   Status write_group(Group& group);
+  Status sync_segments(const Group& group);
   Status switch_file(uint64_t bytes_needed);
   void publish(Group& group, uint64_t number);
 
@@ -229,6 +241,7 @@ class Wal {
   std::atomic<bool> crowded_{false};  // line_ is not empty
   DurationHistogram syncs_;
   std::atomic<uint64_t> bytes_written_{0};
+  std::atomic<uint64_t> bytes_in_segments_{0};
   std::thread thread_;
 };
 

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/text.h"
+#include "log/internal/segment.h"
 
 namespace millrace::log {
 
@@ -117,8 +118,16 @@ size_t encoded_size(const WalEntry& entry) {
       return 9;
     case WalEntryType::kAdvanceLogStart:
       return 17;
+    case WalEntryType::kBatchInSegment:
+      return 25 + record::kBatchHeaderBytes;
   }
   return 0;
+}
+
+size_t admitted_size(const WalEntry& entry) {
+  if (entry.type != WalEntryType::kBatchInSegment) return encoded_size(entry);
+  const auto batch = static_cast<size_t>(record::BatchView::size_field(entry.body));
+  return std::max(encoded_batches_size(batch), encoded_size(entry));
 }
 
 void encode_entry(const WalEntry& entry, Bytes& out) {
@@ -143,6 +152,11 @@ void encode_entry(const WalEntry& entry, Bytes& out) {
     case WalEntryType::kAdvanceLogStart:
       writer.fixed(entry.partition);
       return writer.fixed(entry.log_start.value());
+    case WalEntryType::kBatchInSegment:
+      writer.fixed(entry.partition);
+      writer.fixed(entry.segment.value());
+      writer.fixed(entry.position);
+      return writer.bytes(entry.body);
   }
 }
 
@@ -176,11 +190,19 @@ Status decode_rest(ByteReader& reader, WalEntry& entry) {
       entry.log_start = Offset{offset};
       return {};
     }
+    case WalEntryType::kBatchInSegment: {
+      MILLRACE_ASSIGN_OR_RETURN(entry.partition, reader.fixed<int32_t>());
+      MILLRACE_ASSIGN_OR_RETURN(const auto segment, reader.fixed<int64_t>());
+      entry.segment = Offset{segment};
+      MILLRACE_ASSIGN_OR_RETURN(entry.position, reader.fixed<uint64_t>());
+      MILLRACE_ASSIGN_OR_RETURN(entry.body, reader.bytes(record::kBatchHeaderBytes));
+      return {};
+    }
   }
   return {};
 }
 
-constexpr auto kLastType = static_cast<uint8_t>(WalEntryType::kTopicConfig);
+constexpr auto kLastType = static_cast<uint8_t>(WalEntryType::kBatchInSegment);
 
 }  // namespace
 
@@ -276,6 +298,28 @@ Result<TopicInfo> decode_topic(ByteView bytes) {
   }
   MILLRACE_ASSIGN_OR_RETURN(info.config, read_config(reader));
   return info;
+}
+
+Result<Bytes> read_batch_in_segment(env::FileSystem& files, const std::string& directory, const WalEntry& entry) {
+  const std::string path = segment_path(directory, entry.segment, kLogSuffix);
+  const auto damaged = [&](std::string_view what) {
+    return fail(Errc::kCorruption, fmt::format("{} is damaged at byte {}: {}", path, entry.position, what));
+  };
+  const int64_t size = record::BatchView::size_field(entry.body);
+  if (size < static_cast<int64_t>(record::kBatchHeaderBytes) || static_cast<uint64_t>(size) > kAppendBytesMax) {
+    return damaged(fmt::format("the write-ahead log has a batch of {} bytes here", size));
+  }
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, files.open(path, env::OpenMode::kRead));
+  Bytes bytes(static_cast<size_t>(size));
+  MILLRACE_ASSIGN_OR_RETURN(const size_t got, file->read_at(entry.position, bytes));
+  if (got < bytes.size()) return damaged("the file ends before the durable batch that begins here");
+  // The header has the checksum of the rest.
+  const auto batch = record::BatchView::first_of(bytes);
+  if (!batch || !std::ranges::equal(ByteView(bytes).first(entry.body.size()), entry.body)) {
+    return damaged("another batch was durable here");
+  }
+  if (!batch->checksum_matches()) return damaged("the checksum of a record batch does not match");
+  return bytes;
 }
 
 Result<std::map<uint64_t, std::string>> list_wal_files(env::FileSystem& files, const std::string& directory) {

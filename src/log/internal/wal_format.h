@@ -29,6 +29,8 @@ namespace millrace::log {
 //   kAddPartitions    topic u32, partitions i32: as many as the topic has from now on
 //   kAdvanceLogStart  topic u32, partition i32, offset i64: where the partition begins from now on
 //   kTopicConfig      topic u32, size u32, configuration as in encode_config(): what the topic has from now on
+//   kBatchInSegment   topic u32, partition i32, segment i64, position u64, batch header: the batch stands whole in the
+//                     file of the segment of that base offset, at that byte, durable before this entry was written
 // where `topic` is a number that the store gives each topic once and never again.
 inline constexpr uint64_t kWalBlockBytes = 4096;
 inline constexpr size_t kFrameHeaderBytes = 32;
@@ -40,15 +42,18 @@ enum class WalEntryType : uint8_t {
   kAddPartitions = 4,
   kAdvanceLogStart = 5,
   kTopicConfig = 6,
+  kBatchInSegment = 7,
 };
 
 struct WalEntry {
   WalEntryType type = WalEntryType::kBatches;
   uint32_t topic = 0;
   int32_t partition = 0;
-  ByteView body;           // batches, an encoded topic or configuration
+  ByteView body;           // batches, an encoded topic or configuration, the header of kBatchInSegment
   int32_t partitions = 0;  // of kAddPartitions
   Offset log_start{0};     // of kAdvanceLogStart
+  Offset segment{0};       // of kBatchInSegment: the base offset of the segment
+  uint64_t position = 0;   // of kBatchInSegment: in its file
 };
 
 // What `entry` takes in a frame.
@@ -56,6 +61,9 @@ size_t encoded_size(const WalEntry& entry);
 // The same of kBatches with a body of so many bytes.
 size_t encoded_batches_size(size_t bytes);
 void encode_entry(const WalEntry& entry, Bytes& out);
+// What it takes of the write-ahead log's buffer: the bytes that must reach the disk, wherever they go, before what
+// comes after it can. encoded_batches_size() of a batch's whole size for kBatchInSegment.
+size_t admitted_size(const WalEntry& entry);
 // Every entry of a frame's payload, in order. Stops at the first error, of `visit` or kCorruption.
 Status decode_entries(ByteView payload, uint32_t entries, const std::function<Status(const WalEntry&)>& visit);
 
@@ -77,6 +85,10 @@ Result<std::map<std::string, std::string>> decode_config(ByteView bytes);
 Result<uint64_t> read_wal(env::FileSystem& files, const std::string& directory, uint64_t from,
                           const std::function<Status(const WalEntry&)>& visit,
                           std::optional<uint64_t> known_end = std::nullopt);
+
+// The batch of a kBatchInSegment, whole, from the file of its segment in `directory`. kCorruption where another one, or
+// none, is there, or its checksum is wrong; kNotFound where there is no file. Names file and byte.
+Result<Bytes> read_batch_in_segment(env::FileSystem& files, const std::string& directory, const WalEntry& entry);
 
 // The write-ahead log's files by first position.
 Result<std::map<uint64_t, std::string>> list_wal_files(env::FileSystem& files, const std::string& directory);

@@ -26,7 +26,7 @@ Room::~Room() {
 bool Wal::fits(size_t bytes, bool from_reserve) const {
   // However large: it will not fit better later.
   if (filling_.entries == 0 && admitted_bytes_ == 0 && aside_bytes_ == 0) return true;
-  const uint64_t pending = filling_.frame.size() + admitted_bytes_ + aside_bytes_ + bytes;
+  const uint64_t pending = filling_.bytes() + admitted_bytes_ + aside_bytes_ + bytes;
   return pending <= options_.buffer_bytes * (from_reserve ? 2 : 1);
 }
 
