@@ -232,6 +232,9 @@ TEST(Cleaner, TheLastRecordOfEachKeyStaysAtItsOffset) {
   EXPECT_EQ(topic.log()->log_start_offset(), Offset{0});
   EXPECT_LT(reading->records, 40u);
   topic.disk.crash();
+  // The indexes did not wait for a checkpoint.
+  EXPECT_FALSE(topic.disk.files.content("/data/topics/t-0/00000000000000000000.timeindex").empty());
+  EXPECT_TRUE(topic.disk.files.exists("/data/topics/t-0/00000000000000000000.index").value());
   ASSERT_EQ(error_of(topic.open()), "");
   EXPECT_EQ(topic.read()->values, topic.expected());
   EXPECT_EQ(topic.read()->records, reading->records);

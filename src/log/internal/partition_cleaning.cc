@@ -151,7 +151,21 @@ Status PartitionLog::replace(const std::vector<std::shared_ptr<Segment>>& group,
     half_swapped_.store(true, std::memory_order_release);
     return tl::unexpected(swapped.error());
   }
-  return *swapped ? Status{} : begins_later();
+  return *swapped ? write_indexes(*made) : begins_later();
+}
+
+// Now, and not by the next checkpoint: a start before that would read the whole segment to build them anew.
+Status PartitionLog::write_indexes(Segment& made) {
+  bool sync_failed = false;
+  const Status written = made.sync(sync_failed);
+  if (written || is_deleted()) return {};
+  if (sync_failed) {
+    shared_->wal.fail_for_good(written.error());
+    return written;
+  }
+  // A disk without room for them may have it at the next checkpoint.
+  log_warning("log", "{}", written.error().message);
+  return {};
 }
 
 Status PartitionLog::finish_swap(Offset base, const std::vector<Offset>& replaced) {

@@ -188,6 +188,7 @@ class PartitionLog final : public WalParticipant {
 
  private:
   Segment::Options segment_options() const;
+  Status write_indexes(Segment& made);
   Status write_group_index(Offset base, Offset end, const std::vector<Offset>& dropped_markers);
   bool is_in_place(const std::vector<std::shared_ptr<Segment>>& group) const;
   tl::unexpected<Error> begins_later() const;
