@@ -59,6 +59,33 @@ TEST_F(ProducerTest, AnUnknownProducerMayBeginAnywhere) {
   EXPECT_EQ(send(0, 5, 1, 8).outcome, AppendOutcome::kAppended);
 }
 
+// Clients send up to five batches without waiting: what is behind one that was refused must not begin the partition.
+TEST_F(ProducerTest, AnUnknownProducerWhoseFirstBatchWasRefusedBeginsWithThat) {
+  const auto refused_for_room = [&](int16_t epoch, int32_t sequence) {
+    Bytes batch = make_batch(
+        {.values = {std::string(options.tail_bytes + 1, 'v')},
+         .options = {.producer_id = ProducerId{7}, .producer_epoch = ProducerEpoch{epoch}, .base_sequence = sequence}});
+    files.fail_write(1, env::FaultFileSystem::Fault::kOutOfSpace);
+    return partition("t")->append(batch).error().code == Errc::kOutOfSpace;
+  };
+  ASSERT_TRUE(refused_for_room(0, 10));
+  EXPECT_EQ(send(0, 11).outcome, AppendOutcome::kOutOfOrderSequence);
+  EXPECT_EQ(send(0, 3, 1, 8).outcome, AppendOutcome::kAppended) << "another producer";
+  EXPECT_EQ(send(0, 10).outcome, AppendOutcome::kAppended);
+  EXPECT_EQ(send(0, 11).outcome, AppendOutcome::kAppended);
+}
+
+TEST_F(ProducerTest, ANewEpochIsNotHeldUpByWhatTheLastWasRefused) {
+  Bytes batch = make_batch({.values = {"v"},
+                            .options = {.producer_id = ProducerId{7},
+                                        .producer_epoch = ProducerEpoch{0},
+                                        .base_sequence = 0,
+                                        .transactional = true}});
+  ASSERT_EQ(partition("t")->append(batch)->outcome, AppendOutcome::kInvalidTxnState);
+  EXPECT_EQ(send(0, 1).outcome, AppendOutcome::kOutOfOrderSequence);
+  EXPECT_EQ(send(1, 1).outcome, AppendOutcome::kAppended);
+}
+
 TEST_F(ProducerTest, SequencesWrapAround) {
   EXPECT_EQ(send(0, 2147483646, 2).outcome, AppendOutcome::kAppended);
   EXPECT_EQ(send(0, 0, 2).outcome, AppendOutcome::kAppended);

@@ -81,6 +81,24 @@ class TransactionsTest : public testing::Test, protected TestStore {
 
 using Strings = std::vector<std::string>;
 
+// A batch that adds its partition to its transaction is refused once before the coordinator is asked, and again where
+// the coordinator cannot answer; what its producer has sent behind it must not begin the transaction instead.
+TEST_F(TransactionsTest, ABatchBehindOneThatWasNotAdmittedYetIsNotTheFirst) {
+  const auto send = [&](int32_t sequence) {
+    return append("t", {.values = {"v" + std::to_string(sequence)},
+                        .options = {.producer_id = ProducerId{7},
+                                    .producer_epoch = ProducerEpoch{2},
+                                    .base_sequence = sequence,
+                                    .transactional = true}})
+        ->outcome;
+  };
+  ASSERT_EQ(send(0), AppendOutcome::kInvalidTxnState);
+  admit(7, 2);
+  EXPECT_EQ(send(1), AppendOutcome::kOutOfOrderSequence);
+  EXPECT_EQ(send(0), AppendOutcome::kAppended);
+  EXPECT_EQ(send(1), AppendOutcome::kAppended);
+}
+
 TEST_F(TransactionsTest, WhoIsNotAdmittedMayNotWrite) {
   EXPECT_EQ(write(7, {"a"}).outcome, AppendOutcome::kInvalidTxnState);
   admit(7, 1);

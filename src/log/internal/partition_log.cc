@@ -24,6 +24,8 @@ bool is_written_once(ByteView batches, const AppendOptions& options, const Segme
          segment.unsynced_copy_bytes() <= batches.size();
 }
 
+constexpr Appended kNoRoomNow{.outcome = AppendOutcome::kNoRoom};
+
 }  // namespace
 
 PartitionLog::PartitionLog(std::shared_ptr<Shared> shared, Identity identity)
@@ -258,15 +260,22 @@ void PartitionLog::commit(Plan& plan) {
 }
 
 Result<Appended> PartitionLog::append(std::span<std::byte> batches, const AppendOptions& options) {
-  constexpr Appended kRefused{.outcome = AppendOutcome::kNoRoom};
   const bool waits_its_turn = !options.from_reserve && (options.room == nullptr || options.room->is_empty());
-  if (options.when_full == WhenFull::kRefuse && waits_its_turn && shared_->wal.is_crowded()) return kRefused;
+  if (options.when_full == WhenFull::kRefuse && waits_its_turn && shared_->wal.is_crowded()) return kNoRoomNow;
   MutexLock lock(append_mutex_);
+  auto appended = append_locked(batches, options);
+  if (!appended || appended->outcome == AppendOutcome::kInvalidTxnState) {
+    if (const auto refused = record::BatchView::first_of(batches)) producers_.note_refused(*refused);
+  }
+  return appended;
+}
+
+Result<Appended> PartitionLog::append_locked(std::span<std::byte> batches, const AppendOptions& options) {
   Plan plan;
   MILLRACE_RETURN_IF_ERROR(prepare(batches, options, plan));
   if (!plan.batches.empty()) {
     MILLRACE_ASSIGN_OR_RETURN(const bool admitted, shared_->wal.admit(wal_bytes(plan), options));
-    if (!admitted) return kRefused;
+    if (!admitted) return kNoRoomNow;
     commit(plan);
   }
   return plan.result;

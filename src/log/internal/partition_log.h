@@ -187,6 +187,7 @@ class PartitionLog final : public WalParticipant {
   std::shared_ptr<Partition> handle() override { return handle_.lock(); }
 
  private:
+  Result<Appended> append_locked(std::span<std::byte> batches, const AppendOptions& options) REQUIRES(append_mutex_);
   Segment::Options segment_options() const;
   Status write_indexes(Segment& made);
   Status write_group_index(Offset base, Offset end, const std::vector<Offset>& dropped_markers);

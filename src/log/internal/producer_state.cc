@@ -23,7 +23,9 @@ ProducerStates::Verdict ProducerStates::check(const record::BatchView& batch) co
                                              : !admitted_.contains(batch.producer_id());
   if (!fits) return {AppendOutcome::kInvalidTxnState, {}};
   // A coordinator's records, offsets in a transaction, have no sequence.
-  if (producer == nullptr || batch.base_sequence() == record::kNoSequence) return {};
+  if (batch.base_sequence() == record::kNoSequence) return {};
+  if (producer == nullptr)
+    return {follows_refused(batch) ? AppendOutcome::kOutOfOrderSequence : AppendOutcome::kAppended, {}};
   int32_t expected = 0;
   // Only control batches of this epoch so far: its first records begin at 0.
   if (batch.producer_epoch() == producer->epoch && producer->count > 0) {
@@ -41,7 +43,24 @@ const ProducerStates::Batch* ProducerStates::find_duplicate(const Producer& prod
   return nullptr;
 }
 
+void ProducerStates::note_refused(const record::BatchView& batch) {
+  if (!batch.has_producer_id() || batch.base_sequence() == record::kNoSequence) return;
+  if (producers_.contains(batch.producer_id())) return;
+  const auto [found, is_new] =
+      refused_.try_emplace(batch.producer_id(), Refused{batch.producer_epoch(), batch.base_sequence()});
+  Refused& first = found->second;
+  if (!is_new && batch.producer_epoch() > first.epoch) first = {batch.producer_epoch(), batch.base_sequence()};
+  if (refused_.size() > kRefusedMax) refused_.erase(refused_.begin());
+}
+
+bool ProducerStates::follows_refused(const record::BatchView& batch) const {
+  const auto first = refused_.find(batch.producer_id());
+  return first != refused_.end() && first->second.epoch == batch.producer_epoch() &&
+         batch.base_sequence() > first->second.sequence;
+}
+
 void ProducerStates::update(const record::BatchView& batch, int64_t now_ms) {
+  refused_.erase(batch.producer_id());
   Producer& producer = producers_[batch.producer_id()];
   if (batch.producer_epoch() != producer.epoch) {
     producer.epoch = batch.producer_epoch();

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -19,7 +20,8 @@ namespace millrace::log {
 // many requests a client keeps in flight. Follows Kafka's rules since KIP-360: a producer that is not known may begin
 // at any sequence (its state may have expired), a new epoch of a known one begins at 0. One thread at a time.
 //
-// It also remembers who was admitted to write transactional batches; that is not encoded.
+// It also remembers who was admitted to write transactional batches, and which first batches were refused; neither is
+// encoded.
 class ProducerStates {
  public:
   struct Batch {
@@ -33,11 +35,16 @@ class ProducerStates {
     Batch original;  // of a duplicate
   };
   static constexpr size_t kBatchesKept = 5;
+  static constexpr size_t kRefusedMax = 1000;  // more are forgotten, those of the oldest producers first
 
   // Whether a batch, which has a producer id, may be appended. Changes nothing.
   Verdict check(const record::BatchView& batch) const;
   void admit(ProducerId producer, ProducerEpoch epoch) { admitted_[producer] = epoch; }
   bool is_admitted(ProducerId producer, ProducerEpoch epoch) const;
+  // A batch could not be appended though it may be later: for want of room, or because its producer is not admitted
+  // yet. Its producer may have sent more behind it, which must not come before it: where the producer is not known,
+  // that is not seen by their sequences.
+  void note_refused(const record::BatchView& batch);
   // A batch with a producer id was appended, with its final offsets. A marker ends the producer's admission.
   void update(const record::BatchView& batch, int64_t now_ms);
   // Forget producers that have appended nothing since.
@@ -59,9 +66,16 @@ class ProducerStates {
   };
   // The batch of the last five that `batch` repeats; null where it is new.
   static const Batch* find_duplicate(const Producer& producer, const record::BatchView& batch);
+  bool follows_refused(const record::BatchView& batch) const;
 
   std::unordered_map<ProducerId, Producer> producers_;
   std::unordered_map<ProducerId, ProducerEpoch> admitted_;
+  // Of producers that are not known: their first batch that was refused.
+  struct Refused {
+    ProducerEpoch epoch;
+    int32_t sequence;
+  };
+  std::map<ProducerId, Refused> refused_;
 };
 
 }  // namespace millrace::log
