@@ -39,7 +39,7 @@ void Store::when_durable(WalPosition position, DurableCallback callback) {
   impl_->wal().when_durable(position, std::move(callback));
 }
 Status Store::wait_durable(WalPosition position) { return impl_->wal().wait_durable(position); }
-Status Store::commit_group() { return impl_->wal().commit_group(); }
+Status Store::commit_group() { return impl_->commit_group(); }
 void Store::set_advance_observer(AdvanceObserver observer) { impl_->wal().set_observer(std::move(observer)); }
 void Store::set_fatal_callback(std::function<void(const Error&)> callback) {
   impl_->set_fatal_callback(std::move(callback));

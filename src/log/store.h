@@ -62,8 +62,8 @@ struct StoreOptions {
   // How much compaction in the background reads and writes.
   uint64_t cleaner_bytes_per_s = 64ull << 20;
 
-  // For simulations, which must be the same each time: no threads. Appends become durable by commit_group(), or when
-  // somebody waits; checkpoints and tidying are taken by hand. One thread uses the store, on a disk that has room.
+  // For simulations, the same each time: no threads. Appends become durable by commit_group(), or when somebody waits,
+  // in vain on a full disk (kOutOfSpace); checkpoints and tidying are taken by hand. One thread uses the store.
   bool single_threaded = false;
 };
 
@@ -161,8 +161,8 @@ class Store {
   // The same, waiting. Not from a callback.
   Status wait_durable(WalPosition position);
 
-  // With single_threaded: write and sync what was appended, as one group, and run what waits for it. Nothing happens
-  // where nothing was appended. Fails where the store has failed.
+  // With single_threaded: do what threads would have done by now: write and sync what was appended, as one group, and
+  // run what waits for it. kOutOfSpace: there is no room for what was accepted yet. Fails where the store has failed.
   Status commit_group();
 
   // Told after each group commit which partitions' high watermarks have advanced, each once, before the group's

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "log/internal/log_testing.h"
 
@@ -450,6 +452,79 @@ TEST(SingleThreadedStore, TellsThoseWhoWaitThatItHasFailed) {
   EXPECT_EQ(world.store->commit_group().error().code, Errc::kUnavailable);
   EXPECT_EQ(heard.error().code, Errc::kUnavailable);
   EXPECT_EQ(partition->high_watermark(), Offset{0});
+}
+
+TEST(SingleThreadedStore, KeepsWhatAFullDiskDoesNotTakeUntilThereIsRoom) {
+  TestStore world;
+  world.options.single_threaded = true;
+  ASSERT_EQ(error_of(world.open()), "");
+  const auto partition = world.make_topic("t");
+  std::vector<Bytes> batches = {make_batch({.values = {"a"}}), make_batch({.values = {"b"}})};
+  const auto first = partition->append(batches[0]);
+  for (int i = 0; i < 2; ++i) {
+    world.files.fail_write(1, env::FaultFileSystem::Fault::kOutOfSpace);
+    EXPECT_EQ(world.store->wait_durable(first->position).error().code, Errc::kOutOfSpace);
+    EXPECT_EQ(partition->high_watermark(), Offset{0});
+  }
+  world.files.fail_write(1, env::FaultFileSystem::Fault::kOutOfSpace);
+  EXPECT_EQ(world.store->commit_group().error().code, Errc::kOutOfSpace);
+  EXPECT_EQ(error_of(world.store->commit_group()), "");
+  EXPECT_EQ(partition->high_watermark(), Offset{1});
+  const auto second = partition->append(batches[1]);
+  EXPECT_EQ(error_of(world.store->wait_durable(second->position)), "");
+  EXPECT_EQ(read_all(*partition).value(), (Strings{"a@0", "b@1"}));
+}
+
+// A clock during whose n-th look at the time something else happens.
+class HookedClock final : public Clock {
+ public:
+  WallTime wall_now() const override {
+    if (looks_ > 0 && --looks_ == 0) std::exchange(hook_, {})();
+    return clock_.wall_now();
+  }
+  MonoTime mono_now() const override { return clock_.mono_now(); }
+  void at_look(int nth, std::function<void()> hook) {
+    looks_ = nth;
+    hook_ = std::move(hook);
+  }
+
+ private:
+  FakeClock clock_;
+  mutable int looks_ = 0;
+  mutable std::function<void()> hook_;
+};
+
+// A checkpoint looks at one partition after the other. What is appended to two of them meanwhile it may see in one
+// only: then it has to be in the write-ahead log before the checkpoint counts.
+TEST(SingleThreadedStore, ACheckpointHoldsNoPartOfAnAppendThatTheLogHasNot) {
+  HookedClock clock;
+  TestStore world;
+  world.options.single_threaded = true;
+  const auto open = [&] {
+    world.store.reset();
+    auto opened = Store::open(world.options, world.files, clock, world.random);
+    EXPECT_EQ(error_of(opened), "");
+    if (opened) world.store = std::move(*opened);
+  };
+  open();
+  world.make_topic("a");
+  world.make_topic("b");
+  world.make_topic("c");
+  for (const char* topic : {"a", "b", "c"}) ASSERT_TRUE(world.append(topic, {.values = {"before"}}));
+  Bytes first = make_batch({.values = {"x"}});
+  Bytes second = make_batch({.values = {"y"}});
+  bool is_appended = false;
+  // The checkpoint is done with the first partition, and looks at the second.
+  clock.at_look(2, [&] {
+    std::vector<Store::Item> items{{world.partition("a"), first, {}}, {world.partition("c"), second, {}}};
+    for (const auto& one : world.store->append_all(items)) is_appended = one.has_value();
+  });
+  ASSERT_EQ(error_of(world.store->checkpoint()), "");
+  ASSERT_TRUE(is_appended);
+  world.crash();
+  open();
+  EXPECT_EQ(read_all(*world.partition("a")).value(), (Strings{"before@0", "x@1"}));
+  EXPECT_EQ(read_all(*world.partition("c")).value(), (Strings{"before@0", "y@1"}));
 }
 
 }  // namespace

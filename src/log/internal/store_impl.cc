@@ -444,6 +444,26 @@ void Store::Impl::wal_synced(uint64_t end_position) {
   if (first || replayable_bytes() >= options_.checkpoint_bytes) background_wake_.notify_one();
 }
 
+void Store::Impl::run_errands(bool make_spare, const std::vector<Removal>& removals) {
+  if (make_spare) {
+    const Status made = wal_.prepare_spare();
+    if (!made && made.error().code != Errc::kOutOfSpace) log_warning("log", "{}", made.error().message);
+  }
+  remove_files(removals);
+}
+
+Status Store::Impl::commit_group() {
+  bool make_spare = false;
+  std::vector<Removal> removals;
+  {
+    MutexLock lock(background_mutex_);
+    make_spare = std::exchange(spare_wanted_, false);
+    removals.swap(removals_);
+  }
+  run_errands(make_spare, removals);
+  return wal_.commit_group();
+}
+
 void Store::Impl::run_background() {
   using std::chrono::microseconds;
   while (true) {
@@ -472,11 +492,7 @@ void Store::Impl::run_background() {
         }
       }
     }
-    if (make_spare) {
-      const Status made = wal_.prepare_spare();
-      if (!made && made.error().code != Errc::kOutOfSpace) log_warning("log", "{}", made.error().message);
-    }
-    remove_files(removals);
+    run_errands(make_spare, removals);
     if (!take_checkpoint) continue;
     const Status taken = checkpoint();
     if (!taken && taken.error().code != Errc::kCancelled)

@@ -49,6 +49,7 @@ class Store::Impl {
   std::vector<Result<Appended>> append_all(std::span<const Item> items);
   void set_fatal_callback(std::function<void(const Error&)> callback);
   Status checkpoint();
+  Status commit_group();
   // housekeeping.cc
   void set_policies(PolicyOf policy_of);
   Status tidy();
@@ -107,6 +108,7 @@ class Store::Impl {
   void run_housekeeping();
 
   void run_background();
+  void run_errands(bool make_spare, const std::vector<Removal>& removals);
   void wal_synced(uint64_t end_position);
   void failed(const Error& error);
 

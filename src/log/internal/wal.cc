@@ -168,6 +168,7 @@ Status Wal::wait_durable(WalPosition position) {
   MutexLock lock(mutex_);
   while (position.value() > durable_number_) {
     if (failure_ || ended_) return refusal();
+    if (options_.single_threaded) return fail(Errc::kOutOfSpace, "what was accepted waits for room on the disk");
     durable_changed_.wait(mutex_);
   }
   return {};
@@ -236,20 +237,30 @@ bool Wal::write_and_publish(Group& writing, uint64_t number) {
 
 Status Wal::commit_group() {
   MILLRACE_CHECK(options_.single_threaded);
-  Group writing;
-  writing.clear();
-  uint64_t number = 0;
-  std::vector<Served> served;
-  {
+  while (true) {
+    std::vector<Served> served;
+    const bool was_stuck = stuck_ != nullptr;
+    {
+      MutexLock lock(mutex_);
+      if (failure_) return refusal();
+      if (!was_stuck) {
+        if (filling_.entries == 0) return {};
+        stuck_ = std::make_unique<Stuck>();
+        stuck_->group.clear();
+        stuck_->number = take_group(stuck_->group, served);
+      }
+    }
+    tell(std::move(served));
+    auto taken = std::move(stuck_);
+    if (write_and_publish(taken->group, taken->number)) {
+      if (was_stuck) continue;
+      return {};
+    }
     MutexLock lock(mutex_);
     if (failure_) return refusal();
-    if (filling_.entries == 0) return {};
-    number = take_group(writing, served);
+    stuck_ = std::move(taken);
+    return fail(Errc::kOutOfSpace, "what was accepted waits for room on the disk");
   }
-  tell(std::move(served));
-  if (write_and_publish(writing, number)) return {};
-  MutexLock lock(mutex_);
-  return refusal();
 }
 
 void Wal::catch_up(WalPosition position) {
@@ -293,7 +304,7 @@ Status Wal::write_group(Group& group) {
     std::vector<Served> dismissed;
     {
       MutexLock lock(mutex_);
-      if (refusing_ || options_.single_threaded) {
+      if (refusing_) {
         failure_ = wrote.error();
         durable_changed_.notify_all();
         return fail(Errc::kCancelled, "stopped while the log could not be written");
@@ -301,6 +312,7 @@ Status Wal::write_group(Group& group) {
       if (!is_short) dismissed = dismiss_line();
     }
     tell(std::move(dismissed));
+    if (options_.single_threaded) return fail(Errc::kCancelled, "the disk is full");
     MutexLock lock(mutex_);
     if (!refusing_) wake_.wait_for(mutex_, kFullDiskRetry);
   }

@@ -150,6 +150,11 @@ class Wal {
     size_t bytes() const { return frame.size() + segments_bytes; }
     void clear();
   };
+  // A group that found no room on the disk, where there is no thread to try again.
+  struct Stuck {
+    Group group;
+    uint64_t number = 0;
+  };
   struct InLine {
     size_t bytes;
     Store::RoomCallback callback;
@@ -237,6 +242,7 @@ class Wal {
   uint64_t file_start_ = 0;
   uint64_t file_size_ = 0;
   uint64_t position_ = 0;
+  std::unique_ptr<Stuck> stuck_;
 
   std::atomic<bool> crowded_{false};  // line_ is not empty
   DurationHistogram syncs_;
