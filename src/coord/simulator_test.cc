@@ -1,15 +1,11 @@
 // A small world around the coordinator, run from a seed: consumers that come, go, crash and commit; a network that
 // delays, loses, repeats and reorders; a log that syncs late; a broker that is killed and starts again from what was
 // synced. After every step the promises are checked, and in the end, when the world calms down, everyone must have its
-// share.
-//
-//   MILLRACE_SEEDS=N   how many seeds to run (default 200)
-//   MILLRACE_SEED=S    run this seed alone and print its steps
+// share. base/seeds.h says how to run more of them, or one again.
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <deque>
 #include <iostream>
 #include <map>
@@ -18,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "base/text.h"
+#include "base/seeds.h"
 #include "coord/internal/referee.h"
 #include "coord/internal/test_bench.h"
 
@@ -559,33 +555,25 @@ class Simulation {
   std::deque<std::string> recent_;
 };
 
-std::optional<int64_t> number_in_environment(const char* name) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? std::nullopt : parse_int64(text);
-}
-
 TEST(Simulator, PromisesHoldInEveryWorld) {
-  if (const auto seed = number_in_environment("MILLRACE_SEED")) {
-    Simulation(static_cast<uint64_t>(*seed), true).run();
-    return;
-  }
-  const int64_t seeds = number_in_environment("MILLRACE_SEEDS").value_or(200);
-  int64_t commits = 0;
-  int64_t rounds = 0;
-  int64_t evicted_by_connection = 0;
-  for (int64_t seed = 1; seed <= seeds; ++seed) {
-    SCOPED_TRACE("replay with MILLRACE_SEED=" + std::to_string(seed));
-    Simulation simulation(static_cast<uint64_t>(seed), false);
+  const Seeds seeds = Seeds::of_environment();
+  if (seeds.replayed) return Simulation(*seeds.replayed, true).run();
+  uint64_t commits = 0;
+  uint64_t rounds = 0;
+  uint64_t evicted_by_connection = 0;
+  for (uint64_t seed = seeds.first; seed < seeds.end(); ++seed) {
+    SCOPED_TRACE(Seeds::how_to_replay(seed));
+    Simulation simulation(seed, false);
     simulation.run();
     if (HasFailure()) return;
-    commits += simulation.commits_accepted();
-    rounds += simulation.rounds();
-    evicted_by_connection += simulation.evicted_by_connection();
+    commits += static_cast<uint64_t>(simulation.commits_accepted());
+    rounds += static_cast<uint64_t>(simulation.rounds());
+    evicted_by_connection += static_cast<uint64_t>(simulation.evicted_by_connection());
   }
   // Worlds in which nothing succeeds would prove nothing.
-  EXPECT_GT(commits, 5 * seeds);
-  EXPECT_GT(rounds, 5 * seeds);
-  EXPECT_GT(evicted_by_connection, seeds / 20);
+  EXPECT_GT(commits, 5 * seeds.count);
+  EXPECT_GT(rounds, 5 * seeds.count);
+  EXPECT_GT(evicted_by_connection, seeds.count / 20);
 }
 
 TEST(Simulator, TheSameSeedIsTheSameWorld) {

@@ -50,6 +50,8 @@ class Referee {
     waiting_.clear();
     links_.clear();
     std::erase_if(commits_, [&](const auto& commit) { return commit.first >= synced; });
+    expected_.clear();
+    for (const auto& [position, commit] : commits_) expected_[commit.partition] = *commit.value;
     const auto group = coordinator.describe(group_);
     generation_seen_ = group ? group->generation : -1;
     generation_recorded_ = generation_seen_;
@@ -78,8 +80,10 @@ class Referee {
 
   // The `position`th record of the log.
   void appended(size_t position, const Record& record) {
-    if (const auto* offset = std::get_if<OffsetRecord>(&record); offset != nullptr && offset->value)
-      commits_.push_back({position, *offset});
+    const auto* offset = std::get_if<OffsetRecord>(&record);
+    if (offset == nullptr || !offset->value) return;
+    commits_.push_back({position, *offset});
+    expected_[offset->partition] = *offset->value;
   }
 
   // Every generation that is recorded comes with its history, which says what the record says.
@@ -282,11 +286,13 @@ class Referee {
   }
 
   void check_offsets(const GroupCoordinator& coordinator) const {
-    std::map<PartitionId, CommittedOffset> expected;
-    for (const auto& [position, commit] : commits_) expected[commit.partition] = *commit.value;
     const auto actual = coordinator.committed_offsets(group_);
-    ASSERT_EQ(actual.size(), expected.size());
-    for (const PartitionOffset& entry : actual) EXPECT_EQ(entry.committed, expected[entry.partition]);
+    ASSERT_EQ(actual.size(), expected_.size());
+    for (const PartitionOffset& entry : actual) {
+      const auto expected = expected_.find(entry.partition);
+      ASSERT_NE(expected, expected_.end());
+      EXPECT_EQ(entry.committed, expected->second);
+    }
   }
 
   const std::string group_;
@@ -299,6 +305,7 @@ class Referee {
   std::map<std::string, Life> lives_;
   std::map<std::string, Link> links_;
   std::vector<std::pair<size_t, OffsetRecord>> commits_;  // with their positions in the log
+  std::map<PartitionId, CommittedOffset> expected_;       // the last of them
   int commits_accepted_ = 0;
   int evicted_by_connection_ = 0;
   int32_t generation_seen_ = -1;
