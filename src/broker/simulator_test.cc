@@ -1,25 +1,23 @@
-// A small world around the broker, run from a seed: producers, transactional or only idempotent, that crash, come back,
-// go on as zombies and fall asleep; consumers of both isolation levels; a group's members, that join, commit, leave and
-// die; a network that delays, loses and repeats; a
-// disk that forgets and tears what was not synced; a broker that is killed at any moment and starts again. Everything
-// behind the broker's network is the real thing, on one thread. After every step what is durable is held against what
-// was sent and told; in the end, when the world calms down, everything must be decided and readable.
-//
-//   MILLRACE_SEEDS=N       how many seeds to run (default 200)
-//   MILLRACE_FIRST_SEED=S  from which on (default 1)
-//   MILLRACE_SEED=S        run this seed alone and print its steps
+// A small world around the broker, run from a seed: producers, only idempotent or in transactions of both versions,
+// that crash, come back, go on as zombies and fall asleep; consumers of both isolation levels; a group's members, that
+// join, commit, leave, die, and sleep through a rebalance; a network that delays, loses and repeats; a disk that
+// forgets and tears what was not synced, and that is full at times; a broker that is killed at any moment and starts
+// again. Everything behind the broker's network is the real thing, on one thread. After every step what is durable is
+// held against what was sent and told; in the end, when the world calms down, everything must be decided and readable.
+// base/seeds.h says how to run more worlds, or one again.
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <deque>
 #include <iostream>
+#include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "base/text.h"
+#include "base/seeds.h"
 #include "broker/internal/simulation_broker.h"
 #include "broker/internal/simulation_group.h"
 #include "broker/internal/simulation_member.h"
@@ -76,6 +74,13 @@ class Simulation {
   const SimulatedReferee& referee() const { return referee_; }
   const SimulatedGroup& group() const { return group_; }
   int kills() const { return kills_; }
+  // What went on while the disk was full.
+  struct WhileFull {
+    uint64_t offsets = 0;
+    uint64_t consumed = 0;
+    uint64_t topics_deleted = 0;
+  };
+  const WhileFull& while_full() const { return while_full_; }
 
  private:
   static bool failed() { return testing::Test::HasFailure(); }
@@ -94,7 +99,13 @@ class Simulation {
         broker_ = std::move(*started);
         // What was durable when the power went during the start is durable now.
         referee_.started(*broker_);
-        return group_.started(*broker_);
+        group_.started();
+        serves_groups_ = serves_transactions_ = false;
+        return watch_coordinators();
+      }
+      if (started.error().code == Errc::kOutOfSpace && is_full_) {
+        make_room();
+        continue;
       }
       ASSERT_EQ(started.error().code, Errc::kIo) << started.error().message;
       cut_power();
@@ -130,7 +141,9 @@ class Simulation {
 
   void sync_log() {
     if (random_.chance(0.01 * trouble_)) plan_power_cut(4);
-    if (broker_->store().commit_group()) return say("the log is synced");
+    const Status synced = broker_->store().commit_group();
+    if (synced) return say("the log is synced");
+    if (synced.error().code == Errc::kOutOfSpace && is_full_) return say("the log waits for room");
     // Until the process has ended, which it does for that, it still answers.
     for (uint64_t i = random_.below(10); i > 0; --i) {
       run_task();
@@ -145,7 +158,44 @@ class Simulation {
     const bool tidies = random_.chance(0.5);
     const Status done = tidies ? broker_->store().tidy() : broker_->store().checkpoint();
     say(tidies ? "retention and compaction" : "a checkpoint");
+    if (!fails && !done && done.error().code == Errc::kOutOfSpace && is_full_) return;
     if (fails || !done) kill_broker("the power went while the log was kept in order");
+  }
+
+  // --- Room on the disk
+
+  void fill_disk() {
+    if (is_full_ || power_cut_is_planned_) return;
+    // The log may not have seen yet that there is room again.
+    if (!broker_->make_ballast()) return;
+    constexpr uint64_t kPlenty = 1ull << 40;
+    files_.set_capacity(kPlenty);
+    const uint64_t used = kPlenty - files_.free_bytes("/data").value();
+    files_.set_capacity(used + random_.below(30'000));
+    is_full_ = true;
+    before_full_ = {.offsets = static_cast<uint64_t>(group_.accepted()), .consumed = referee_.consumed()};
+    say("the disk is full");
+  }
+  void make_room() {
+    files_.set_capacity(std::numeric_limits<uint64_t>::max());
+    is_full_ = false;
+    // Until the log has its next file, which it asks for when somebody appends.
+    lacks_room_until_ = clock_.mono_now() + std::chrono::seconds{10};
+    while_full_.offsets += static_cast<uint64_t>(group_.accepted()) - before_full_.offsets;
+    while_full_.consumed += referee_.consumed() - before_full_.consumed;
+    say("there is room on the disk");
+  }
+  void delete_topic() {
+    // Without a thread the log cannot wait for room with what it has accepted, and with the deletion behind that.
+    if (power_cut_is_planned_ || !broker_->store().commit_group()) return;
+    const Status deleted = broker_->drop_ballast();
+    if (deleted) {
+      ++while_full_.topics_deleted;
+      return say("a topic is deleted");
+    }
+    // The reserve may have been used up.
+    const Errc why = deleted.error().code;
+    EXPECT_TRUE(why == Errc::kOutOfSpace || why == Errc::kNotFound) << deleted.error().message;
   }
 
   // --- The world
@@ -159,6 +209,8 @@ class Simulation {
   void act() {
     // With the power gone the broker may go on for a moment, but it does not come back.
     if (power_cut_is_planned_ && random_.chance(0.02)) return kill_broker("the broker is killed, the power off or not");
+    if (is_full_ && random_.chance(0.004)) return make_room();
+    if (is_full_ && random_.chance(0.004)) return delete_topic();
     const uint64_t dice = random_.below(1000);
     if (dice < 300) return run_task();
     if (dice < 480) return note(network_.deliver_request(*broker_));
@@ -171,14 +223,37 @@ class Simulation {
     if (dice < 985) return lose_connection();
     if (dice < 992) return disturb_producer();
     if (dice < 997) return disturb_member();
+    if (dice < 998) return fill_disk();
     kill_broker("the broker is killed");
   }
 
   void run_task() {
     SimulatedExecutor& first = random_.chance(0.5) ? broker_->network() : broker_->coordinators();
     SimulatedExecutor& other = &first == &broker_->network() ? broker_->coordinators() : broker_->network();
-    if (first.has_work()) return first.run_one();
-    if (other.has_work()) other.run_one();
+    if (first.has_work()) {
+      first.run_one();
+    } else if (other.has_work()) {
+      other.run_one();
+    }
+    watch_coordinators();
+  }
+
+  // Nothing but its disk keeps a coordinator from serving, and that for a moment.
+  void watch_coordinators() {
+    const bool may_fail = power_cut_is_planned_ || is_full_ || clock_.mono_now() < lacks_room_until_;
+    const bool serves_groups = broker_->groups().is_alive();
+    const bool serves_transactions = broker_->transactions().is_alive();
+    if (!may_fail) {
+      EXPECT_TRUE(serves_groups || !serves_groups_) << "groups are not served any more";
+      EXPECT_TRUE(serves_transactions || !serves_transactions_) << "transactions are not served any more";
+    }
+    if (!serves_groups) group_.lost();
+    if (serves_groups && !serves_groups_) {
+      referee_.built();
+      group_.built(*broker_);
+    }
+    serves_groups_ = serves_groups;
+    serves_transactions_ = serves_transactions;
   }
 
   void let_act() {
@@ -221,9 +296,12 @@ class Simulation {
     } else if (dice < 4) {
       say(member.name() + " crashes");
       member.crash();
-    } else if (dice < 7) {
+    } else if (dice < 6) {
       say(member.name() + " leaves");
       member.leave();
+    } else if (dice < 8) {
+      say(member.name() + " falls asleep");
+      member.fall_asleep();
     } else {
       say(member.name() + " loses its connection");
       member.lose_connections();
@@ -257,8 +335,7 @@ class Simulation {
       if (*next > clock_.mono_now()) advance_to(*next);
       while (broker_->network().run_due(clock_.mono_now())) {
       }
-      while (broker_->coordinators().run_due(clock_.mono_now())) {
-      }
+      while (broker_->coordinators().run_due(clock_.mono_now())) watch_coordinators();
     }
     advance_to(end);
     say("time passes");
@@ -271,6 +348,7 @@ class Simulation {
   void calm_down() {
     say("calm");
     is_calm_ = true;
+    if (is_full_) make_room();
     // Nobody comes back for some of the transactions that are open.
     for (const auto& producer : producers_)
       if (!producer->transactional_id().empty() && random_.chance(0.3)) producer->crash();
@@ -288,8 +366,10 @@ class Simulation {
       referee_.check();
     }
     if (failed()) return;
+    ASSERT_TRUE(serves_groups_ && serves_transactions_);
     referee_.check_quiet();
     check_members();
+    for (const auto& producer : producers_) EXPECT_FALSE(producer->is_busy()) << producer->name() << " gets no answer";
     for (int round = 0; round < 2'000 && !failed() && !all_read(); ++round) {
       for (const auto& reader : readers_) reader->act();
       settle();
@@ -365,54 +445,52 @@ class Simulation {
   std::vector<std::unique_ptr<SimulatedMember>> members_;
   int broker_starts_ = 0;
   bool power_cut_is_planned_ = false;
+  bool is_full_ = false;
+  MonoTime lacks_room_until_;
+  bool serves_groups_ = false;  // as was seen last
+  bool serves_transactions_ = false;
+  WhileFull before_full_;
+  WhileFull while_full_;
   bool is_calm_ = false;
   int kills_ = 0;
   uint64_t digest_ = 0xcbf29ce484222325;
   std::deque<std::string> recent_;
 };
 
-std::optional<int64_t> number_in_environment(const char* name) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? std::nullopt : parse_int64(text);
-}
-
 TEST(Simulator, PromisesHoldInEveryWorld) {
-  if (const auto seed = number_in_environment("MILLRACE_SEED")) {
-    Simulation(static_cast<uint64_t>(*seed), true).run();
-    return;
-  }
-  const int64_t seeds = number_in_environment("MILLRACE_SEEDS").value_or(200);
-  const int64_t first = number_in_environment("MILLRACE_FIRST_SEED").value_or(1);
-  int64_t acknowledged = 0;
-  int64_t commits = 0;
-  int64_t aborts = 0;
-  int64_t consumed = 0;
-  int64_t kills = 0;
-  int64_t joins = 0;
-  int64_t offsets = 0;
-  for (int64_t seed = first; seed < first + seeds; ++seed) {
-    SCOPED_TRACE("replay with MILLRACE_SEED=" + std::to_string(seed));
-    Simulation simulation(static_cast<uint64_t>(seed), false);
+  const Seeds seeds = Seeds::of_environment();
+  if (seeds.replayed) return Simulation(*seeds.replayed, true).run();
+  std::map<std::string, uint64_t> totals;
+  for (uint64_t seed = seeds.first; seed < seeds.end(); ++seed) {
+    SCOPED_TRACE(Seeds::how_to_replay(seed));
+    Simulation simulation(seed, false);
     simulation.run();
     if (HasFailure()) return;
-    acknowledged += static_cast<int64_t>(simulation.referee().acknowledged());
-    commits += static_cast<int64_t>(simulation.referee().commits());
-    aborts += static_cast<int64_t>(simulation.referee().aborts());
-    consumed += static_cast<int64_t>(simulation.referee().consumed());
-    kills += simulation.kills();
-    joins += simulation.group().joins();
-    offsets += simulation.group().accepted();
+    totals["acknowledged"] += simulation.referee().acknowledged();
+    totals["committed"] += simulation.referee().commits();
+    totals["aborted"] += simulation.referee().aborts();
+    totals["consumed"] += simulation.referee().consumed();
+    totals["refused"] += simulation.referee().refusals();
+    totals["kills"] += static_cast<uint64_t>(simulation.kills());
+    totals["joins"] += static_cast<uint64_t>(simulation.group().joins());
+    totals["offsets"] += static_cast<uint64_t>(simulation.group().accepted());
+    totals["offsets on a full disk"] += simulation.while_full().offsets;
+    totals["consumed on a full disk"] += simulation.while_full().consumed;
+    totals["topics deleted on a full disk"] += simulation.while_full().topics_deleted;
   }
-  std::cerr << acknowledged << " records, " << commits << " commits, " << aborts << " aborts, " << consumed
-            << " consumed, " << kills << " kills, " << joins << " joins, " << offsets << " offsets\n";
+  for (const auto& [what, count] : totals) std::cerr << what << ": " << count << "\n";
   // Worlds in which nothing succeeds would prove nothing.
-  EXPECT_GT(acknowledged, 20 * seeds);
-  EXPECT_GT(commits, 3 * seeds);
-  EXPECT_GT(aborts, 2 * seeds);
-  EXPECT_GT(consumed, 50 * seeds);
-  EXPECT_GT(kills, seeds);
-  EXPECT_GT(joins, 5 * seeds);
-  EXPECT_GT(offsets, 4 * seeds);
+  EXPECT_GT(totals["acknowledged"], 20 * seeds.count);
+  EXPECT_GT(totals["committed"], 3 * seeds.count);
+  EXPECT_GT(totals["aborted"], 2 * seeds.count);
+  EXPECT_GT(totals["consumed"], 50 * seeds.count);
+  EXPECT_GT(totals["kills"], seeds.count);
+  EXPECT_GT(totals["joins"], 5 * seeds.count);
+  EXPECT_GT(totals["offsets"], 4 * seeds.count);
+  EXPECT_GT(totals["refused"], seeds.count / 10);
+  EXPECT_GT(totals["offsets on a full disk"], seeds.count / 10);
+  EXPECT_GT(totals["consumed on a full disk"], seeds.count);
+  EXPECT_GT(totals["topics deleted on a full disk"], seeds.count / 20);
 }
 
 TEST(Simulator, TheSameSeedIsTheSameWorld) {

@@ -14,6 +14,7 @@
 #include "broker/internal/simulation_executor.h"
 #include "env/fault_file_system.h"
 #include "log/store.h"
+#include "record/records.h"
 
 namespace millrace::broker {
 
@@ -61,6 +62,19 @@ class SimulatedBroker {
   log::Store& store() { return *store_; }
   const GroupService& groups() const { return *groups_; }
   const TransactionService& transactions() const { return *transactions_; }
+  // A topic that is there to be deleted.
+  Status make_ballast() {
+    constexpr size_t kBytes = 20'000;
+    if (topics_->snapshot()->find(kBallast) != nullptr) return {};
+    MILLRACE_RETURN_IF_ERROR(make_topic(kBallast, 1, {}));
+    record::BatchBuilder builder(record::BatchOptions{});
+    builder.add(0, std::nullopt, Bytes(kBytes));
+    Bytes batch = builder.finish().value();
+    const auto& partition = *topics_->snapshot()->find(kBallast)->partition(0);
+    return partition->append(batch).map([](const auto&) {});
+  }
+  Status drop_ballast() { return topics_->remove(kBallast); }
+
   const std::shared_ptr<log::Partition>& partition(int32_t index) const {
     return *topics_->snapshot()->find(kSimulatedTopic)->partition(index);
   }
@@ -78,13 +92,15 @@ class SimulatedBroker {
         quotas_(files, kFolder, clock) {}
 
   static constexpr const char* kFolder = "/data";
+  static constexpr const char* kBallast = "ballast";
 
   Status open(env::FaultFileSystem& files, Worker& worker) {
     log::StoreOptions options;
     options.dir = kFolder;
     options.segment_bytes = 8192;
     options.index_interval_bytes = 512;
-    options.wal_file_bytes = 64u << 10;
+    // A quarter of it is the reserve of a full disk, enough for 16 syncs.
+    options.wal_file_bytes = 256u << 10;
     // Some lives keep what is new in memory, others write most batches into their segments, and some of these only
     // there.
     options.tail_bytes = files.operations() % 2 == 0 ? 1024 : 80;

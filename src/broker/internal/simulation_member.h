@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -29,6 +30,7 @@ class SimulatedMember final : public SimulatedClient {
 
   void act() override {
     const MonoTime now = stage_.clock.mono_now();
+    if (now < asleep_until_) return;
     switch (phase_) {
       case Phase::kDown:
         if (is_calm_) come_back();
@@ -40,7 +42,10 @@ class SimulatedMember final : public SimulatedClient {
         if (now - asked_at_ > kRequestTimeout) give_up_waiting();
         return;
       case Phase::kMember:
+        // One that has slept does not know it, and goes on with its work first.
+        if (std::exchange(has_slept_, false)) return commit();
         if (now >= heartbeat_at_) return send_heartbeat();
+        if (!is_calm_ && stage_.random.chance(0.05)) return sync_again();
         if (!is_calm_ && stage_.random.chance(0.3)) commit();
         return;
     }
@@ -57,6 +62,8 @@ class SimulatedMember final : public SimulatedClient {
     member_id_.clear();
     generation_ = -1;
     assignment_.clear();
+    asleep_until_ = {};
+    has_slept_ = false;
   }
   void leave() {
     if (phase_ == Phase::kDown) return;
@@ -73,6 +80,11 @@ class SimulatedMember final : public SimulatedClient {
   void lose_connections() {
     if (link_ != nullptr) stage_.network.lose(link_);
   }
+  // The process stands still, for longer than its session lasts.
+  void fall_asleep() {
+    asleep_until_ = stage_.clock.mono_now() + kSessionTimeout + std::chrono::seconds{2};
+    has_slept_ = true;
+  }
   bool is_down() const { return phase_ == Phase::kDown; }
 
   bool is_member() const { return phase_ == Phase::kMember; }
@@ -82,17 +94,23 @@ class SimulatedMember final : public SimulatedClient {
  private:
   enum class Phase { kDown, kOut, kWaiting, kMember };
   static constexpr std::chrono::seconds kRequestTimeout{20};
+  static constexpr std::chrono::seconds kSessionTimeout{6};
 
   // What stands for the member whatever its id is by now.
   std::string owner() const { return instance_id_.value_or(member_id_); }
 
-  // Send what the member waits for; an answer to a process that is no more is read by nobody.
+  // Send what the member waits for; an answer to a process that is no more is read by nobody. `released` is told
+  // whether the coordinator is still the one that the request came to.
   template <typename Request>
-  void ask(const char* what, const Request& request, int16_t version,
+  void ask(const std::string& what, const Request& request, int16_t version,
            std::function<void(const typename Request::Response&)> answered,
-           std::function<void(const typename Request::Response&)> released = {}) {
+           std::function<void(const typename Request::Response&, bool)> released = {}) {
     asked_at_ = stage_.clock.mono_now();
-    const auto generation_then = std::make_shared<int32_t>(-1);
+    struct Arrival {
+      int32_t begun = -1;
+      int coordinator = -1;
+    };
+    const auto arrival = std::make_shared<Arrival>();
     stage_.network.send<Request>(
         open(link_), name() + " " + member_id_ + " in " + std::to_string(generation_) + ": " + what, request, version,
         [this, life = life_, answered = std::move(answered)](const typename Request::Response* answer) {
@@ -100,13 +118,14 @@ class SimulatedMember final : public SimulatedClient {
           if (answer != nullptr) return answered(*answer);
           if (phase_ == Phase::kWaiting) phase_ = Phase::kOut;
         },
-        [released = std::move(released), generation_then,
+        [&group = stage_.group, released = std::move(released), arrival,
          generation = generation_in(request)](const typename Request::Response& answer) {
-          if (released) released(answer);
-          if (generation && is_success(answer))
-            EXPECT_GE(*generation, *generation_then) << "what a member of an old generation asked was done";
+          const bool by_this_coordinator = arrival->coordinator == group.coordinator();
+          if (released) released(answer, by_this_coordinator);
+          if (generation && by_this_coordinator && is_success(answer))
+            EXPECT_GE(*generation, arrival->begun) << "what a member of an old generation asked was done";
         },
-        [&group = stage_.group, generation_then] { *generation_then = group.generation(); });
+        [&group = stage_.group, arrival] { *arrival = {group.begun(), group.coordinator()}; });
   }
 
   template <typename Request>
@@ -131,7 +150,7 @@ class SimulatedMember final : public SimulatedClient {
     assignment_.clear();
     wire::JoinGroupRequest request;
     request.group_id = stage_.group.name();
-    request.session_timeout_ms = 6'000;
+    request.session_timeout_ms = static_cast<int32_t>(std::chrono::milliseconds(kSessionTimeout).count());
     request.rebalance_timeout_ms = 9'000;
     request.member_id = member_id_;
     request.group_instance_id = instance_id_;
@@ -139,8 +158,10 @@ class SimulatedMember final : public SimulatedClient {
     request.protocols.push_back({"range", as_byte_view("topics")});
     ask<wire::JoinGroupRequest>(
         "JoinGroup", request, join_version_, [this](const wire::JoinGroupResponse& answer) { joined(answer); },
-        [&group = stage_.group, at_least = stage_.group.generation()](const wire::JoinGroupResponse& answer) {
-          if (answer.error_code == wire::ErrorCode::kNone) group.joined(answer.generation_id, at_least);
+        [&group = stage_.group, at_least = stage_.group.generation()](const wire::JoinGroupResponse& answer,
+                                                                      bool by_this_coordinator) {
+          if (answer.error_code == wire::ErrorCode::kNone)
+            group.joined(answer.generation_id, at_least, by_this_coordinator);
         });
   }
 
@@ -152,24 +173,41 @@ class SimulatedMember final : public SimulatedClient {
     if (answer.error_code != wire::ErrorCode::kNone) return obey("JoinGroup", answer.error_code);
     member_id_ = answer.member_id;
     generation_ = answer.generation_id;
+    std::map<std::string, std::vector<int32_t>> shares;
+    if (answer.leader == member_id_ && !answer.members.empty()) {
+      for (const auto& member : answer.members) shares[member.member_id];
+      auto next = shares.begin();
+      for (int32_t partition = 0; partition < kSimulatedPartitions; ++partition) {
+        next->second.push_back(partition);
+        if (++next == shares.end()) next = shares.begin();
+      }
+    }
+    ask_to_sync(generation_, shares, [this](const wire::SyncGroupResponse& synced) { begin(synced); });
+  }
+
+  // As a leader that was away while the group went on: what it says of a generation that is over counts for nothing.
+  void sync_again() {
+    if (generation_ > 0) ask_to_sync(generation_ - 1, {{member_id_, {0, 1, 2}}}, [](const wire::SyncGroupResponse&) {});
+  }
+
+  void ask_to_sync(int32_t generation, const std::map<std::string, std::vector<int32_t>>& shares,
+                   std::function<void(const wire::SyncGroupResponse&)> answered) {
     wire::SyncGroupRequest request;
     request.group_id = stage_.group.name();
-    request.generation_id = generation_;
+    request.generation_id = generation;
     request.member_id = member_id_;
     request.group_instance_id = instance_id_;
-    std::map<std::string, std::string> shares;
-    if (answer.leader == member_id_ && !answer.members.empty()) {
-      std::vector<std::string> ids;
-      for (const auto& member : answer.members) ids.push_back(member.member_id);
-      for (const std::string& id : ids) shares[id];
-      for (int32_t partition = 0; partition < kSimulatedPartitions; ++partition)
-        shares[ids[static_cast<size_t>(partition) % ids.size()]] += std::to_string(partition) + ",";
-      for (const auto& [id, share] : shares) request.assignments.push_back({id, as_byte_view(share)});
+    std::deque<std::string> texts;
+    for (const auto& [id, share] : shares) {
+      std::string& text = texts.emplace_back();
+      for (const int32_t partition : share) text += std::to_string(partition) + ",";
+      request.assignments.push_back({id, as_byte_view(text)});
+      if (generation == generation_) stage_.group.divided(generation, share);
     }
     ask<wire::SyncGroupRequest>(
-        request.assignments.empty() ? "SyncGroup" : "SyncGroup with assignments", request, 5,
-        [this](const wire::SyncGroupResponse& synced) { begin(synced); },
-        [&group = stage_.group, generation = generation_, owner = owner()](const wire::SyncGroupResponse& synced) {
+        (shares.empty() ? "SyncGroup " : "SyncGroup with assignments ") + std::to_string(generation), request, 5,
+        std::move(answered),
+        [&group = stage_.group, generation, owner = owner()](const wire::SyncGroupResponse& synced, bool) {
           if (synced.error_code == wire::ErrorCode::kNone)
             group.assigned(generation, owner, partitions_of(as_text(synced.assignment)));
         });
@@ -215,15 +253,15 @@ class SimulatedMember final : public SimulatedClient {
     const int number = stage_.group.new_commit(assignment_);
     for (const int32_t partition : assignment_)
       topic.partitions.push_back({.partition_index = partition, .committed_offset = number});
-    ask<wire::OffsetCommitRequest>(("OffsetCommit " + std::to_string(number)).c_str(), request, 8,
-                                   [this, is_stale](const wire::OffsetCommitResponse& answer) {
-                                     const auto error = answer.topics.at(0).partitions.at(0).error_code;
-                                     if (!is_stale && phase_ == Phase::kMember && error != wire::ErrorCode::kNone)
-                                       obey("OffsetCommit", error);
-                                   },
-                                   [&group = stage_.group, number](const wire::OffsetCommitResponse& answer) {
-                                     group.committed(number, answer.topics.at(0).partitions.at(0).error_code);
-                                   });
+    ask<wire::OffsetCommitRequest>(
+        "OffsetCommit " + std::to_string(number), request, 8,
+        [this, is_stale](const wire::OffsetCommitResponse& answer) {
+          const auto error = answer.topics.at(0).partitions.at(0).error_code;
+          if (!is_stale && phase_ == Phase::kMember && error != wire::ErrorCode::kNone) obey("OffsetCommit", error);
+        },
+        [&group = stage_.group, number](const wire::OffsetCommitResponse& answer, bool) {
+          group.committed(number, answer.topics.at(0).partitions.at(0).error_code);
+        });
   }
 
   void obey(const char* what, wire::ErrorCode error) {
@@ -257,6 +295,8 @@ class SimulatedMember final : public SimulatedClient {
   std::vector<int32_t> assignment_;
   MonoTime asked_at_;
   MonoTime heartbeat_at_;
+  MonoTime asleep_until_;
+  bool has_slept_ = false;
 };
 
 }  // namespace millrace::broker

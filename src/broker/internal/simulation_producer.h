@@ -20,8 +20,10 @@
 
 namespace millrace::broker {
 
-// A producer as clients are: idempotent, with up to three batches on their way, each sent again until it is answered;
-// with a transactional id it writes in transactions, with its group's offsets in some of them.
+// A producer as clients are: idempotent, with up to five requests on their way, each sent again until it is answered;
+// with a transactional id it writes in transactions, with its group's offsets in some of them. Of these some speak
+// transaction version 1, some version 2 (KIP-890), and some what clients spoke between them: the epoch is raised with
+// each transaction, but partitions are added by name.
 class SimulatedProducer final : public SimulatedClient {
  public:
   // `transactional_id`: empty for one that is idempotent only.
@@ -29,7 +31,9 @@ class SimulatedProducer final : public SimulatedClient {
       : SimulatedClient(stage, std::move(name)),
         transactional_id_(std::move(transactional_id)),
         group_("offsets of " + transactional_id_),
-        raises_epoch_(stage_.random.chance(0.5)),
+        raises_epoch_(stage_.random.chance(0.7)),
+        adds_implicitly_(raises_epoch_ && stage_.random.chance(0.7)),
+        in_flight_max_(1 + stage_.random.below(kInFlightMax)),
         timeout_(stage_.random.chance(0.3) ? 2'000 : 20'000) {
     steps_.push_back(std::make_shared<Step>(Step{.kind = Step::kInit}));
   }
@@ -37,7 +41,7 @@ class SimulatedProducer final : public SimulatedClient {
   void act() override {
     if (is_dead() || stage_.clock.mono_now() < asleep_until_) return;
     if (steps_.empty()) plan();
-    for (size_t i = 0; i < steps_.size() && i < kInFlightMax; ++i) {
+    for (size_t i = 0; i < steps_.size() && i < in_flight_max_; ++i) {
       // Batches go out one behind the other, all else alone.
       if (i > 0 && steps_[i]->kind != Step::kProduce) return;
       if (!steps_[i]->in_flight) return send(steps_[i]);
@@ -55,16 +59,23 @@ class SimulatedProducer final : public SimulatedClient {
   // Another process is started for the transactional id, or was and is late: being fenced is what this must expect.
   void supersede() { is_superseded_ = true; }
   const std::string& transactional_id() const { return transactional_id_; }
+  // Whether something that it has begun is not at its end.
+  bool is_busy() const { return !is_dead() && !steps_.empty(); }
 
  private:
-  static constexpr size_t kInFlightMax = 3;
+  static constexpr size_t kInFlightMax = 5;  // as many as the broker can tell from new ones when they come again
 
+  struct Batch {
+    int32_t partition;
+    std::vector<int> records;
+    Bytes bytes;
+    bool is_done = false;
+  };
   struct Step {
     enum Kind { kInit, kAddPartitions, kProduce, kAddOffsets, kCommitOffsets, kEnd };
     Kind kind = kInit;
     std::vector<int32_t> partitions{};
-    std::vector<int> records{};  // of one batch
-    Bytes batch{};
+    std::vector<std::shared_ptr<Batch>> batches{};  // of one request, each to a partition of its own
     bool commit = false;
     bool in_flight = false;
     bool is_sent = false;
@@ -76,7 +87,7 @@ class SimulatedProducer final : public SimulatedClient {
   void plan() {
     if (is_calm_) return;
     if (transactional_id_.empty()) {
-      for (uint64_t i = 0; i <= stage_.random.below(4); ++i) add_batch(any_partition());
+      for (uint64_t i = 0; i <= stage_.random.below(6); ++i) add_batches({0, 1, 2});
       return;
     }
     // The process is busy elsewhere now and then, longer than its transaction may take.
@@ -88,15 +99,20 @@ class SimulatedProducer final : public SimulatedClient {
     for (int32_t p = 0; p < kSimulatedPartitions; ++p)
       if (stage_.random.chance(0.6)) in_use.push_back(p);
     if (in_use.empty()) in_use.push_back(any_partition());
-    add_step(Step::kAddPartitions, in_use);
-    const uint64_t batches = 1 + stage_.random.below(4);
-    for (uint64_t i = 0; i < batches; ++i) add_batch(in_use[stage_.random.below(in_use.size())]);
+    if (!adds_implicitly_) add_step(Step::kAddPartitions, in_use);
     const bool aborts_early = stage_.random.chance(0.15);
-    if (!aborts_early && stage_.random.chance(0.5)) {
-      if (!raises_epoch_ || stage_.random.chance(0.5)) add_step(Step::kAddOffsets);
-      add_step(Step::kCommitOffsets);
-    }
+    const bool has_offsets = !aborts_early && stage_.random.chance(0.5);
+    const bool offsets_first = stage_.random.chance(0.2);
+    if (has_offsets && offsets_first) plan_offsets();
+    const uint64_t requests = 1 + stage_.random.below(6);
+    for (uint64_t i = 0; i < requests; ++i) add_batches(in_use);
+    if (has_offsets && !offsets_first) plan_offsets();
     add_step(Step::kEnd)->commit = !aborts_early && stage_.random.chance(0.75);
+  }
+
+  void plan_offsets() {
+    if (!raises_epoch_ || (!adds_implicitly_ && stage_.random.chance(0.5))) add_step(Step::kAddOffsets);
+    add_step(Step::kCommitOffsets);
   }
 
   int32_t any_partition() { return static_cast<int32_t>(stage_.random.below(kSimulatedPartitions)); }
@@ -106,8 +122,16 @@ class SimulatedProducer final : public SimulatedClient {
     return steps_.back();
   }
 
-  void add_batch(int32_t partition) {
-    const StepPtr step = add_step(Step::kProduce, {partition});
+  // One request with batches for some of `partitions`.
+  void add_batches(const std::vector<int32_t>& partitions) {
+    const StepPtr step = add_step(Step::kProduce);
+    for (const int32_t partition : partitions)
+      if (stage_.random.chance(0.3)) step->batches.push_back(make_batch(partition));
+    if (step->batches.empty()) step->batches.push_back(make_batch(partitions[stage_.random.below(partitions.size())]));
+  }
+
+  std::shared_ptr<Batch> make_batch(int32_t partition) {
+    auto batch = std::make_shared<Batch>(Batch{.partition = partition, .records = {}, .bytes = {}});
     const bool transactional = !transactional_id_.empty();
     int32_t& sequence = sequences_[partition];
     record::BatchBuilder builder({.producer_id = producer_.id,
@@ -119,10 +143,11 @@ class SimulatedProducer final : public SimulatedClient {
                                                    transactional ? transaction_ : SimulatedReferee::kNoTransaction);
       const std::string value = std::to_string(record);
       builder.add(1'767'225'600'000, std::nullopt, as_byte_view(value));
-      step->records.push_back(record);
+      batch->records.push_back(record);
       ++sequence;
     }
-    step->batch = builder.finish().value();
+    batch->bytes = builder.finish().value();
+    return batch;
   }
 
   // --- Requests
@@ -139,7 +164,7 @@ class SimulatedProducer final : public SimulatedClient {
       case Step::kAddPartitions:
         return send_add_partitions(step);
       case Step::kProduce:
-        return send_batch(step);
+        return send_batches(step);
       case Step::kAddOffsets:
         return send_add_offsets(step);
       case Step::kCommitOffsets:
@@ -200,31 +225,66 @@ class SimulatedProducer final : public SimulatedClient {
         });
   }
 
-  void send_batch(const StepPtr& step) {
+  void send_batches(const StepPtr& step) {
     wire::ProduceRequest request;
     if (!transactional_id_.empty()) request.transactional_id = transactional_id_;
     request.acks = -1;
     request.timeout_ms = 10'000;
     auto& topic = request.topic_data.emplace_back();
     topic.name = kSimulatedTopic;
-    topic.partition_data.push_back({step->partitions.front(), ByteView(step->batch)});
-    const auto outcome = [](const wire::ProduceResponse& answer) {
-      return answer.responses.at(0).partition_responses.at(0);
-    };
+    std::vector<std::shared_ptr<Batch>> sent;
+    std::string what = who() + ": Produce";
+    for (const auto& batch : step->batches) {
+      if (batch->is_done) continue;
+      sent.push_back(batch);
+      topic.partition_data.push_back({batch->partition, ByteView(batch->bytes)});
+      what += " " + std::to_string(batch->records.front()) + ".." + std::to_string(batch->records.back()) + " to " +
+              std::to_string(batch->partition);
+    }
+    if (adds_implicitly_) note_begin();
     stage_.network.send<wire::ProduceRequest>(
-        open(data_),
-        who() + ": Produce " + std::to_string(step->records.front()) + ".." + std::to_string(step->records.back()) +
-            " to " + std::to_string(step->partitions.front()),
-        request, 11,
-        [this, step, outcome](const wire::ProduceResponse* answer) {
-          const auto error = answer == nullptr ? std::nullopt : std::optional(outcome(*answer).error_code);
-          // What went out behind it must not come before it.
-          if (!take(step, error, "Produce") && error) stage_.network.lose(data_);
+        open(data_), what, request, adds_implicitly_ ? 12 : 11,
+        [this, step, sent](const wire::ProduceResponse* answer) {
+          if (answer == nullptr) return static_cast<void>(take(step, std::nullopt, "Produce"));
+          wire::ErrorCode error = wire::ErrorCode::kNone;
+          for (size_t i = 0; i < sent.size(); ++i) {
+            const auto one = outcome(*answer, i).error_code;
+            if (one == wire::ErrorCode::kKafkaStorageError) stage_.referee.refused();
+            if (one == wire::ErrorCode::kNone) {
+              sent[i]->is_done = true;
+            } else if (!must_wait(step, *sent[i], one) &&
+                       (error == wire::ErrorCode::kNone || wire::is_retriable(error))) {
+              error = one;
+            }
+          }
+          if (error != wire::ErrorCode::kNone || std::ranges::all_of(sent, &Batch::is_done, &deref)) {
+            take(step, error, "Produce");
+          } else {
+            step->in_flight = false;
+          }
         },
-        [&referee = stage_.referee, step, outcome](const wire::ProduceResponse& answer) {
-          if (outcome(answer).error_code == wire::ErrorCode::kNone)
-            referee.produced(step->records, Offset{outcome(answer).base_offset});
+        [&referee = stage_.referee, sent](const wire::ProduceResponse& answer) {
+          for (size_t i = 0; i < sent.size(); ++i) {
+            if (outcome(answer, i).error_code == wire::ErrorCode::kNone)
+              referee.produced(sent[i]->records, Offset{outcome(answer, i).base_offset});
+          }
         });
+  }
+
+  static const wire::ProduceResponse::PartitionProduceResponse& outcome(const wire::ProduceResponse& answer, size_t i) {
+    return answer.responses.at(0).partition_responses.at(i);
+  }
+  static const Batch& deref(const std::shared_ptr<Batch>& batch) { return *batch; }
+
+  // Whether the batch was refused because one before it was.
+  bool must_wait(const StepPtr& step, const Batch& batch, wire::ErrorCode error) const {
+    if (error != wire::ErrorCode::kOutOfOrderSequenceNumber) return false;
+    for (const StepPtr& earlier : steps_) {
+      if (earlier == step) return false;
+      for (const auto& one : earlier->batches)
+        if (one->partition == batch.partition && !one->is_done) return true;
+    }
+    return true;  // the step is of no interest any more
   }
 
   void send_add_offsets(const StepPtr& step) {
@@ -250,6 +310,7 @@ class SimulatedProducer final : public SimulatedClient {
     topic.name = kSimulatedTopic;
     // A transaction's number as its position: later transactions go further.
     const Offset offset{transaction_};
+    if (adds_implicitly_) note_begin();
     topic.partitions.push_back({.partition_index = 0, .committed_offset = offset.value()});
     stage_.network.send<wire::TxnOffsetCommitRequest>(
         coordinator(), who() + ": TxnOffsetCommit", request, raises_epoch_ ? 5 : 3,
@@ -296,7 +357,8 @@ class SimulatedProducer final : public SimulatedClient {
     step->in_flight = false;
     if (!error && step->kind == Step::kProduce && !transactional_id_.empty() && stage_.random.chance(0.2)) give_up();
     if (!error || wire::is_retriable(*error)) return false;
-    if (is_fenced(*error)) {
+    // The last is told where its transaction has ended between two looks at it.
+    if (is_fenced(*error) || *error == wire::ErrorCode::kTransactionAbortable) {
       if (!may_be_fenced()) undeserved(what, *error);
       die();
       return false;
@@ -333,7 +395,9 @@ class SimulatedProducer final : public SimulatedClient {
 
   const std::string transactional_id_;
   const std::string group_;
-  const bool raises_epoch_;  // EndTxn as of KIP-890
+  const bool raises_epoch_;     // EndTxn as of KIP-890
+  const bool adds_implicitly_;  // Produce and TxnOffsetCommit, too
+  const size_t in_flight_max_;
   const std::chrono::milliseconds timeout_;
   LinkPtr data_;
   LinkPtr coordinator_;

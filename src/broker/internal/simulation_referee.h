@@ -142,8 +142,12 @@ class SimulatedReferee {
       EXPECT_TRUE(std::equal(was.begin(), was.end(), is.begin())) << "partition " << p << " has changed";
     }
     for (size_t t = 0; t < transactions_.size(); ++t) check_told(static_cast<int>(t));
+  }
+  // The coordinator of groups has been built from the log.
+  void built() {
+    look();
     for (const auto& [group, id] : groups()) {
-      const auto* offset = broker.groups().coordinator().committed_offset(group, kSimulatedTopic, PartitionId{0});
+      const auto* offset = broker_->groups().coordinator().committed_offset(group, kSimulatedTopic, PartitionId{0});
       EXPECT_EQ(offset == nullptr ? Offset{-1} : offset->offset, committed_offset(group)) << group << " after a start";
     }
   }
@@ -189,6 +193,9 @@ class SimulatedReferee {
   // Groups of transactional producers, and their transactional ids.
   const std::map<std::string, std::string>& groups() const { return ids_; }
 
+  // A batch was refused for want of room.
+  void refused() { ++refused_; }
+  size_t refusals() const { return refused_; }
   size_t acknowledged() const { return acknowledged_; }
   size_t commits() const { return commits_; }
   size_t aborts() const {
@@ -374,6 +381,7 @@ class SimulatedReferee {
   std::map<ProducerId, Floor> floors_;
   std::map<std::string, Takeovers> takeovers_;
   size_t acknowledged_ = 0;
+  size_t refused_ = 0;
   size_t commits_ = 0;
   size_t consumed_ = 0;
 };
