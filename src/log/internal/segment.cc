@@ -315,10 +315,12 @@ Result<std::shared_ptr<env::File>> Segment::file() const {
   // The first write finds, at most, what a crash left of a segment that was never durable; or, in a start, batches that
   // stand nowhere else.
   const env::OpenMode anew = options_.keeps_file ? env::OpenMode::kCreate : env::OpenMode::kCreateNew;
-  MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> opened,
-                            files_.open(path(kLogSuffix), exists ? env::OpenMode::kReadWrite : anew));
+  auto opened = files_.open(path(kLogSuffix), exists ? env::OpenMode::kReadWrite : anew);
   MutexLock lock(mutex_);
-  if (file_ == nullptr) file_ = std::move(opened);
+  // Somebody else has opened it: it may have been replaced since, and then what was found now is another, or nothing.
+  if (file_ != nullptr) return file_;
+  if (!opened) return tl::unexpected(std::move(opened).error());
+  file_ = std::move(*opened);
   return file_;
 }
 
