@@ -247,10 +247,14 @@ class Committer(Load):
         self.committed = {}  # partition -> the last that was acknowledged
 
     def work(self):
-        consumer = KafkaConsumer(self.topic, bootstrap_servers=self.bootstrap, group_id=self.group,
+        consumer = KafkaConsumer(bootstrap_servers=self.bootstrap, group_id=self.group,
                                  auto_offset_reset="earliest", enable_auto_commit=False, **QUICK_PYTHON)
+        # A leader that does not know its topic yet assigns nothing, and may then miss the answer of its next rebalance where
+        # it polls in short turns.
+        consumer.partitions_for_topic(self.topic)
+        consumer.subscribe([self.topic])
         while not self.stopping.is_set():
-            read = {of: records[-1].offset + 1 for of, records in consumer.poll(timeout_ms=100).items()}
+            read = {of: records[-1].offset + 1 for of, records in consumer.poll(timeout_ms=2000).items()}
             if not read:
                 continue
             try:

@@ -56,8 +56,10 @@ def test_topics_cannot_shrink(admin, bootstrap):
 
 
 def test_a_consumer_group_takes_up_new_partitions(bootstrap, admin, topic, group):
-    consumer = KafkaConsumer(topic, bootstrap_servers=bootstrap, group_id=group, metadata_max_age_ms=500,
-                             enable_auto_commit=False)
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=group, metadata_max_age_ms=500, enable_auto_commit=False)
+    # As in loads.py: this client's leader must know its topic before it joins.
+    consumer.partitions_for_topic(topic)
+    consumer.subscribe([topic])
 
     def reads(count):
         consumer.poll(timeout_ms=500)
