@@ -151,8 +151,9 @@ Status PartitionLog::restore(const PartitionSnapshot& snapshot, const WalAhead& 
   ByteReader producers(snapshot.producers);
   if (!snapshot.producers.empty()) MILLRACE_RETURN_IF_ERROR(producers_.decode(producers));
   producer_count_.store(producers_.size(), std::memory_order_relaxed);
-  has_directory_ = has_directory;
-  if (!ahead_.batches_in.empty()) {
+  has_directory_ = has_directory || !ahead_.batches_in.empty();
+  // It may have been made for an append that was refused then: the checkpoint knows it, but nothing made it durable.
+  if (has_directory_ && opened.damage.empty()) {
     MILLRACE_ASSIGN_OR_RETURN(has_directory_, shared_->files.exists(directory_));
   }
   for (const auto& segment : opened.segments) {
