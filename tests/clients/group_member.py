@@ -48,7 +48,8 @@ def run_kafka_python(bootstrap, group, topic, session_timeout_ms, instance_id):
     consumer.subscribe([topic], listener=Listener())
     try:
         while not stopping:
-            for records in consumer.poll(timeout_ms=200).values():
+            # Not in shorter turns: this client can lose its assignment where a poll() ends in the middle of a rebalance.
+            for records in consumer.poll(timeout_ms=2000).values():
                 for record in records:
                     say({"record": [record.partition, record.offset, record.value.decode()]})
     finally:

@@ -88,7 +88,7 @@ def send_one_to_each(bootstrap, topic, text):
 def test_three_members_split_twelve_partitions_and_two_take_over_from_a_killed_one(bootstrap, group, members, client):
     topic = make_topic(bootstrap, partitions=12)
     members += [Member(client, bootstrap, group, topic) for _ in range(3)]
-    wait_until(lambda: shared(members), 30)
+    wait_until(lambda: shared(members), 60)
     assert [len(member.assigned) for member in members] == [4, 4, 4]
     send_one_to_each(bootstrap, topic, "first")
     wait_until(lambda: sum(len(member.records) for member in members) == 12, 10)
@@ -114,7 +114,7 @@ def test_with_a_clients_defaults_a_killed_member_is_replaced_within_two_seconds(
     took = []
     for _ in range(3):
         members.append(Member(client, bootstrap, group, topic, session_timeout_ms="default"))
-        wait_until(lambda: shared(members), 30)
+        wait_until(lambda: shared(members), 60)
         time.sleep(3.5)  # by then each has sent a heartbeat
         members.pop(0).end(signal.SIGKILL)
         killed_at = time.monotonic()
@@ -127,9 +127,9 @@ def test_with_a_clients_defaults_a_killed_member_is_replaced_within_two_seconds(
 def test_the_history_says_why_a_group_rebalanced_and_what_moved(broker, group, members):
     topic = make_topic(broker.bootstrap, partitions=12)
     members += [Member("confluent-kafka", broker.bootstrap, group, topic) for _ in range(2)]
-    wait_until(lambda: shared(members), 30)
+    wait_until(lambda: shared(members), 60)
     members.pop().end(signal.SIGKILL)
-    wait_until(lambda: shared(members), 30)
+    wait_until(lambda: shared(members), 60)
 
     def history():
         url = f"http://127.0.0.1:{broker.http_port}/v1/groups/{group}/rebalances?last=1"
@@ -174,7 +174,7 @@ def test_a_lone_member_starts_at_once(bootstrap, topic, group, members, client):
 def test_both_clients_share_one_group(bootstrap, group, members):
     topic = make_topic(bootstrap, partitions=12)
     members += [Member(client, bootstrap, group, topic) for client in CLIENTS]
-    wait_until(lambda: shared(members), 30)
+    wait_until(lambda: shared(members), 60)
     send_one_to_each(bootstrap, topic, "x")
     wait_until(lambda: sum(len(member.records) for member in members) == 12, 10)
 
@@ -184,9 +184,9 @@ def test_a_static_member_comes_back_without_a_rebalance(bootstrap, group, member
     topic = make_topic(bootstrap, partitions=12)
     stays, leaves = Member(client, bootstrap, group, topic, "a"), Member(client, bootstrap, group, topic, "b")
     members += [stays, leaves]
-    wait_until(lambda: shared(members), 30)
+    wait_until(lambda: shared(members), 60)
     time.sleep(2)  # longer than a heartbeat: a rebalance under way would show
-    wait_until(lambda: shared(members), 30)
+    wait_until(lambda: shared(members), 60)
     held, before = set(leaves.assigned), stays.assignments
     leaves.end(signal.SIGKILL)
 
