@@ -8,14 +8,12 @@
 #include <vector>
 
 #include "base/text.h"
+#include "broker/internal/quota_names.h"
 
 namespace millrace::broker {
 namespace {
 
-constexpr std::string_view kEntity = "client-id";
 constexpr std::string_view kDefault = "*";
-constexpr std::string_view kProducerByteRate = "producer_byte_rate";
-constexpr std::string_view kConsumerByteRate = "consumer_byte_rate";
 // Where there are too many accounts, idle ones are looked for only so often.
 constexpr std::chrono::seconds kSweepPause{1};
 
@@ -54,7 +52,7 @@ std::optional<std::string> unescaped(std::string_view text) {
 // "client-id NAME KEY VALUE". False where it is something else.
 bool read_line(std::string_view line, QuotaTable& table) {
   const std::vector<std::string_view> words = split(line, ' ');
-  if (words.size() != 4 || words[0] != kEntity) return false;
+  if (words.size() != 4 || words[0] != kClientIdEntity) return false;
   std::optional<std::string> client_id;
   if (words[1] != kDefault) {
     client_id = unescaped(words[1]);
@@ -76,8 +74,8 @@ std::string to_text(const QuotaTable& table) {
   std::string text;
   for (const auto& [client_id, rates] : table) {
     const std::string name = client_id ? escaped(*client_id) : std::string(kDefault);
-    if (rates.produce) text += fmt::format("{} {} {} {}\n", kEntity, name, kProducerByteRate, *rates.produce);
-    if (rates.fetch) text += fmt::format("{} {} {} {}\n", kEntity, name, kConsumerByteRate, *rates.fetch);
+    if (rates.produce) text += fmt::format("{} {} {} {}\n", kClientIdEntity, name, kProducerByteRate, *rates.produce);
+    if (rates.fetch) text += fmt::format("{} {} {} {}\n", kClientIdEntity, name, kConsumerByteRate, *rates.fetch);
   }
   return text;
 }

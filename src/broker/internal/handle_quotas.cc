@@ -9,6 +9,7 @@
 #include "broker/internal/client_quotas.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/quota_names.h"
 #include "broker/internal/refusal.h"
 #include "broker/internal/shortened.h"
 
@@ -18,9 +19,6 @@ namespace {
 
 using wire::ErrorCode;
 
-constexpr std::string_view kClientId = "client-id";
-constexpr std::string_view kProducerByteRate = "producer_byte_rate";
-constexpr std::string_view kConsumerByteRate = "consumer_byte_rate";
 // Doubles are exact up to here.
 constexpr double kByteRateMax = 9'007'199'254'740'992.0;
 
@@ -31,7 +29,7 @@ std::optional<Refusal> check_entity(const Entity& entity) {
     if (part.entity_type == "user" || part.entity_type == "ip")
       return Refusal{ErrorCode::kUnsupportedVersion,
                      fmt::format("quotas by {} are not built yet: client-id alone has quotas", part.entity_type)};
-    if (part.entity_type != kClientId)
+    if (part.entity_type != kClientIdEntity)
       return Refusal{ErrorCode::kInvalidRequest,
                      fmt::format("'{}' is no kind of entity that has quotas", shortened(part.entity_type))};
   }
@@ -109,7 +107,7 @@ std::optional<Refusal> check_components(const wire::DescribeClientQuotasRequest&
   std::set<std::string_view> seen;
   for (const auto& component : message.components) {
     const std::string& type = component.entity_type;
-    if (type != kClientId && type != "user" && type != "ip")
+    if (type != kClientIdEntity && type != "user" && type != "ip")
       return Refusal{ErrorCode::kUnsupportedVersion,
                      fmt::format("'{}' is no kind of entity that has quotas", shortened(type))};
     if (!seen.insert(type).second) return Refusal{ErrorCode::kInvalidRequest, fmt::format("'{}' is there twice", type)};
@@ -125,7 +123,7 @@ bool matches(const wire::DescribeClientQuotasRequest& message, const std::option
   constexpr int8_t kDefault = 1;
   if (message.strict && message.components.empty()) return false;
   return std::ranges::all_of(message.components, [&](const auto& component) {
-    if (component.entity_type != kClientId) return false;
+    if (component.entity_type != kClientIdEntity) return false;
     if (component.match_type == kExact) return client_id.has_value() && client_id == component.match;
     return component.match_type != kDefault || !client_id.has_value();
   });
@@ -146,7 +144,7 @@ void handle_describe_client_quotas(Core& core, Request request, wire::DescribeCl
   for (const auto& [client_id, rates] : core.quotas.table()) {
     if (!matches(message, client_id)) continue;
     auto& entry = response.entries->emplace_back();
-    entry.entity.push_back({std::string(kClientId), client_id});
+    entry.entity.push_back({std::string(kClientIdEntity), client_id});
     if (rates.produce) entry.values.push_back({std::string(kProducerByteRate), static_cast<double>(*rates.produce)});
     if (rates.fetch) entry.values.push_back({std::string(kConsumerByteRate), static_cast<double>(*rates.fetch)});
   }
