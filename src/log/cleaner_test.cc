@@ -212,6 +212,24 @@ TEST(Cleaner, AClosedSegmentDoesNotWaitForTheNextCheckpoint) {
   EXPECT_EQ(topic.read()->values, topic.expected());
 }
 
+TEST(Cleaner, AnIdleTopicIsCompactedOnceItsSegmentsTimeHasCome) {
+  Compacted topic(1);
+  ASSERT_EQ(error_of(topic.open()), "");
+  topic.disk.store->set_policies([](const TopicInfo& info) {
+    TopicPolicy policy = compacted(info);
+    policy.segment_ms = 60'000;
+    return policy;
+  });
+  for (const char* value : {"a", "b", "c"}) ASSERT_EQ(error_of(topic.append({{"key", value}})), "");
+  topic.disk.clock.advance(std::chrono::seconds(59));
+  ASSERT_EQ(error_of(topic.disk.store->tidy()), "");
+  EXPECT_EQ(topic.read()->records, 3u);
+  topic.disk.clock.advance(std::chrono::seconds(1));
+  ASSERT_EQ(error_of(topic.disk.store->tidy()), "");
+  EXPECT_EQ(topic.read()->records, 1u);
+  EXPECT_EQ(topic.read()->values, topic.expected());
+}
+
 TEST(Cleaner, TheLastRecordOfEachKeyStaysAtItsOffset) {
   Compacted topic(1);
   ASSERT_EQ(error_of(topic.open()), "");

@@ -40,10 +40,12 @@ class Retention : public testing::Test {
     ASSERT_EQ(error_of(disk.store->set_topic_config("t", std::move(config))), "");
   }
   // A record of about `bytes`, stamped now.
-  void append(size_t bytes = 1000) {
-    ASSERT_EQ(
-        error_of(disk.append("t", {.values = {std::string(bytes, 'x')}, .timestamp_ms = now_ms(), .options = {}})), "");
+  void append(size_t bytes = 1000) { append_stamped(now_ms(), bytes); }
+  void append_stamped(int64_t timestamp_ms, size_t bytes = 10) {
+    const BatchSpec spec{.values = {std::string(bytes, 'x')}, .timestamp_ms = timestamp_ms, .options = {}};
+    ASSERT_EQ(error_of(disk.append("t", spec)), "");
   }
+  size_t segments() { return disk.partition("t")->segment_count(); }
   std::vector<std::string> segment_files() {
     std::vector<std::string> names;
     const auto entries = disk.files.list("/data/topics/t-0");
@@ -180,6 +182,95 @@ TEST_F(Retention, ASegmentIsClosedWhenItsTimeHasCome) {
   append(10);
   ASSERT_EQ(error_of(disk.store->checkpoint()), "");
   EXPECT_THAT(segment_files(), ElementsAre("00000000000000000000.log", "00000000000000000002.log"));
+  EXPECT_THAT(*read_all(*disk.partition("t")), SizeIs(3));
+}
+
+TEST_F(Retention, AnAppendClosesASegmentWhoseTimeHasCome) {
+  disk.make_topic("t");
+  configure({{"segment.ms", "60000"}});
+  append(10);
+  disk.clock.advance(std::chrono::seconds(59));
+  append(10);
+  EXPECT_EQ(segments(), 1u);
+  disk.clock.advance(std::chrono::seconds(1));
+  append(10);
+  EXPECT_EQ(segments(), 2u);
+  append(10);
+  EXPECT_EQ(segments(), 2u) << "the new one is young";
+  disk.crash();
+  open();
+  EXPECT_THAT(*read_all(*disk.partition("t")), SizeIs(4));
+}
+
+TEST_F(Retention, ASegmentsRecordsLieNoFurtherApartThanItsTime) {
+  disk.make_topic("t");
+  configure({{"segment.ms", "60000"}});
+  const int64_t first_ms = now_ms() - 10'000'000;
+  append_stamped(first_ms);
+  append_stamped(first_ms + 60'000);
+  EXPECT_EQ(segments(), 1u);
+  append_stamped(first_ms + 60'001);
+  EXPECT_EQ(segments(), 2u);
+  append_stamped(first_ms);
+  EXPECT_EQ(segments(), 2u) << "a late one has no segment of its own";
+}
+
+TEST_F(Retention, AfterAStartASegmentIsAsOldAsItsFirstRecord) {
+  disk.make_topic("t");
+  configure({{"segment.ms", "60000"}});
+  const int64_t first_ms = now_ms() - 30'000;
+  append_stamped(first_ms);
+  append_stamped(first_ms + 50'000);
+  ASSERT_EQ(error_of(disk.store->checkpoint()), "");
+  disk.crash();
+  open();
+  append_stamped(first_ms + 60'000);
+  EXPECT_EQ(segments(), 1u);
+  append_stamped(first_ms + 60'001);
+  EXPECT_EQ(segments(), 2u) << "by the records";
+  ASSERT_EQ(error_of(disk.store->checkpoint()), "");
+  disk.crash();
+  open();
+  disk.clock.advance(std::chrono::seconds(100));
+  append_stamped(first_ms + 60'001);
+  EXPECT_EQ(segments(), 3u) << "by the clock";
+}
+
+TEST_F(Retention, AfterAStartASegmentWithoutTimestampsIsYoung) {
+  disk.make_topic("t");
+  configure({{"segment.ms", "60000"}});
+  append_stamped(record::kNoTimestamp);
+  ASSERT_EQ(error_of(disk.store->checkpoint()), "");
+  disk.crash();
+  open();
+  append_stamped(record::kNoTimestamp);
+  EXPECT_EQ(segments(), 1u);
+  disk.clock.advance(std::chrono::seconds(60));
+  append_stamped(record::kNoTimestamp);
+  EXPECT_EQ(segments(), 2u);
+}
+
+TEST_F(Retention, OfHistoryWrittenAtOnceWhatIsOldGoes) {
+  disk.make_topic("t");
+  configure({{"segment.ms", "10000"}, {"retention.ms", "60000"}});
+  for (int64_t age_ms = 120'000; age_ms > 0; age_ms -= 1000) append_stamped(now_ms() - age_ms);
+  ASSERT_EQ(error_of(disk.store->tidy()), "");
+  const Offset start = disk.partition("t")->log_start_offset();
+  EXPECT_LE(start, Offset{60});
+  EXPECT_GE(start, Offset{49}) << "a segment's time late at most";
+}
+
+TEST_F(Retention, OnAFullDiskASegmentOutlivesItsTime) {
+  disk.make_topic("t");
+  configure({{"segment.ms", "60000"}});
+  append(10);
+  disk.clock.advance(std::chrono::seconds(61));
+  disk.files.set_capacity(0);
+  append(10);
+  EXPECT_EQ(segments(), 1u);
+  disk.files.set_capacity(1ull << 40);
+  append(10);
+  EXPECT_EQ(segments(), 2u);
   EXPECT_THAT(*read_all(*disk.partition("t")), SizeIs(3));
 }
 

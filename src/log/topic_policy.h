@@ -10,7 +10,8 @@ namespace millrace::log {
 struct TopicPolicy {
   // A segment that would grow beyond this is followed by a new one (a single larger batch gets one of its own).
   uint64_t segment_bytes = 1ull << 30;
-  // A segment is closed so long after its first record at the latest.
+  // A segment is closed so long after its first record at the latest, on an append or by tidy(), and gets no record
+  // stamped later than so long after its first batch.
   int64_t segment_ms = std::numeric_limits<int64_t>::max();
   // An index entry at most this often; for segments that are begun from now on.
   uint32_t index_interval_bytes = 4096;

@@ -105,17 +105,20 @@ void PartitionLog::roll() {
   if (policy().compacts) shared_->closed_to_compact();
 }
 
-Status PartitionLog::make_room(size_t bytes, Offset last_offset, bool from_reserve) {
-  if (active()->is_full(bytes, last_offset, policy().segment_bytes)) {
+Status PartitionLog::make_room(const Coming& coming) {
+  const TopicPolicy limits = policy();
+  if (active()->is_full(coming.bytes, coming.last_offset, limits.segment_bytes)) {
     MILLRACE_RETURN_IF_ERROR(flush_active());
+    roll();
+  } else if (is_due_before(coming, limits) && flush_active()) {
+    // On a disk that is full its age can wait: no append is refused for it.
     roll();
   }
   const uint64_t tail = active()->tail_bytes();
-  if (tail == 0 || tail + bytes <= shared_->options.tail_bytes) return {};
+  if (tail == 0 || tail + coming.bytes <= shared_->options.tail_bytes) return {};
   const Status flushed = flush_active();
-  if (!flushed && flushed.error().code == Errc::kOutOfSpace && from_reserve && tail + bytes <= kReserveTailBytes) {
-    return {};
-  }
+  const bool is_full = !flushed && flushed.error().code == Errc::kOutOfSpace;
+  if (is_full && coming.from_reserve && tail + coming.bytes <= kReserveTailBytes) return {};
   return flushed;
 }
 
@@ -138,6 +141,7 @@ Status PartitionLog::prepare(std::span<std::byte> batches, const AppendOptions& 
     plan.result.log_append_time_ms = to_unix_ms(shared_->clock.wall_now());
   }
   plan.result.base_offset = next;
+  Coming coming{.bytes = batches.size(), .from_reserve = options.from_reserve};
   for (size_t at = 0; at < batches.size();) {
     MILLRACE_ASSIGN_OR_RETURN(const auto batch, record::BatchView::first_of(batches.subspan(at)));
     const std::span<std::byte> bytes = batches.subspan(at, batch.size_bytes());
@@ -163,12 +167,13 @@ Status PartitionLog::prepare(std::span<std::byte> batches, const AppendOptions& 
     if (plan.result.log_append_time_ms != record::kNoTimestamp) {
       record::set_log_append_time(bytes, plan.result.log_append_time_ms);
     }
+    coming.max_timestamp_ms = std::max(coming.max_timestamp_ms, batch.max_timestamp_ms());
     next = next + (batch.last_offset_delta() + 1);
     at += bytes.size();
   }
   if (batches.empty()) return fail(Errc::kInvalidArgument, "an append without record batches");
-  plan.result.last_offset = next + -1;
-  MILLRACE_RETURN_IF_ERROR(make_room(batches.size(), plan.result.last_offset, options.from_reserve));
+  coming.last_offset = plan.result.last_offset = next + -1;
+  MILLRACE_RETURN_IF_ERROR(make_room(coming));
   if (batches.size() > shared_->options.tail_bytes && active()->tail_bytes() == 0) {
     MILLRACE_RETURN_IF_ERROR(make_directory());
     const Status written = active()->write_ahead(batches);
@@ -207,7 +212,11 @@ WalEntry PartitionLog::wal_entry(const Plan& plan) const {
 
 void PartitionLog::apply(ByteView batches, Plan::Place place) {
   const auto segment = active();
-  if (segment->size_bytes() == 0) active_since_ms_ = to_unix_ms(shared_->clock.wall_now());
+  if (segment->size_bytes() == 0) {
+    const auto first = record::BatchView::first_of(batches);
+    MILLRACE_CHECK(first.has_value());
+    active_begun_ = {.at_ms = to_unix_ms(shared_->clock.wall_now()), .timestamp_ms = first->max_timestamp_ms()};
+  }
   if (place == Plan::Place::kTail) {
     segment->append(batches);
   } else {

@@ -203,8 +203,15 @@ class PartitionLog final : public WalParticipant {
   void forget_damage(Offset to) REQUIRES(append_mutex_, mutex_);
   // Whether a reader who leaves out aborted transactions can be given these batches.
   Status check_decided(ByteView batches) const;
-  // Make room for `bytes` ending at `last_offset` in the active segment, or begin another.
-  Status make_room(size_t bytes, Offset last_offset, bool from_reserve) REQUIRES(append_mutex_);
+  // What is about to be appended.
+  struct Coming {
+    size_t bytes = 0;
+    Offset last_offset{0};
+    int64_t max_timestamp_ms = record::kNoTimestamp;
+    bool from_reserve = false;
+  };
+  // Make room for it in the active segment, or begin another.
+  Status make_room(const Coming& coming) REQUIRES(append_mutex_);
   Status make_directory() REQUIRES(append_mutex_);
   Status flush_active() REQUIRES(append_mutex_);
   std::shared_ptr<Segment> active() const REQUIRES(append_mutex_);
@@ -221,6 +228,14 @@ class PartitionLog final : public WalParticipant {
   void note_producer(const record::BatchView& batch) REQUIRES(append_mutex_);
   WalEntry wal_entry(const Plan& plan) const;
   void roll() REQUIRES(append_mutex_);
+  // When the segment that is appended to, which is not empty, began.
+  struct Begun {
+    int64_t at_ms = 0;                            // by the clock; before the start: by its first batch
+    int64_t timestamp_ms = record::kNoTimestamp;  // the greatest of its first batch
+  };
+  Result<Begun> active_begun(int64_t now_ms) REQUIRES(append_mutex_);
+  // Whether to begin another segment for its age alone. partition_retention.cc.
+  bool is_due_before(const Coming& coming, const TopicPolicy& limits) REQUIRES(append_mutex_);
   // At a start: begin another segment where one was begun, or where this one is full and need not hold what follows.
   Status roll_for(const record::BatchView& next) REQUIRES(append_mutex_);
   Status begin_replay(const record::BatchView& next) REQUIRES(append_mutex_);
@@ -284,8 +299,7 @@ class PartitionLog final : public WalParticipant {
   bool has_directory_ GUARDED_BY(append_mutex_) = false;
   std::vector<std::shared_ptr<Segment>> unsynced_ GUARDED_BY(append_mutex_);  // written since their last sync
   bool epochs_changed_ GUARDED_BY(append_mutex_) = true;
-  // When the segment that is appended to got its first record; nullopt: before the start.
-  std::optional<int64_t> active_since_ms_ GUARDED_BY(append_mutex_);
+  std::optional<Begun> active_begun_ GUARDED_BY(append_mutex_);  // nullopt: before the start
 
   mutable Mutex mutex_;
   std::vector<std::shared_ptr<Segment>> segments_ GUARDED_BY(mutex_);  // ascending; the last is appended to

@@ -5,6 +5,15 @@
 // The part of PartitionLog that decides when segments are closed and what of them is no longer kept.
 namespace millrace::log {
 
+namespace {
+
+// What is appended to is never compacted, so it is closed in time for that, too.
+int64_t segment_ms_max(const TopicPolicy& limits) {
+  return limits.compacts ? std::min(limits.segment_ms, limits.max_compaction_lag_ms) : limits.segment_ms;
+}
+
+}  // namespace
+
 void PartitionLog::set_policy(const TopicPolicy& policy) {
   MutexLock lock(policy_mutex_);
   policy_ = policy;
@@ -15,23 +24,36 @@ TopicPolicy PartitionLog::policy() const {
   return policy_;
 }
 
+Result<PartitionLog::Begun> PartitionLog::active_begun(int64_t now_ms) {
+  if (active_begun_) return *active_begun_;
+  Begun begun{.at_ms = now_ms};
+  const auto segment = active();
+  MILLRACE_RETURN_IF_ERROR(segment->scan(segment->base_offset(), [&](const Segment::Found& found) {
+    begun.timestamp_ms = found.view().max_timestamp_ms();
+    return false;
+  }));
+  // Written before the start: as old as its first batch, which its producer may have stamped with any time, or none.
+  if (begun.timestamp_ms >= 0) begun.at_ms = std::min(begun.timestamp_ms, now_ms);
+  active_begun_ = begun;
+  return begun;
+}
+
+bool PartitionLog::is_due_before(const Coming& coming, const TopicPolicy& limits) {
+  if (active()->size_bytes() == 0) return false;
+  const int64_t now_ms = to_unix_ms(shared_->clock.wall_now());
+  const auto begun = active_begun(now_ms);
+  if (!begun) return false;  // whoever reads there will say what is wrong with it
+  const int64_t age_max_ms = segment_ms_max(limits);
+  const bool is_ahead = begun->timestamp_ms >= 0 && coming.max_timestamp_ms - begun->timestamp_ms > age_max_ms;
+  return is_ahead || now_ms - begun->at_ms >= age_max_ms;
+}
+
 Result<bool> PartitionLog::close_if_due(int64_t now_ms) {
   const TopicPolicy limits = policy();
   MutexLock lock(append_mutex_);
-  const auto segment = active();
-  if (is_deleted() || segment->size_bytes() == 0 || damage()) return false;
-  if (!active_since_ms_) {
-    // Written before the start: as old as its first batch, which its producer may have stamped with any time.
-    int64_t first_ms = now_ms;
-    MILLRACE_RETURN_IF_ERROR(segment->scan(segment->base_offset(), [&](const Segment::Found& found) {
-      first_ms = found.view().max_timestamp_ms();
-      return false;
-    }));
-    active_since_ms_ = std::clamp<int64_t>(first_ms, 0, now_ms);
-  }
-  const int64_t open_ms = now_ms - *active_since_ms_;
-  // What is appended to is never compacted, so it is closed in time for that, too.
-  if (open_ms < limits.segment_ms && !(limits.compacts && open_ms >= limits.max_compaction_lag_ms)) return false;
+  if (is_deleted() || active()->size_bytes() == 0 || damage()) return false;
+  MILLRACE_ASSIGN_OR_RETURN(const Begun begun, active_begun(now_ms));
+  if (now_ms - begun.at_ms < segment_ms_max(limits)) return false;
   MILLRACE_RETURN_IF_ERROR(flush_active());
   roll();
   return true;
