@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -13,9 +14,16 @@
 #include "broker/internal/rebalance_history.h"
 #include "broker/internal/server.h"
 #include "broker/internal/strand.h"
+#include "env/process_stats.h"
 
 namespace millrace::broker {
 namespace {
+
+// A quarter of the files that this process may have open: the others are for clients, and for what is written to.
+size_t open_files_max(size_t wanted) {
+  const auto process = env::process_stats();
+  return process ? std::min<uint64_t>(wanted, process->open_files_max / 4) : wanted;
+}
 
 log::StoreOptions store_options(const BrokerOptions& options) {
   const Settings& settings = options.settings;
@@ -30,6 +38,7 @@ log::StoreOptions store_options(const BrokerOptions& options) {
   store.cleaner_backoff = std::chrono::milliseconds(settings.cleaner_backoff_ms);
   store.cleaner_map_bytes = static_cast<uint64_t>(settings.cleaner_map_bytes);
   store.cleaner_bytes_per_s = static_cast<uint64_t>(settings.cleaner_bytes_per_s);
+  store.open_files_max = open_files_max(store.open_files_max);
   return store;
 }
 

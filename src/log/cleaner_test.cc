@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <map>
 #include <random>
@@ -530,13 +531,13 @@ Result<std::set<std::string>> keys_in(const Partition& log) {
   }
 }
 
-TEST(Cleaner, ReadersSeeEveryKeyWhileItWorks) {
+void read_beside_compaction(size_t open_files_max) {
   Compacted topic(5);
+  topic.disk.options.open_files_max = open_files_max;
   ASSERT_EQ(error_of(topic.open()), "");
   write_some(topic, 20);
   std::atomic<bool> ends{false};
-  std::string wrong;
-  std::thread reader([&, log = topic.log()] {
+  const auto read_until_the_end = [&, log = topic.log()](std::string& wrong) {
     while (!ends) {
       const auto keys = keys_in(*log);
       if (!keys) {
@@ -545,17 +546,26 @@ TEST(Cleaner, ReadersSeeEveryKeyWhileItWorks) {
         wrong = "only " + std::to_string(keys->size()) + " keys";
       }
     }
-  });
-  for (int i = 0; i < 60; ++i) {
+  };
+  std::array<std::string, 2> wrong;
+  std::thread one([&] { read_until_the_end(wrong[0]); });
+  std::thread another([&] { read_until_the_end(wrong[1]); });
+  for (int i = 0; i < 40; ++i) {
     write_some(topic, 40);
     EXPECT_EQ(error_of(topic.disk.store->checkpoint()), "");
     EXPECT_EQ(error_of(topic.disk.store->tidy()), "");
   }
   ends = true;
-  reader.join();
-  EXPECT_EQ(wrong, "");
+  one.join();
+  another.join();
+  EXPECT_EQ(wrong[0], "");
+  EXPECT_EQ(wrong[1], "");
   EXPECT_EQ(topic.read()->values, topic.expected());
 }
+
+TEST(Cleaner, ReadersSeeEveryKeyWhileItWorks) { read_beside_compaction(StoreOptions().open_files_max); }
+
+TEST(Cleaner, ReadersSeeEveryKeyWhileFilesAreClosedUnderThem) { read_beside_compaction(1); }
 
 }  // namespace
 }  // namespace millrace::log

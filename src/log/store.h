@@ -49,6 +49,10 @@ struct StoreOptions {
   // where: docs/adr/0011-large-batches-are-written-once.md.
   uint64_t write_once_bytes = 1ull << 20;
 
+  // So many segments' files stay open for whoever reads or writes there next, and beyond that those that were written
+  // to since their last sync, and those that somebody reads.
+  size_t open_files_max = 4096;
+
   // A producer id that wrote nothing for so long is forgotten.
   std::chrono::hours producer_id_expiration{24};
 

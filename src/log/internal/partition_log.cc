@@ -43,7 +43,9 @@ PartitionLog::PartitionLog(std::shared_ptr<Shared> shared, Identity identity)
 }
 
 Segment::Options PartitionLog::segment_options() const {
-  return {.index_interval_bytes = policy().index_interval_bytes, .tails_bytes = &shared_->tails_bytes};
+  return {.index_interval_bytes = policy().index_interval_bytes,
+          .tails_bytes = &shared_->tails_bytes,
+          .open_files = &shared_->open_files};
 }
 
 tl::unexpected<Error> PartitionLog::deleted() const {
@@ -215,7 +217,7 @@ void PartitionLog::apply(ByteView batches, Plan::Place place) {
   if (segment->size_bytes() == 0) {
     const auto first = record::BatchView::first_of(batches);
     MILLRACE_CHECK(first.has_value());
-    active_begun_ = {.at_ms = to_unix_ms(shared_->clock.wall_now()), .timestamp_ms = first->max_timestamp_ms()};
+    active_begun_ = Begun{.at_ms = to_unix_ms(shared_->clock.wall_now()), .timestamp_ms = first->max_timestamp_ms()};
   }
   if (place == Plan::Place::kTail) {
     segment->append(batches);
@@ -325,12 +327,17 @@ Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least
   const size_t before = out.size();
   const Segment::Wanted wanted{from, limit, bytes_max, at_least_one};
   const auto batches = range != nullptr ? segment->read_or_locate(wanted, out, *range) : segment->read(wanted, out);
+  if (is_deleted()) {
+    // The file's name may be that of another topic's by now.
+    out.resize(before);
+    if (range != nullptr) range->reset();
+    return deleted();
+  }
   if (!batches) {
     {
       MutexLock lock(mutex_);
       if (from < log_start_) return out_of_range(from);  // removed meanwhile
     }
-    if (is_deleted()) return deleted();
     // An error of the disk itself may pass.
     if (batches.error().code == Errc::kIo || !is_damage(batches.error())) return tl::unexpected(batches.error());
     const Error damage = as_damage(batches.error());

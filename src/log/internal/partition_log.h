@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "env/file_system.h"
 #include "log/internal/checkpoint_file.h"
+#include "log/internal/open_files.h"
 #include "log/internal/open_transactions.h"
 #include "log/internal/producer_state.h"
 #include "log/internal/segment.h"
@@ -47,6 +48,7 @@ class PartitionLog final : public WalParticipant {
     const Clock& clock;
     Wal& wal;
     std::atomic<uint64_t> tails_bytes{0};
+    OpenFiles open_files{options.open_files_max};
     // A segment of a compacted partition was closed. Must not block.
     std::function<void()> closed_to_compact;
     Counter removed_segments;

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/check.h"
 #include "base/text.h"
+#include "log/internal/open_files.h"
 
 namespace millrace::log {
 
@@ -68,8 +70,9 @@ Segment::~Segment() {
 }
 
 Status Segment::detach() {
-  MILLRACE_RETURN_IF_ERROR(file());
+  MILLRACE_ASSIGN_OR_RETURN(auto log, file());
   MutexLock lock(mutex_);
+  file_ = std::move(log);  // it may have been given up meanwhile
   detached_ = true;
   index_in_memory_ = true;
   index_.clear();
@@ -147,8 +150,7 @@ Status Segment::write_ahead(ByteView batches) {
     MILLRACE_CHECK(tail_.empty());
     position = file_bytes_;
   }
-  MILLRACE_ASSIGN_OR_RETURN(const auto log, file());
-  return log->write_at(position, batches);
+  return write([&](env::File& log) { return log.write_at(position, batches); });
 }
 
 void Segment::append_written(ByteView batches, bool is_log) {
@@ -172,8 +174,7 @@ Status Segment::flush() {
     position = file_bytes_;
   }
   if (tail.empty()) return {};
-  MILLRACE_ASSIGN_OR_RETURN(const auto log, file());
-  MILLRACE_RETURN_IF_ERROR(log->write_at(position, tail));
+  MILLRACE_RETURN_IF_ERROR(write([&](env::File& log) { return log.write_at(position, tail); }));
   const size_t bytes = tail.size();
   MutexLock lock(mutex_);
   file_bytes_ += bytes;
@@ -254,11 +255,17 @@ Status Segment::sync(bool& sync_failed) {
     MILLRACE_RETURN_IF_ERROR(trim());
   }
   if (log != nullptr) {
+    uint64_t writes = 0;
+    {
+      MutexLock lock(mutex_);
+      writes = writes_.ended;
+    }
     const Status synced = log->sync_data();
     sync_failed |= !synced;
     if (!synced) return synced;
     MutexLock lock(mutex_);
     copied_synced_ = std::max(copied_synced_, copied);
+    writes_.synced = std::max(writes_.synced, writes);
   }
   if (in_memory) {
     MILLRACE_RETURN_IF_ERROR(write_index_file(kIndexSuffix, index_at * kIndexEntryBytes, index, sync_failed));
@@ -282,15 +289,18 @@ Status Segment::sync(bool& sync_failed) {
 Status Segment::sync_batches() {
   std::shared_ptr<env::File> log;
   uint64_t copied = 0;
+  uint64_t writes = 0;
   bool is_named = false;
   {
     MutexLock lock(mutex_);
     log = file_;
     copied = copied_bytes_;
+    writes = writes_.ended;
     is_named = name_is_durable_;
+    MILLRACE_CHECK(log != nullptr || writes_.synced == writes, "a file was closed before it was synced");
   }
-  MILLRACE_CHECK(log != nullptr, "batches were written to a file that is not open");
-  MILLRACE_RETURN_IF_ERROR(log->sync_data());
+  // Otherwise sync() has come by meanwhile.
+  if (log != nullptr) MILLRACE_RETURN_IF_ERROR(log->sync_data());
   if (!is_named) {
     for (const std::string& directory : {directory_, env::parent_directory(directory_)}) {
       const Status named = files_.sync_directory(directory);
@@ -301,6 +311,7 @@ Status Segment::sync_batches() {
   MutexLock lock(mutex_);
   name_is_durable_ = true;
   copied_synced_ = std::max(copied_synced_, copied);
+  writes_.synced = std::max(writes_.synced, writes);
   return {};
 }
 
@@ -309,6 +320,7 @@ Result<std::shared_ptr<env::File>> Segment::file() const {
   bool exists = false;
   {
     MutexLock lock(mutex_);
+    file_used_ = true;
     if (file_ != nullptr) return file_;
     exists = file_bytes_ > 0;
   }
@@ -316,12 +328,40 @@ Result<std::shared_ptr<env::File>> Segment::file() const {
   // stand nowhere else.
   const env::OpenMode anew = options_.keeps_file ? env::OpenMode::kCreate : env::OpenMode::kCreateNew;
   auto opened = files_.open(path(kLogSuffix), exists ? env::OpenMode::kReadWrite : anew);
+  std::shared_ptr<env::File> log;
+  {
+    MutexLock lock(mutex_);
+    // Somebody else has opened it: it may have been replaced since, and then what was found now is another, or nothing.
+    // Where nobody has, it was not: detach() leaves it open for good.
+    if (file_ != nullptr) return file_;
+    if (!opened) return tl::unexpected(std::move(opened).error());
+    log = file_ = std::move(*opened);
+  }
+  note_open();
+  return log;
+}
+
+void Segment::note_open() const {
+  if (options_.open_files != nullptr) options_.open_files->add(shared_from_this());
+}
+
+std::optional<std::shared_ptr<env::File>> Segment::give_up_file() const {
   MutexLock lock(mutex_);
-  // Somebody else has opened it: it may have been replaced since, and then what was found now is another, or nothing.
-  if (file_ != nullptr) return file_;
-  if (!opened) return tl::unexpected(std::move(opened).error());
-  file_ = std::move(*opened);
-  return file_;
+  if (detached_ || file_ == nullptr) return nullptr;
+  if (writes_.synced != writes_.begun || std::exchange(file_used_, false)) return std::nullopt;
+  return std::exchange(file_, nullptr);
+}
+
+Status Segment::write(const std::function<Status(env::File&)>& change) {
+  {
+    MutexLock lock(mutex_);
+    ++writes_.begun;
+  }
+  const auto log = file();
+  Status changed = log ? change(**log) : tl::unexpected(log.error());
+  MutexLock lock(mutex_);
+  ++writes_.ended;
+  return changed;
 }
 
 Result<size_t> Segment::read_raw(uint64_t position, size_t bytes, Bytes& out) const {

@@ -20,6 +20,8 @@
 
 namespace millrace::log {
 
+class OpenFiles;
+
 // What a checkpoint knows of the segment that is appended to: the files up to there are durable, beyond it nothing is
 // to be believed.
 struct SegmentEnd {
@@ -36,11 +38,16 @@ struct SegmentEnd {
 //
 // Index entries live in memory until sync() has put them into their files; a segment that is no longer appended to then
 // looks them up there.
-class Segment {
+//
+// The file is opened when it is used, and may be closed between two uses where all that was written to it is synced: an
+// error of a write that is not is told only to who has had the file open since. Who uses it shares it, and so does a
+// range of it that is on its way to a client.
+class Segment final : public std::enable_shared_from_this<Segment> {
  public:
   struct Options {
     uint32_t index_interval_bytes = 4096;
     std::atomic<uint64_t>* tails_bytes = nullptr;  // the sum over all segments, kept up to date
+    OpenFiles* open_files = nullptr;               // outlives the segment; null: the file stays open
     bool keeps_file = false;                       // a new segment leaves what its file holds already
   };
 
@@ -115,8 +122,12 @@ class Segment {
   // Make all batches in the file durable, its name included, but no index. Beside sync(), but not two at a time.
   Status sync_batches();
 
-  // Its files are about to be replaced or removed: reading goes on in the one that is open, without indexes.
+  // Its files are about to be replaced or removed: reading goes on in the one that is open from now on, without
+  // indexes. Nobody opens it by its name any more.
   Status detach();
+  // For OpenFiles. The file, if it need not stay open: the caller lets go of it, with no lock held. Null where none is
+  // open, or where it goes with the segment; nullopt where it must stay, or was used since the last call.
+  std::optional<std::shared_ptr<env::File>> give_up_file() const;
 
   struct Found {
     uint64_t position = 0;
@@ -161,6 +172,10 @@ class Segment {
   void note_batch(const record::BatchView& batch, uint64_t position) REQUIRES(mutex_);
   void note_batches(ByteView batches, uint64_t position) REQUIRES(mutex_);
   Result<std::shared_ptr<env::File>> file() const;
+  // Change the file with `change`. Not two at a time.
+  Status write(const std::function<Status(env::File&)>& change);
+  // The file was opened.
+  void note_open() const EXCLUDES(mutex_);
   Result<size_t> read_raw(uint64_t position, size_t bytes, Bytes& out) const;
   // The size that the batch header at `position` claims; kCorruption where it would go beyond `end`.
   Result<size_t> batch_size(ByteView header, uint64_t position, uint64_t end) const;
@@ -183,6 +198,14 @@ class Segment {
 
   mutable Mutex mutex_;
   mutable std::shared_ptr<env::File> file_ GUARDED_BY(mutex_);
+  mutable bool file_used_ GUARDED_BY(mutex_) = false;  // since the last give_up_file()
+  // Writes to the file, counted; the first so many of them are synced.
+  struct Writes {
+    uint64_t begun = 0;
+    uint64_t ended = 0;
+    uint64_t synced = 0;
+  };
+  Writes writes_ GUARDED_BY(mutex_);
   uint64_t file_bytes_ GUARDED_BY(mutex_) = 0;
   Bytes tail_ GUARDED_BY(mutex_);  // what follows file_bytes_
   // What was ever written to the file that the write-ahead log has as well, and how much of that is synced.

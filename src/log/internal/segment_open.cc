@@ -53,6 +53,7 @@ Result<std::shared_ptr<Segment>> Segment::open_active(env::FileSystem& files, st
     MILLRACE_RETURN_IF_ERROR(segment->rebuild(end.bytes, log_end));
   }
   MILLRACE_RETURN_IF_ERROR(segment->check_active_end(log_end));
+  segment->note_open();
   return segment;
 }
 
@@ -65,7 +66,8 @@ Status Segment::trim() {
   }
   MILLRACE_ASSIGN_OR_RETURN(const auto log, file());
   MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, log->size());
-  return size > bytes ? log->truncate(bytes) : Status{};
+  if (size <= bytes) return {};
+  return write([&](env::File& file) { return file.truncate(bytes); });
 }
 
 Result<Segment::Closed> Segment::open_closed(env::FileSystem& files, std::string directory, Offset base_offset,
@@ -100,10 +102,13 @@ Result<std::shared_ptr<Segment>> Segment::open_cleaned(env::FileSystem& files, s
   {
     MutexLock lock(segment->mutex_);
     segment->file_bytes_ = size;
-    segment->file_ = std::move(file);  // stays open when the file gets its name
+    segment->file_ = std::move(file);
+    // What compaction has written: so it stays open until a sync(), when it has its name.
+    segment->writes_ = {.begun = 1, .ended = 1};
   }
   MILLRACE_RETURN_IF_ERROR(segment->rebuild(size, kNoEnd));
   segment->close_for_append();
+  segment->note_open();
   return segment;
 }
 

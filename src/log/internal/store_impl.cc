@@ -355,7 +355,7 @@ Status Store::Impl::take_snapshots(const std::vector<std::shared_ptr<const Topic
   return {};
 }
 
-Status Store::Impl::sync_segments(const std::vector<Taken>& taken, bool& sync_failed) {
+Status Store::Impl::write_snapshots(const std::vector<Taken>& taken, bool& sync_failed) {
   for (const Taken& one : taken) {
     PartitionLog& log = one.partition->impl();
     for (const auto& segment : one.snapshot.unsynced) {
@@ -403,7 +403,7 @@ Status Store::Impl::checkpoint() {
   std::vector<Taken> taken;
   bool sync_failed = false;
   Status done = take_snapshots(all, content, taken);
-  if (done) done = sync_segments(taken, sync_failed);
+  if (done) done = write_snapshots(taken, sync_failed);
   if (sync_failed) wal_.fail_for_good(done.error());
   // What a snapshot has seen must be durable in the write-ahead log too, or an append to several partitions could come
   // back in one of them only.

@@ -84,7 +84,8 @@ class Store::Impl {
   };
   Status take_snapshots(const std::vector<std::shared_ptr<const Topic>>& topics, CheckpointContent& content,
                         std::vector<Taken>& taken);
-  Status sync_segments(const std::vector<Taken>& taken, bool& sync_failed);
+  // The files that the checkpoint will tell of, durable.
+  Status write_snapshots(const std::vector<Taken>& taken, bool& sync_failed);
 
   // After the last checkpoint: the write-ahead log, which the segments' files need not have yet, and all that a start
   // now would read, with the batches that stand in segments alone.

@@ -273,7 +273,7 @@ void Wal::catch_up(WalPosition position) {
   if (behind) static_cast<void>(commit_group());
 }
 
-Status Wal::sync_segments(const Group& group) {
+Status Wal::sync_batches(const Group& group) {
   // One after another: those of one disk do not get faster by being synced beside each other.
   for (const auto& segment : group.segments) MILLRACE_RETURN_IF_ERROR(segment->sync_batches());
   bytes_in_segments_.fetch_add(group.segments_bytes, std::memory_order_relaxed);
@@ -281,7 +281,7 @@ Status Wal::sync_segments(const Group& group) {
 }
 
 Status Wal::write_group(Group& group) {
-  MILLRACE_RETURN_IF_ERROR(sync_segments(group));
+  MILLRACE_RETURN_IF_ERROR(sync_batches(group));
   const uint64_t bytes = padded_frame_bytes(group.frame.size());
   bool was_short = false;
   while (true) {

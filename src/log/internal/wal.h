@@ -179,7 +179,7 @@ class Wal {
   void catch_up(WalPosition position);
   // These three belong to the thread.
   Status write_group(Group& group);
-  Status sync_segments(const Group& group);
+  Status sync_batches(const Group& group);
   Status switch_file(uint64_t bytes_needed);
   void publish(Group& group, uint64_t number);
 
