@@ -18,6 +18,9 @@ constexpr size_t kKeptBufferBytes = 1u << 20;  // larger group buffers are given
 constexpr size_t kSparesMax = 8;
 constexpr std::string_view kSparePrefix = "spare-";
 constexpr std::array<std::byte, kWalBlockBytes> kZeros{};
+// Reserved blocks become written ones at their first write, which a sync has to record: twice the time. Where a file is
+// new a frame takes so many blocks behind it along, as zeros, for the next ones.
+constexpr size_t kBlocksAhead = 15;
 
 }  // namespace
 
@@ -289,8 +292,7 @@ Status Wal::write_group(Group& group) {
     if (file_ == nullptr || position_ + bytes > file_start_ + file_size_) wrote = switch_file(bytes);
     if (wrote) {
       seal_frame(group.frame, position_, group.entries);
-      const std::array<ByteView, 2> pieces{group.frame, ByteView(kZeros).first(bytes - group.frame.size())};
-      wrote = file_->write_at(position_ - file_start_, pieces);
+      wrote = write_frame(group.frame, bytes);
     }
     if (wrote) break;
     // Too few descriptors for the next file: nothing is written yet, and somebody will close one.
@@ -324,6 +326,19 @@ Status Wal::write_group(Group& group) {
   return {};
 }
 
+Status Wal::write_frame(ByteView frame, uint64_t padded_bytes) {
+  std::array<ByteView, 2 + kBlocksAhead> pieces;
+  pieces.fill(kZeros);
+  pieces[0] = frame;
+  pieces[1] = ByteView(kZeros).first(padded_bytes - frame.size());
+  const uint64_t end = position_ + padded_bytes;
+  uint64_t ahead = 0;
+  if (end > written_end_) ahead = std::min(kBlocksAhead, (file_start_ + file_size_ - end) / kWalBlockBytes);
+  MILLRACE_RETURN_IF_ERROR(file_->write_at(position_ - file_start_, std::span(pieces).first(2 + ahead)));
+  written_end_ = std::max(written_end_, end + ahead * kWalBlockBytes);
+  return {};
+}
+
 Status Wal::switch_file(uint64_t bytes_needed) {
   const std::string path = env::join_path(options_.directory, wal_file_name(position_));
   std::string spare;
@@ -354,6 +369,9 @@ Status Wal::switch_file(uint64_t bytes_needed) {
   MILLRACE_RETURN_IF_ERROR(files_.sync_directory(options_.directory));
   file_start_ = position_;
   file_size_ = size;
+  // Of the file that an earlier process appended to it is not known.
+  const bool is_written = spare.starts_with(env::join_path(options_.directory, kSparePrefix));
+  written_end_ = is_written ? position_ + size : position_;
   MutexLock lock(mutex_);
   file_room_ = size - bytes_needed;
   if (spare.empty()) disk_full_ = false;
@@ -432,8 +450,7 @@ void Wal::fail_for_good(const Error& error) {
 Result<std::unique_ptr<env::File>> Wal::make_file(const std::string& path, uint64_t bytes, bool zero_fill) {
   MILLRACE_ASSIGN_OR_RETURN(auto file, files_.open(path, env::OpenMode::kCreateNew));
   Status made = file->allocate(0, bytes);
-  // Reserved blocks become written ones at their first write, which a sync has to record: twice the time. Zeros are
-  // written ahead, where nobody waits, and in pieces, so that a sync of the log waits for one of them at most.
+  // Where nobody waits, and in pieces, so that a sync of the log waits for one of them at most.
   static constexpr size_t kPieceBytes = 1u << 20;
   const Bytes zeros(zero_fill ? std::min<uint64_t>(kPieceBytes, bytes) : 0);
   for (uint64_t at = 0; made && zero_fill && at < bytes; at += kPieceBytes) {

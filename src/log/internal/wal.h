@@ -177,9 +177,10 @@ class Wal {
   bool write_and_publish(Group& writing, uint64_t number);
   // What the thread would have done by now, where there is none.
   void catch_up(WalPosition position);
-  // These three belong to the thread.
+  // These belong to the thread.
   Status write_group(Group& group);
   Status sync_batches(const Group& group);
+  Status write_frame(ByteView frame, uint64_t padded_bytes);
   Status switch_file(uint64_t bytes_needed);
   void publish(Group& group, uint64_t number);
 
@@ -242,6 +243,7 @@ class Wal {
   uint64_t file_start_ = 0;
   uint64_t file_size_ = 0;
   uint64_t position_ = 0;
+  uint64_t written_end_ = 0;  // up to here the blocks of the file have been written before
   std::unique_ptr<Stuck> stuck_;
 
   std::atomic<bool> crowded_{false};  // line_ is not empty
