@@ -115,6 +115,37 @@ TEST_F(ProducerTest, AProducerThatIsSilentForTooLongIsForgotten) {
   EXPECT_EQ(send(0, 5).outcome, AppendOutcome::kAppended);
 }
 
+TEST(ProducerStates, OfTooManyTheMostSilentAreForgotten) {
+  ProducerStates states;
+  const auto batch_of = [](int64_t id) {
+    return make_batch(
+        {.values = {"v"},
+         .options = {.producer_id = ProducerId{id}, .producer_epoch = ProducerEpoch{0}, .base_sequence = 0}});
+  };
+  const auto append = [&](int64_t id, int64_t now_ms) {
+    const Bytes bytes = batch_of(id);
+    states.update(*record::BatchView::first_of(bytes), now_ms);
+  };
+  const auto is_known = [&](int64_t id) {
+    const Bytes bytes = batch_of(id);
+    return states.check(*record::BatchView::first_of(bytes)).outcome == AppendOutcome::kDuplicate;
+  };
+  constexpr auto kMost = static_cast<int64_t>(ProducerStates::kProducersMax);
+  for (int64_t id = 0; id < kMost; ++id) append(id, 1000 + id);
+  append(0, 1000 + kMost);
+  EXPECT_EQ(states.size(), ProducerStates::kProducersMax);
+  for (int64_t id = kMost; id < 3 * kMost; ++id) {
+    append(id, 2000 + id);
+    if (id % 500 == 0) append(0, 2000 + id);
+    ASSERT_LE(states.size(), ProducerStates::kProducersMax);
+  }
+  EXPECT_TRUE(is_known(0)) << "it goes on writing";
+  EXPECT_FALSE(is_known(1));
+  EXPECT_FALSE(is_known(kMost));
+  EXPECT_TRUE(is_known(3 * kMost - 1));
+  EXPECT_TRUE(is_known(3 * kMost - kMost / 2));
+}
+
 TEST_F(ProducerTest, ABatchWithAProducerMustBeAlone) {
   const record::BatchOptions producer{
       .producer_id = ProducerId{1}, .producer_epoch = ProducerEpoch{0}, .base_sequence = 0};

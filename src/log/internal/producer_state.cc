@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace millrace::log {
 
@@ -61,6 +62,7 @@ bool ProducerStates::follows_refused(const record::BatchView& batch) const {
 
 void ProducerStates::update(const record::BatchView& batch, int64_t now_ms) {
   refused_.erase(batch.producer_id());
+  if (producers_.size() >= kProducersMax && !producers_.contains(batch.producer_id())) forget_silent();
   Producer& producer = producers_[batch.producer_id()];
   if (batch.producer_epoch() != producer.epoch) {
     producer.epoch = batch.producer_epoch();
@@ -92,6 +94,16 @@ std::vector<ProducerInfo> ProducerStates::all() const {
   }
   std::ranges::sort(all, {}, &ProducerInfo::id);
   return all;
+}
+
+// Many at once: to find them takes a look at all.
+void ProducerStates::forget_silent() {
+  std::vector<std::pair<int64_t, ProducerId>> by_time;
+  by_time.reserve(producers_.size());
+  for (const auto& [id, producer] : producers_) by_time.emplace_back(producer.last_ms, id);
+  const auto kept = by_time.begin() + kProducersMax / 10;
+  std::ranges::nth_element(by_time, kept);
+  for (auto it = by_time.begin(); it != kept; ++it) producers_.erase(it->second);
 }
 
 void ProducerStates::expire(int64_t before_ms) {

@@ -35,7 +35,8 @@ class ProducerStates {
     Batch original;  // of a duplicate
   };
   static constexpr size_t kBatchesKept = 5;
-  static constexpr size_t kRefusedMax = 1000;  // more are forgotten, those of the oldest producers first
+  static constexpr size_t kProducersMax = 10'000;  // more are forgotten, those first that are silent for longest
+  static constexpr size_t kRefusedMax = 1000;      // more are forgotten, those of the oldest producers first
 
   // Whether a batch, which has a producer id, may be appended. Changes nothing.
   Verdict check(const record::BatchView& batch) const;
@@ -67,6 +68,7 @@ class ProducerStates {
   // The batch of the last five that `batch` repeats; null where it is new.
   static const Batch* find_duplicate(const Producer& producer, const record::BatchView& batch);
   bool follows_refused(const record::BatchView& batch) const;
+  void forget_silent();
 
   std::unordered_map<ProducerId, Producer> producers_;
   std::unordered_map<ProducerId, ProducerEpoch> admitted_;
