@@ -203,7 +203,7 @@ TEST_F(Backpressure, AFullDiskEndsTheLine) {
   fill();
   const size_t fitting = kBufferBytes / batch_.size();
   for (size_t i = 0; i <= fitting; ++i) line_up(std::to_string(i));
-  files.set_capacity(0);
+  leave_room(0);
   files.release_syncs();
   {
     const auto rooms = take_rooms(fitting + 1);
@@ -213,7 +213,7 @@ TEST_F(Backpressure, AFullDiskEndsTheLine) {
   const auto appended = try_append();
   ASSERT_FALSE(appended);
   EXPECT_EQ(appended.error().code, Errc::kOutOfSpace);
-  files.set_capacity(1ull << 40);
+  give_room();
 }
 
 }  // namespace

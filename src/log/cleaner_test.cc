@@ -272,16 +272,13 @@ TEST(Cleaner, NothingIsBegunWithoutRoomForIt) {
   ASSERT_EQ(error_of(topic.open()), "");
   write_some(topic, 100);
   ASSERT_EQ(error_of(topic.disk.store->checkpoint()), "");
-  constexpr uint64_t kPlenty = 1ull << 40;
-  topic.disk.files.set_capacity(kPlenty);
-  const uint64_t used = kPlenty - topic.disk.files.free_bytes("/data").value();
-  topic.disk.files.set_capacity(used + topic.disk.options.wal_file_bytes);
+  topic.disk.leave_room(topic.disk.options.wal_file_bytes);
   const auto refused = topic.disk.store->tidy();
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::kOutOfSpace);
   EXPECT_NE(refused.error().message.find("/data/topics/t-0"), std::string::npos) << refused.error().message;
   EXPECT_EQ(topic.read()->records, 100u);
-  topic.disk.files.set_capacity(kPlenty);
+  topic.disk.give_room();
   ASSERT_EQ(error_of(topic.disk.store->tidy()), "");
   EXPECT_LT(topic.read()->records, 40u);
 }

@@ -18,11 +18,6 @@ class FullDiskTest : public testing::Test, protected TestStore {
     ASSERT_EQ(error_of(open()), "");
     make_topic("t");
   }
-  static constexpr uint64_t kPlenty = 1ull << 40;
-  uint64_t used() {
-    files.set_capacity(kPlenty);
-    return kPlenty - files.free_bytes("/data").value();
-  }
   // Append until the disk is full; everything that was accepted becomes durable.
   void fill(const AppendOptions& append_options = {}) {
     for (int i = 0; i < 10'000; ++i) {
@@ -43,7 +38,7 @@ class FullDiskTest : public testing::Test, protected TestStore {
 };
 
 TEST_F(FullDiskTest, AppendsAreRefusedReadsGoOnAndRoomIsEnoughToGoOn) {
-  files.set_capacity(used() + 20'000);
+  leave_room(20'000);
   fill();
   ASSERT_GT(expected_.size(), 5U);
   EXPECT_EQ(read_all(*partition("t")).value(), expected_);
@@ -51,7 +46,7 @@ TEST_F(FullDiskTest, AppendsAreRefusedReadsGoOnAndRoomIsEnoughToGoOn) {
   EXPECT_EQ(partition("t")->append(batch).error().code, Errc::kOutOfSpace);
   EXPECT_EQ(partition("t")->log_end_offset(), Offset{static_cast<int64_t>(expected_.size())});
 
-  files.set_capacity(kPlenty);
+  give_room();
   // The first attempt may still find the log without its next file, and asks for it.
   Result<Appended> again = partition("t")->append(batch);
   while (!again) {
@@ -69,7 +64,7 @@ TEST_F(FullDiskTest, AppendsAreRefusedReadsGoOnAndRoomIsEnoughToGoOn) {
 
 TEST_F(FullDiskTest, InternalTopicsHaveAReserve) {
   make_topic("internal");
-  files.set_capacity(used() + 20'000);
+  leave_room(20'000);
   fill();
   for (int i = 0; i < 5; ++i) {
     Bytes batch = make_batch({.values = {"offset"}});
@@ -81,7 +76,7 @@ TEST_F(FullDiskTest, InternalTopicsHaveAReserve) {
 }
 
 TEST_F(FullDiskTest, DeletingATopicWorksAndFreesItsSpace) {
-  files.set_capacity(used() + 20'000);
+  leave_room(20'000);
   fill();
   const uint64_t before = files.free_bytes("/data").value();
   ASSERT_EQ(error_of(store->delete_topic("t")), "");
@@ -89,7 +84,7 @@ TEST_F(FullDiskTest, DeletingATopicWorksAndFreesItsSpace) {
 }
 
 TEST_F(FullDiskTest, AStartOnAFullDiskServesWhatIsThere) {
-  files.set_capacity(used() + 20'000);
+  leave_room(20'000);
   fill();
   crash(env::FaultFileSystem::Unsynced::kKept);
   ASSERT_EQ(error_of(open()), "");
@@ -156,20 +151,20 @@ TEST_F(FullDiskTest, AWriteThatFindsNoRoomDoesNotKeepTheStoreFromClosing) {
   options.wal_file_bytes = 32u << 10;
   options.tail_bytes = 1u << 20;
   ASSERT_EQ(error_of(open()), "");
-  files.set_capacity(used());
+  leave_room(0);
   const auto appended = partition("t")->append(accepted);
   ASSERT_EQ(error_of(appended), "");
   EXPECT_EQ(store->close().error().code, Errc::kUnavailable);
-  files.set_capacity(kPlenty);
+  give_room();
   ASSERT_EQ(error_of(open()), "");
   EXPECT_EQ(read_all(*partition("t")).value(), Strings{});
 }
 
 TEST_F(FullDiskTest, ACheckpointThatFindsNoRoomChangesNothing) {
   ASSERT_TRUE(append("t", {.values = {"a"}}));
-  files.set_capacity(used());
+  leave_room(0);
   EXPECT_EQ(store->checkpoint().error().code, Errc::kOutOfSpace);
-  files.set_capacity(kPlenty);
+  give_room();
   ASSERT_TRUE(append("t", {.values = {"b"}}));
   EXPECT_EQ(error_of(store->checkpoint()), "");
   crash();

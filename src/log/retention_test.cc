@@ -265,10 +265,10 @@ TEST_F(Retention, OnAFullDiskASegmentOutlivesItsTime) {
   configure({{"segment.ms", "60000"}});
   append(10);
   disk.clock.advance(std::chrono::seconds(61));
-  disk.files.set_capacity(0);
+  disk.leave_room(0);
   append(10);
   EXPECT_EQ(segments(), 1u);
-  disk.files.set_capacity(1ull << 40);
+  disk.give_room();
   append(10);
   EXPECT_EQ(segments(), 2u);
   EXPECT_THAT(*read_all(*disk.partition("t")), SizeIs(3));

@@ -92,6 +92,12 @@ struct TestStore {
     store.reset();
     files.crash(unsynced, random);
   }
+  // The disk has room for so many bytes more; it has plenty again.
+  void leave_room(uint64_t bytes) {
+    give_room();
+    files.set_capacity(kPlenty - files.free_bytes("/data").value() + bytes);
+  }
+  void give_room() { files.set_capacity(kPlenty); }
   std::shared_ptr<Partition> make_topic(const std::string& name, int32_t partitions = 1) {
     return store->create_topic({.name = name, .id = Uuid::random(random), .partitions = partitions, .config = {}})
         .value()
@@ -107,6 +113,8 @@ struct TestStore {
     MILLRACE_RETURN_IF_ERROR(store->wait_durable(appended.position));
     return appended;
   }
+
+  static constexpr uint64_t kPlenty = 1ull << 40;
 
   StoreOptions options = small_options();
   FakeClock clock;
