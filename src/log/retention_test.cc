@@ -260,6 +260,28 @@ TEST_F(Retention, OfHistoryWrittenAtOnceWhatIsOldGoes) {
   EXPECT_GE(start, Offset{49}) << "a segment's time late at most";
 }
 
+TEST_F(Retention, WithTooManyFilesToSyncASegmentOutlivesItsTime) {
+  disk.options.open_files_max = 4;
+  open();
+  disk.make_topic("t");
+  configure({{"segment.ms", "1"}});
+  const auto append_many = [&] {
+    for (int i = 0; i < 20; ++i) {
+      append(10);
+      disk.clock.advance(std::chrono::milliseconds(1));
+    }
+  };
+  append_many();
+  const size_t closed = segments();
+  EXPECT_GT(closed, 4u);
+  EXPECT_LT(closed, 8u);
+  ASSERT_EQ(error_of(disk.store->checkpoint()), "");
+  append_many();
+  EXPECT_GT(segments(), closed) << "what is synced may be closed";
+  EXPECT_LT(segments(), closed + 8);
+  EXPECT_THAT(*read_all(*disk.partition("t")), SizeIs(40));
+}
+
 TEST_F(Retention, OnAFullDiskASegmentOutlivesItsTime) {
   disk.make_topic("t");
   configure({{"segment.ms", "60000"}});

@@ -45,7 +45,10 @@ bool PartitionLog::is_due_before(const Coming& coming, const TopicPolicy& limits
   if (!begun) return false;  // whoever reads there will say what is wrong with it
   const int64_t age_max_ms = segment_ms_max(limits);
   const bool is_ahead = begun->timestamp_ms >= 0 && coming.max_timestamp_ms - begun->timestamp_ms > age_max_ms;
-  return is_ahead || now_ms - begun->at_ms >= age_max_ms;
+  if (!is_ahead && now_ms - begun->at_ms < age_max_ms) return false;
+  // Each segment that is closed keeps its file open until a checkpoint: with a time of a millisecond there could be as
+  // many as appends.
+  return !shared_->open_files.are_too_many();
 }
 
 Result<bool> PartitionLog::close_if_due(int64_t now_ms) {

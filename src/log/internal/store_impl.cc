@@ -414,6 +414,7 @@ Status Store::Impl::checkpoint() {
     return done;
   }
   checkpoints_.add();
+  shared_->open_files.close_idle();
   for (size_t i = 0; i < all.size(); ++i) {
     // A topic may have got more partitions since.
     for (size_t p = 0; p < content.topics[i].partitions.size(); ++p) {
