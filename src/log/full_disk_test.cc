@@ -47,7 +47,7 @@ TEST_F(FullDiskTest, AppendsAreRefusedReadsGoOnAndRoomIsEnoughToGoOn) {
   EXPECT_EQ(partition("t")->log_end_offset(), Offset{static_cast<int64_t>(expected_.size())});
 
   give_room();
-  // The first attempt may still find the log without its next file, and asks for it.
+  // The first attempts may still find the log without its next file.
   Result<Appended> again = partition("t")->append(batch);
   while (!again) {
     ASSERT_EQ(again.error().code, Errc::kOutOfSpace);
@@ -60,6 +60,39 @@ TEST_F(FullDiskTest, AppendsAreRefusedReadsGoOnAndRoomIsEnoughToGoOn) {
   crash();
   ASSERT_EQ(error_of(open()), "");
   EXPECT_EQ(read_all(*partition("t")).value(), expected_);
+}
+
+TEST_F(FullDiskTest, RoomIsSeenBeforeSomebodyAppends) {
+  options.single_threaded = true;
+  ASSERT_EQ(error_of(open()), "");
+  leave_room(20'000);
+  fill();
+  give_room();
+  clock.advance(Wal::kFullDiskRetry);
+  ASSERT_EQ(error_of(store->commit_group()), "");
+  EXPECT_EQ(error_of(append("t", {.values = {"taken"}})), "");
+}
+
+TEST_F(FullDiskTest, RoomIsLookedForInTheBackground) {
+  options.checkpoint_interval = std::chrono::hours(1'000'000);  // which would leave a file to use again
+  ASSERT_EQ(error_of(open()), "");
+  const auto has_next_file = [&] {
+    const auto entries = files.list("/data/wal").value();
+    for (const auto& entry : entries) {
+      if (!entry.name.starts_with("spare-")) continue;
+      const auto spare = files.open("/data/wal/" + entry.name, env::OpenMode::kRead);
+      if (spare && (*spare)->size() == options.wal_file_bytes) return true;
+    }
+    return false;
+  };
+  leave_room(20'000);
+  fill();
+  ASSERT_FALSE(has_next_file());
+  give_room();
+  while (!has_next_file()) {
+    clock.advance(Wal::kFullDiskRetry);
+    std::this_thread::yield();
+  }
 }
 
 TEST_F(FullDiskTest, InternalTopicsHaveAReserve) {

@@ -461,7 +461,8 @@ Status Store::Impl::commit_group() {
     make_spare = std::exchange(spare_wanted_, false);
     removals.swap(removals_);
   }
-  run_errands(make_spare, removals);
+  const auto look = wal_.next_look_for_room();
+  run_errands(make_spare || (look && *look <= clock_.mono_now()), removals);
   return wal_.commit_group();
 }
 
@@ -471,6 +472,8 @@ void Store::Impl::run_background() {
     bool make_spare = false;
     bool take_checkpoint = false;
     std::vector<Removal> removals;
+    // When that changes a spare is wanted, too.
+    const auto look = wal_.next_look_for_room();
     {
       MutexLock lock(background_mutex_);
       while (true) {
@@ -485,6 +488,8 @@ void Store::Impl::run_background() {
         }
         const MonoTime now = clock_.mono_now();
         take_checkpoint = due && *due <= now;
+        make_spare |= look && *look <= now;
+        if (look) due = due ? std::min(*due, *look) : *look;
         if (make_spare || take_checkpoint || !removals.empty()) break;
         if (due) {
           background_wake_.wait_for(background_mutex_, std::chrono::ceil<microseconds>(*due - now));

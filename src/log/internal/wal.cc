@@ -465,6 +465,12 @@ Result<std::unique_ptr<env::File>> Wal::make_file(const std::string& path, uint6
   return file;
 }
 
+std::optional<MonoTime> Wal::next_look_for_room() {
+  MutexLock lock(mutex_);
+  if (!disk_full_ || !spares_.empty() || !refusal()) return std::nullopt;
+  return next_spare_;
+}
+
 Status Wal::prepare_spare() {
   std::string path;
   {
@@ -495,6 +501,8 @@ void Wal::note_full(const Error& why) {
     if (std::exchange(disk_full_, true)) return;
   }
   log_warning("log", "records are refused until there is room: {}", why.message);
+  // From now on next_look_for_room() has something to say.
+  if (events_.wants_spare) events_.wants_spare();
 }
 
 Status Wal::recycle(uint64_t position) {

@@ -118,9 +118,10 @@ class Wal {
   // Wait until everything appended so far is durable; the position of the end of what is.
   Result<uint64_t> flush();
 
-  // Make the next file ahead of time. kOutOfSpace is noted, and asked for again as soon as somebody appends, but not
-  // within kFullDiskRetry.
+  // Make the next file ahead of time. kOutOfSpace is noted: next_look_for_room() says when to try again.
   Status prepare_spare();
+  // While the disk is full: when prepare_spare() is due again, so that room is seen before somebody appends.
+  std::optional<MonoTime> next_look_for_room();
   // Keep the files that end at or before `position` for reuse, or remove them.
   Status recycle(uint64_t position);
 
