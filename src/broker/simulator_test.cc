@@ -34,7 +34,8 @@ using std::chrono::milliseconds;
 constexpr int kSteps = 4000;
 constexpr int kTransactionalIds = 3;
 constexpr int kIdempotentProducers = 2;
-constexpr int kMembers = 3;  // of the consumer group, as many as there are partitions
+constexpr int kMembers = 3;                     // of the consumer group, as many as there are partitions
+constexpr milliseconds kLooksForRoomEach{250};  // how often the log does where the disk is full
 
 Settings simulated_settings() {
   Settings settings;
@@ -101,6 +102,7 @@ class Simulation {
         referee_.started(*broker_);
         group_.started();
         serves_groups_ = serves_transactions_ = false;
+        if (!is_full_) unseen_room_since_.reset();
         return watch_coordinators();
       }
       if (started.error().code == Errc::kOutOfSpace && is_full_) {
@@ -127,6 +129,7 @@ class Simulation {
   void cut_power() {
     files_.crash(any_damage(), random_);
     power_cut_is_planned_ = false;
+    reads_fail_ = false;
   }
 
   void kill_broker(const char* how) {
@@ -141,7 +144,7 @@ class Simulation {
 
   void sync_log() {
     if (random_.chance(0.01 * trouble_)) plan_power_cut(4);
-    const Status synced = broker_->store().commit_group();
+    const Status synced = commit_log();
     if (synced) return say("the log is synced");
     if (synced.error().code == Errc::kOutOfSpace && is_full_) return say("the log waits for room");
     // Until the process has ended, which it does for that, it still answers.
@@ -152,13 +155,21 @@ class Simulation {
     kill_broker("the power went while the log was written");
   }
 
+  // The log's threads get their turn.
+  Status commit_log() {
+    const Status synced = broker_->store().commit_group();
+    const bool has_looked = unseen_room_since_ && clock_.mono_now() >= *unseen_room_since_ + kLooksForRoomEach;
+    if (synced && has_looked) unseen_room_since_.reset();
+    return synced;
+  }
+
   void keep_house() {
     const bool fails = random_.chance(0.1 * trouble_);
     if (fails) plan_power_cut(40);
     const bool tidies = random_.chance(0.5);
     const Status done = tidies ? broker_->store().tidy() : broker_->store().checkpoint();
     say(tidies ? "retention and compaction" : "a checkpoint");
-    if (!fails && !done && done.error().code == Errc::kOutOfSpace && is_full_) return;
+    if (!fails && !done && ((done.error().code == Errc::kOutOfSpace && is_full_) || reads_fail_)) return;
     if (fails || !done) kill_broker("the power went while the log was kept in order");
   }
 
@@ -179,15 +190,20 @@ class Simulation {
   void make_room() {
     files_.set_capacity(std::numeric_limits<uint64_t>::max());
     is_full_ = false;
-    // Until the log has its next file, which it asks for when somebody appends.
-    lacks_room_until_ = clock_.mono_now() + std::chrono::seconds{10};
+    unseen_room_since_ = clock_.mono_now();
     while_full_.offsets += static_cast<uint64_t>(group_.accepted()) - before_full_.offsets;
     while_full_.consumed += referee_.consumed() - before_full_.consumed;
     say("there is room on the disk");
   }
+  // While the disk is full coordinators end, and others are built from what can be read.
+  void let_reads_fail(bool fail) {
+    files_.fail_reads(fail ? "/data/topics/__" : "");
+    reads_fail_ = fail;
+    say(fail ? "the coordinators' topics cannot be read" : "the coordinators' topics can be read again");
+  }
   void delete_topic() {
     // Without a thread the log cannot wait for room with what it has accepted, and with the deletion behind that.
-    if (power_cut_is_planned_ || !broker_->store().commit_group()) return;
+    if (power_cut_is_planned_ || !commit_log()) return;
     const Status deleted = broker_->drop_ballast();
     if (deleted) {
       ++while_full_.topics_deleted;
@@ -211,6 +227,8 @@ class Simulation {
     if (power_cut_is_planned_ && random_.chance(0.02)) return kill_broker("the broker is killed, the power off or not");
     if (is_full_ && random_.chance(0.004)) return make_room();
     if (is_full_ && random_.chance(0.004)) return delete_topic();
+    if (is_full_ && !reads_fail_ && random_.chance(0.002)) return let_reads_fail(true);
+    if (reads_fail_ && random_.chance(0.005)) return let_reads_fail(false);
     const uint64_t dice = random_.below(1000);
     if (dice < 300) return run_task();
     if (dice < 480) return note(network_.deliver_request(*broker_));
@@ -238,9 +256,9 @@ class Simulation {
     watch_coordinators();
   }
 
-  // Nothing but its disk keeps a coordinator from serving, and that for a moment.
+  // Nothing but its disk keeps a coordinator from serving, and that only until the log has seen that there is room.
   void watch_coordinators() {
-    const bool may_fail = power_cut_is_planned_ || is_full_ || clock_.mono_now() < lacks_room_until_;
+    const bool may_fail = power_cut_is_planned_ || is_full_ || unseen_room_since_.has_value();
     const bool serves_groups = broker_->groups().is_alive();
     const bool serves_transactions = broker_->transactions().is_alive();
     if (!may_fail) {
@@ -349,11 +367,14 @@ class Simulation {
     say("calm");
     is_calm_ = true;
     if (is_full_) make_room();
+    if (reads_fail_) let_reads_fail(false);
     // Nobody comes back for some of the transactions that are open.
     for (const auto& producer : producers_)
       if (!producer->transactional_id().empty() && random_.chance(0.3)) producer->crash();
     if (power_cut_is_planned_) kill_broker("the broker is killed for the last time");
     for (const auto& member : members_) member->calm_down();
+    // One that ended for want of room looks each second whether it can go on, when the log has seen that there is some.
+    constexpr int kRoundsToServe = 40;
     for (int round = 0; round < 600 && !failed(); ++round) {
       pass(milliseconds{100});
       for (const auto& producer : producers_) {
@@ -364,9 +385,10 @@ class Simulation {
       for (const auto& member : members_) member->act();
       settle();
       referee_.check();
+      if (round >= kRoundsToServe)
+        ASSERT_TRUE(serves_groups_ && serves_transactions_) << "a coordinator does not come back";
     }
     if (failed()) return;
-    ASSERT_TRUE(serves_groups_ && serves_transactions_);
     referee_.check_quiet();
     check_members();
     for (const auto& producer : producers_) EXPECT_FALSE(producer->is_busy()) << producer->name() << " gets no answer";
@@ -402,7 +424,7 @@ class Simulation {
         run_task();
         busy = true;
       }
-      ASSERT_TRUE(broker_->store().commit_group());
+      ASSERT_TRUE(commit_log());
       while (!network_.deliver_answer().empty()) busy = true;
     }
   }
@@ -446,8 +468,9 @@ class Simulation {
   int broker_starts_ = 0;
   bool power_cut_is_planned_ = false;
   bool is_full_ = false;
-  MonoTime lacks_room_until_;
-  bool serves_groups_ = false;  // as was seen last
+  bool reads_fail_ = false;
+  std::optional<MonoTime> unseen_room_since_;  // as long as the log may not know of it
+  bool serves_groups_ = false;                 // as was seen last
   bool serves_transactions_ = false;
   WhileFull before_full_;
   WhileFull while_full_;

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
@@ -178,9 +179,14 @@ class CoordinatorHost {
   void recover() {
     auto fresh = rebuild();
     if (!fresh) {
-      log_error("broker", "{} are not served any more: {}", what_, fresh.error().message);
-      return;
+      // A read that fails may work the next time; damage is mended at a start only.
+      const bool may_pass = fresh.error().code != Errc::kCorruption;
+      if (may_pass) recover_later();
+      if (fresh.error().message == unreadable_) return;
+      unreadable_ = fresh.error().message;
+      return log_error("broker", "{} are not served {}: {}", what_, may_pass ? "for now" : "any more", unreadable_);
     }
+    unreadable_.clear();
     Effects effects = (*fresh)->start(now());
     if (!append(effects)) return recover_later();
     coordinator_ = std::move(*fresh);
@@ -211,6 +217,7 @@ class CoordinatorHost {
   uint64_t last_token_ = 0;
   std::map<coord::RequestToken, Asked> waiting_;
   log::WalPosition last_append_{0};
+  std::string unreadable_;  // why the last try to rebuild failed
   std::optional<MonoTime> deadline_;
   std::optional<TimerId> timer_;
 };
