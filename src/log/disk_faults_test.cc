@@ -71,6 +71,13 @@ TEST_F(DiskFaultTest, ADiskThatBecomesReadOnlyEndsTheStore) {
   expect_ended("/data/wal/");
 }
 
+TEST_F(DiskFaultTest, AnAppendWhoseDirectoryIsGoneIsNotTakenForOneToADeletedTopic) {
+  Bytes batch = make_batch({.values = {std::string(3000, 'b')}});
+  ASSERT_EQ(error_of(partition("t")->append(batch)), "");
+  ASSERT_TRUE(files.remove_all("/data/topics/t-0"));
+  EXPECT_EQ(partition("t")->append(batch).error().code, Errc::kIo);  // a new segment begins with it
+}
+
 TEST_F(DiskFaultTest, AReadThatFailsIsThatReadersAlone) {
   ASSERT_EQ(error_of(store->checkpoint()), "");
   make_topic("other");

@@ -125,7 +125,7 @@ Result<log::WalPosition> CoordinatorWrite::append(log::Store& store) {
           parts_.erase(items[i].partition.get());
         }
         last = std::max(last, result->position);
-      } else if (result.error().code == Errc::kNotFound) {
+      } else if (store.find_topic(items[i].partition->topic_id()) == nullptr) {
         parts_.erase(items[i].partition.get());
       } else if (result.error().code != Errc::kCancelled) {
         return tl::unexpected(result.error());

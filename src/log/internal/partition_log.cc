@@ -175,21 +175,27 @@ Status PartitionLog::prepare(std::span<std::byte> batches, const AppendOptions& 
   }
   if (batches.empty()) return fail(Errc::kInvalidArgument, "an append without record batches");
   coming.last_offset = plan.result.last_offset = next + -1;
-  MILLRACE_RETURN_IF_ERROR(make_room(coming));
-  if (batches.size() > shared_->options.tail_bytes && active()->tail_bytes() == 0) {
-    MILLRACE_RETURN_IF_ERROR(make_directory());
-    const Status written = active()->write_ahead(batches);
-    const bool reserved = options.from_reserve && batches.size() <= kReserveTailBytes;
-    if (!written && !(reserved && written.error().code == Errc::kOutOfSpace)) return written;
-    if (written) {
-      plan.segment = active();
-      plan.position = plan.segment->size_bytes();
-      plan.place = is_written_once(batches, options, *plan.segment, shared_->options.write_once_bytes)
-                       ? Plan::Place::kFileOnly
-                       : Plan::Place::kFile;
-    }
+  if (Status placed = place(batches, coming, options, plan); !placed) {
+    // Of a file or its directory, which somebody has taken away: callers take it for the topic's deletion.
+    if (placed.error().code == Errc::kNotFound) placed.error().code = Errc::kIo;
+    return placed;
   }
   plan.batches = batches;
+  return {};
+}
+
+Status PartitionLog::place(ByteView batches, const Coming& coming, const AppendOptions& options, Plan& plan) {
+  MILLRACE_RETURN_IF_ERROR(make_room(coming));
+  if (batches.size() <= shared_->options.tail_bytes || active()->tail_bytes() > 0) return {};
+  MILLRACE_RETURN_IF_ERROR(make_directory());
+  const Status written = active()->write_ahead(batches);
+  const bool reserved = options.from_reserve && batches.size() <= kReserveTailBytes;
+  if (!written) return reserved && written.error().code == Errc::kOutOfSpace ? Status{} : written;
+  plan.segment = active();
+  plan.position = plan.segment->size_bytes();
+  plan.place = is_written_once(batches, options, *plan.segment, shared_->options.write_once_bytes)
+                   ? Plan::Place::kFileOnly
+                   : Plan::Place::kFile;
   return {};
 }
 

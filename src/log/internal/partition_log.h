@@ -215,6 +215,9 @@ class PartitionLog final : public WalParticipant {
   // Make room for it in the active segment, or begin another.
   Status make_room(const Coming& coming) REQUIRES(append_mutex_);
   Status make_directory() REQUIRES(append_mutex_);
+  // Where they are to stand; in the segment's file already, where they are many.
+  Status place(ByteView batches, const Coming& coming, const AppendOptions& options, Plan& plan)
+      REQUIRES(append_mutex_);
   Status flush_active() REQUIRES(append_mutex_);
   std::shared_ptr<Segment> active() const REQUIRES(append_mutex_);
   std::vector<std::shared_ptr<Segment>> segments() const;
