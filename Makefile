@@ -18,9 +18,12 @@ demo: build
 	@$(BUILD)/bin/millrace demo $(ARGS)
 
 ## make build       the program: build/release/bin/millrace
-build: setup
-	@[ -f $(BUILD)/build.ninja ] || cmake --preset $(PRESET) >/dev/null
+build: setup $(BUILD)/build.ninja
 	@cmake --build --preset $(PRESET)
+
+# A preset's flags come into a folder only when it is configured; CMake alone would keep the old ones.
+build/%/build.ninja: CMakePresets.json | setup
+	@cmake --preset $* >/dev/null
 
 ## make test        build, and run every test but those against peers
 test: build
@@ -39,12 +42,11 @@ bench: build
 	@bench/run.sh $(BUILD) $(ARGS)
 
 ## make soak        simulators, sanitizers, fuzzers and long loops: an hour or more
-soak: build
+soak: build build/fuzz/build.ninja
 	@MILLRACE_SEEDS=10000 $(BUILD)/bin/coord_test --gtest_brief --gtest_filter='Simulator.*'
 	@MILLRACE_SEEDS=20000 $(BUILD)/bin/broker_test --gtest_brief --gtest_filter='Simulator.*'
 	@$(MAKE) test PRESET=asan-ubsan
 	@$(MAKE) test PRESET=tsan
-	@[ -f build/fuzz/build.ninja ] || cmake --preset fuzz >/dev/null
 	@cmake --build --preset fuzz --target fuzzers
 	@ctest --preset fuzz -L fuzz
 	@$(MAKE) build && tests/clients/venv.sh $(BUILD)/clients-venv
