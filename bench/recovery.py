@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from targets import kafka
+from targets import free_port
 
 import raw_client  # where targets.py looks for it
 
@@ -38,9 +38,9 @@ class Server:
 
     def start(self) -> float:
         """Seconds until the first record is through."""
-        self.port = kafka.free_port()
+        self.port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
-        command = [self.build / "bin/millrace", "server", "--kafka", self.bootstrap, "--http", f"127.0.0.1:{kafka.free_port()}", "--data", self.data]
+        command = [self.build / "bin/millrace", "server", "--kafka", self.bootstrap, "--http", f"127.0.0.1:{free_port()}", "--data", self.data]
         started = time.monotonic()
         self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
         raw_client.first_record(self.bootstrap, started + START_PATIENCE_S)

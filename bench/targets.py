@@ -8,8 +8,9 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests/peers/kafka"), str(ROOT / "tests/pipelines")]
+sys.path[:0] = [str(ROOT / "tests/peers/kafka"), str(ROOT / "tests/pipelines"), str(ROOT / "tests")]
 import kafka  # noqa: E402
+from ports import free_port  # noqa: E402
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -29,14 +30,14 @@ class Millrace:
     def __init__(self, build: pathlib.Path):
         self._binary = build / "bin/millrace"
         self._dir = tempfile.TemporaryDirectory(prefix="millrace-bench-")
-        self.port = kafka.free_port()
+        self.port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
 
     def format(self):
         """Nothing to do before the first start."""
 
     def spawn(self):
-        command = [self._binary, "server", "--kafka", self.bootstrap, "--http", f"127.0.0.1:{kafka.free_port()}", "--data", self._dir.name]
+        command = [self._binary, "server", "--kafka", self.bootstrap, "--http", f"127.0.0.1:{free_port()}", "--data", self._dir.name]
         self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
 
     def __enter__(self):

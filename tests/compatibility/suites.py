@@ -24,6 +24,9 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from ports import free_port  # noqa: E402
+
 SUITES = pathlib.Path(os.environ.get("MILLRACE_SUITES", HERE.parents[2] / "shared/peers/suites"))
 CACHE = pathlib.Path(os.environ.get("SUITES_CACHE", pathlib.Path.home() / ".cache/millrace-peers"))
 READY_TIMEOUT_S = 20
@@ -59,12 +62,6 @@ ALL_SUITES = [
     Suite("librdkafka", "librdkafka 2.15.1", "its own tests that need a broker, each in a process of its own, with the classic group protocol",
           "librdkafka", "librdkafka-classic.reference"),
 ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Server:

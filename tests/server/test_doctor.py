@@ -11,6 +11,7 @@ import tempfile
 import unittest
 
 import test_server
+from ports import free_port  # where test_server.py looks for it
 from test_server import Server, millrace
 
 
@@ -102,7 +103,7 @@ class DoctorTest(Folder):
 
     def test_no_data_folder_is_not_found_and_an_absent_server_unreachable(self):
         self.assertEqual(millrace("doctor", data=self.data).returncode, 3)
-        port = test_server.free_port()
+        port = free_port()
         self.assertEqual(millrace("doctor", "--bootstrap", f"127.0.0.1:{port}", data=self.data).returncode, 5)
 
 

@@ -4,21 +4,19 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parents[1]))
+from ports import free_port  # noqa: E402
+
 CLUSTER_ID = "bWlsbHJhY2UtcGVlci1hcA"
 
 
 class Unavailable(Exception):
     """Java or Maven is missing, or the jars cannot be had."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def jars(cache: pathlib.Path) -> pathlib.Path:
