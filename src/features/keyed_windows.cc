@@ -3,13 +3,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <tuple>
 
 #include "base/check.h"
 #include "features/internal/history.h"
 #include "features/internal/key_table.h"
 #include "features/internal/plan.h"
 #include "features/internal/text_pool.h"
+#include "features/internal/window_plan.h"
 
 namespace millrace::features {
 
@@ -27,13 +27,6 @@ struct KeyState {
   History history;
 };
 
-// One feature column.
-struct Output {
-  const Aggregate* aggregate;
-  size_t slot;    // SIZE_MAX: count(*)
-  size_t window;  // of the layout's
-};
-
 int64_t minus(int64_t a, int64_t b) {
   int64_t difference = 0;
   return __builtin_sub_overflow(a, b, &difference) ? kNoWatermark : difference;
@@ -41,16 +34,13 @@ int64_t minus(int64_t a, int64_t b) {
 
 }  // namespace
 
-struct KeyedWindows::Impl {
-  FeatureSpec spec;
-  columns::SchemaPtr input;
-  columns::SchemaPtr output;
-  std::vector<size_t> key_columns;
-  Layout layout;
-  std::vector<Output> outputs;        // ordered by slot, then window: results of nested windows build on each other
-  std::vector<size_t> output_column;  // where each goes
-  int64_t keep_us = 0;
-  uint64_t signature = 0;
+struct KeyedWindows::Impl : WindowPlan {
+  explicit Impl(WindowPlan plan) : WindowPlan(std::move(plan)) {
+    lows.resize(layout.windows_us.size());
+    row_input.slots.resize(layout.slots.size());
+    row_input.last.resize(layout.last_columns.size());
+    magnitude.resize(layout.slots.size());
+  }
 
   std::vector<KeyState> states;
   std::vector<uint32_t> free_states;
@@ -65,9 +55,6 @@ struct KeyedWindows::Impl {
   RowInput row_input;
   std::vector<uint64_t> lows;
 
-  Status plan();
-  Status plan_windows();
-  void sign();
   uint32_t state_of(std::string_view key, uint64_t hash);
   void find_states(const columns::Batch& batch, std::vector<uint32_t>& found, std::vector<Rejected>& rejected);
   std::optional<Error> read_row(const columns::Batch& batch, size_t row);
@@ -87,112 +74,8 @@ KeyedWindows::KeyedWindows(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) 
 KeyedWindows::~KeyedWindows() = default;
 
 Result<std::unique_ptr<KeyedWindows>> KeyedWindows::create(const FeatureSpec& spec, columns::SchemaPtr input) {
-  auto impl = std::make_unique<Impl>();
-  impl->spec = spec;
-  impl->input = std::move(input);
-  MILLRACE_RETURN_IF_ERROR(impl->plan());
-  return std::unique_ptr<KeyedWindows>(new KeyedWindows(std::move(impl)));
-}
-
-Status KeyedWindows::Impl::plan() {
-  if (spec.keys.empty()) return fail(Errc::kInvalidArgument, "features need a key");
-  for (const std::string& key : spec.keys) {
-    MILLRACE_ASSIGN_OR_RETURN(const size_t index, column_index(*input, key, "features key"));
-    if (std::find(key_columns.begin(), key_columns.end(), index) != key_columns.end())
-      return fail(Errc::kInvalidArgument, fmt::format("features key: column {} is there twice", key), "name it once");
-    key_columns.push_back(index);
-  }
-  MILLRACE_RETURN_IF_ERROR(plan_windows());
-
-  std::vector<columns::Field> fields = input->fields();
-  const auto add_field = [&fields](std::string name, columns::Type type) -> Status {
-    for (const columns::Field& field : fields)
-      if (field.name == name)
-        return fail(Errc::kInvalidArgument, fmt::format("features: there are two columns {}", name),
-                    "give the aggregate another name");
-    fields.push_back({std::move(name), type});
-    return {};
-  };
-  for (WindowedAggregate& windowed : spec.aggregates) {
-    const Aggregate& aggregate = windowed.aggregate;
-    MILLRACE_ASSIGN_OR_RETURN(const columns::Type type, result_type(aggregate, *input));
-    const auto slot = slot_for(aggregate, *input, layout.slots);
-    for (const Window& window : windowed.windows) {
-      const auto place = std::lower_bound(layout.windows_us.begin(), layout.windows_us.end(), window.length_us);
-      outputs.push_back({&aggregate, slot.value_or(SIZE_MAX), static_cast<size_t>(place - layout.windows_us.begin())});
-      output_column.push_back(fields.size() - input->size());
-      MILLRACE_RETURN_IF_ERROR(add_field(aggregate.name + "_" + window.name, type));
-    }
-  }
-  if (spec.last.size() > kLastColumnsMax)
-    return fail(Errc::kTooLarge, fmt::format("features: at most {} `last` values", kLastColumnsMax));
-  for (const LastValue& last : spec.last) {
-    MILLRACE_ASSIGN_OR_RETURN(const size_t index, column_index(*input, last.column, last.name));
-    layout.last_columns.push_back(index);
-    layout.last_types.push_back(input->field(index).type);
-    MILLRACE_RETURN_IF_ERROR(add_field(last.name, input->field(index).type));
-  }
-  layout.finish();
-  if (layout.page_bytes_max(1) > state::kPageBytesMax)
-    return fail(Errc::kTooLarge, "features: more columns than a page of state has room for",
-                "split the step into several");
-  // Nested windows of a slot in ascending order, so that each adds to what the shorter one summed.
-  std::vector<size_t> order(outputs.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(), [this](size_t a, size_t b) {
-    return std::tuple(outputs[a].slot, outputs[a].window, a) < std::tuple(outputs[b].slot, outputs[b].window, b);
-  });
-  std::vector<Output> sorted;
-  std::vector<size_t> columns_sorted;
-  for (const size_t i : order) {
-    sorted.push_back(outputs[i]);
-    columns_sorted.push_back(output_column[i]);
-  }
-  outputs = std::move(sorted);
-  output_column = std::move(columns_sorted);
-
-  output = std::make_shared<const columns::Schema>(std::move(fields));
-  lows.resize(layout.windows_us.size());
-  row_input.slots.resize(layout.slots.size());
-  row_input.last.resize(layout.last_columns.size());
-  magnitude.resize(layout.slots.size());
-  sign();
-  return {};
-}
-
-Status KeyedWindows::Impl::plan_windows() {
-  for (WindowedAggregate& windowed : spec.aggregates) {
-    if (windowed.windows.empty()) windowed.windows = spec.windows;
-    if (windowed.windows.empty())
-      return fail(Errc::kInvalidArgument, fmt::format("{}: no window", windowed.aggregate.name),
-                  "add windows: [1h, 24h] to the step or to the aggregate");
-    for (const Window& window : windowed.windows) {
-      if (window.length_us <= 0)
-        return fail(Errc::kInvalidArgument,
-                    fmt::format("{}: the window {} is not longer than 0", windowed.aggregate.name, window.name));
-      layout.windows_us.push_back(window.length_us);
-    }
-  }
-  std::sort(layout.windows_us.begin(), layout.windows_us.end());
-  layout.windows_us.erase(std::unique(layout.windows_us.begin(), layout.windows_us.end()), layout.windows_us.end());
-  const int64_t longest_us = layout.windows_us.empty() ? 0 : layout.windows_us.back();
-  constexpr int64_t kShareOfLongest = 8;
-  const int64_t lateness_us = spec.lateness_us >= 0 ? spec.lateness_us : longest_us / kShareOfLongest;
-  if (__builtin_add_overflow(longest_us, lateness_us, &keep_us)) keep_us = std::numeric_limits<int64_t>::max();
-  return {};
-}
-
-void KeyedWindows::Impl::sign() {
-  std::string text = fmt::format("features 1 {} {}", keep_us, spec.last.empty() ? 0 : spec.forget_us);
-  for (const size_t index : key_columns)
-    text += fmt::format("|key {} {}", input->field(index).name, input->field(index).type.to_string());
-  for (const Slot& slot : layout.slots)
-    text +=
-        fmt::format("|slot {} {} {} {}", slot.has_values() ? input->field(slot.column).name : "", slot.type.to_string(),
-                    slot.where == kNoColumn ? "" : input->field(slot.where).name, slot.summed);
-  for (const size_t index : layout.last_columns)
-    text += fmt::format("|last {} {}", input->field(index).name, input->field(index).type.to_string());
-  signature = stable_hash(text);
+  MILLRACE_ASSIGN_OR_RETURN(WindowPlan plan, WindowPlan::make(spec, std::move(input)));
+  return std::unique_ptr<KeyedWindows>(new KeyedWindows(std::make_unique<Impl>(std::move(plan))));
 }
 
 const columns::SchemaPtr& KeyedWindows::output_schema() const { return impl_->output; }
@@ -375,7 +258,7 @@ void KeyedWindows::Impl::features(History& history, uint64_t high, std::vector<c
         summed_from = low;
       }
     }
-    append_result(*out.aggregate, slot, totals, columns[output_column[i]]);
+    append_result(*out.aggregate, slot, totals, columns[out.column]);
     before = &out;
   }
 }
