@@ -161,6 +161,37 @@ struct Pending {
   std::optional<int64_t> unix_s;
 };
 
+// AM or PM.
+bool take_half(std::string_view& text, Pending& pending) {
+  pending.has_half = true;
+  pending.afternoon = starts_with_ignoring_case(text, "pm");
+  if (!pending.afternoon && !starts_with_ignoring_case(text, "am")) return false;
+  text.remove_prefix(2);
+  return true;
+}
+
+// The names of zones that are the same everywhere.
+bool take_utc(std::string_view& text, std::optional<int64_t>& offset_s) {
+  size_t letters = 0;
+  while (letters < text.size() && std::isalpha(static_cast<unsigned char>(text[letters])) != 0) ++letters;
+  const std::string_view name = text.substr(0, letters);
+  if (name != "UTC" && name != "GMT" && name != "Z") return false;
+  offset_s = 0;
+  text.remove_prefix(letters);
+  return true;
+}
+
+bool take_unix_seconds(std::string_view& text, Pending& pending) {
+  const bool negative = take(text, '-');
+  int64_t seconds = 0;
+  size_t digits = 0;
+  for (; digits < text.size() && digits < 18 && is_digit(text[digits]); ++digits)
+    seconds = seconds * 10 + (text[digits] - '0');
+  text.remove_prefix(digits);
+  pending.unix_s = negative ? -seconds : seconds;
+  return digits > 0;
+}
+
 bool read_pattern(std::string_view pattern, std::string_view& text, Civil& civil, Pending& pending);
 
 bool read_directive(char directive, std::string_view& text, Civil& civil, Pending& pending) {
@@ -187,11 +218,7 @@ bool read_directive(char directive, std::string_view& text, Civil& civil, Pendin
     case 'I':
       return take_number(text, 2, pending.hour12) && pending.hour12 >= 1 && pending.hour12 <= 12;
     case 'p':
-      pending.has_half = true;
-      pending.afternoon = starts_with_ignoring_case(text, "pm");
-      if (!pending.afternoon && !starts_with_ignoring_case(text, "am")) return false;
-      text.remove_prefix(2);
-      return true;
+      return take_half(text, pending);
     case 'M':
       return take_number(text, 2, civil.minute);
     case 'S':
@@ -201,15 +228,8 @@ bool read_directive(char directive, std::string_view& text, Civil& civil, Pendin
       return take_fraction(text, civil.fraction_us);
     case 'z':
       return take_zone(text, civil.offset_s);
-    case 'Z': {
-      size_t letters = 0;
-      while (letters < text.size() && std::isalpha(static_cast<unsigned char>(text[letters])) != 0) ++letters;
-      const std::string_view name = text.substr(0, letters);
-      if (name != "UTC" && name != "GMT" && name != "Z") return false;
-      civil.offset_s = 0;
-      text.remove_prefix(letters);
-      return true;
-    }
+    case 'Z':
+      return take_utc(text, civil.offset_s);
     case 'b':
     case 'B':
     case 'h':
@@ -227,16 +247,8 @@ bool read_directive(char directive, std::string_view& text, Civil& civil, Pendin
       return read_pattern("%m/%d/%y", text, civil, pending);
     case 'F':
       return read_pattern("%Y-%m-%d", text, civil, pending);
-    case 's': {
-      const bool negative = take(text, '-');
-      int64_t seconds = 0;
-      size_t digits = 0;
-      for (; digits < text.size() && digits < 18 && is_digit(text[digits]); ++digits)
-        seconds = seconds * 10 + (text[digits] - '0');
-      text.remove_prefix(digits);
-      pending.unix_s = negative ? -seconds : seconds;
-      return digits > 0;
-    }
+    case 's':
+      return take_unix_seconds(text, pending);
     case '%':
       return take(text, '%');
     default:  // not an enum: parse() has refused the others
