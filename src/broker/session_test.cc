@@ -35,15 +35,20 @@ Bytes header(int16_t api, int16_t version, ByteView rest = {}) {
   return content;
 }
 
-void expect_alive(TestClient& client) {
-  EXPECT_EQ(client.call(wire::ApiVersionsRequest{}).error_code, ErrorCode::kNone);
+wire::ApiVersionsRequest api_versions_request(std::string name = "a-client", std::string version = "1.0") {
+  wire::ApiVersionsRequest request;
+  request.client_software_name = std::move(name);
+  request.client_software_version = std::move(version);
+  return request;
 }
+
+void expect_alive(TestClient& client) { EXPECT_EQ(client.call(api_versions_request()).error_code, ErrorCode::kNone); }
 
 TEST(Session, ApiVersionsSaysWhatIsServedInEveryVersion) {
   TestBroker broker;
   auto client = broker.connect();
   for (int16_t version = 0; version <= wire::ApiVersionsRequest::kMaxVersion; ++version) {
-    const auto answer = client->call(wire::ApiVersionsRequest{}, version);
+    const auto answer = client->call(api_versions_request(), version);
     EXPECT_EQ(answer.error_code, ErrorCode::kNone);
     const auto served = std::ranges::count_if(wire::supported_apis(), is_served, &wire::ApiRange::key);
     EXPECT_EQ(std::ssize(answer.api_keys), served);
@@ -53,11 +58,24 @@ TEST(Session, ApiVersionsSaysWhatIsServedInEveryVersion) {
   }
 }
 
+TEST(Session, ApiVersionsRefusesNamesThatNoSoftwareHas) {
+  TestBroker broker;
+  auto client = broker.connect();
+  for (const auto& [name, version] : std::vector<std::pair<std::string, std::string>>{
+           {"", "1"}, {"a", ""}, {"-a", "1"}, {"a.", "1"}, {"two words", "1"}, {"a", "1_2"}, {"ä", "1"}}) {
+    const auto answer = client->call(api_versions_request(name, version), 3);
+    EXPECT_EQ(answer.error_code, ErrorCode::kInvalidRequest) << name << " " << version;
+    EXPECT_TRUE(answer.api_keys.empty());
+  }
+  EXPECT_EQ(client->call(api_versions_request("a.b-c", "4.3.1-SNAPSHOT"), 3).error_code, ErrorCode::kNone);
+  EXPECT_EQ(client->call(wire::ApiVersionsRequest{}, 2).error_code, ErrorCode::kNone) << "older versions have no names";
+}
+
 TEST(Session, ApiVersionsTellsProducersOfTransactionVersion2) {
   TestBroker broker;
   auto client = broker.connect();
   for (const int16_t version : {int16_t{3}, int16_t{4}}) {
-    const auto answer = client->call(wire::ApiVersionsRequest{}, version);
+    const auto answer = client->call(api_versions_request(), version);
     EXPECT_EQ(answer.finalized_features_epoch, 0);
     ASSERT_EQ(answer.finalized_features.size(), 1u);
     EXPECT_EQ(answer.finalized_features[0].name, "transaction.version");
@@ -126,7 +144,7 @@ TEST(Session, RandomBytesNeverHarmTheBroker) {
 TEST(Session, FramesMayComeInAnyPieces) {
   TestBroker broker;
   auto client = broker.connect();
-  const auto frame = wire::encode_request(wire::ApiVersionsRequest{}, 1, "pieces", 3).value().flatten();
+  const auto frame = wire::encode_request(api_versions_request(), 1, "pieces", 3).value().flatten();
   for (const std::byte byte : frame) client->send_bytes({&byte, 1});
   EXPECT_EQ(client->receive<wire::ApiVersionsResponse>(1, 3).error_code, ErrorCode::kNone);
 }
@@ -262,7 +280,7 @@ TEST(Session, AHalfSentFrameBehindALongRequestWaitsWithItAndHoldsUpNobody) {
   fetch.max_wait_ms = 3'600'000;
   Bytes sent = wire::encode_request(fetch, 1, "client", kFetchByName).value().flatten();
   const auto append = [&](ByteView frame) { sent.insert(sent.end(), frame.begin(), frame.end()); };
-  append(wire::encode_request(wire::ApiVersionsRequest{}, 2, "client", 3).value().flatten());
+  append(wire::encode_request(api_versions_request(), 2, "client", 3).value().flatten());
   const Bytes last = wire::encode_request(wire::ApiVersionsRequest{}, 3, std::string(1000, 'x'), 0).value().flatten();
   append(ByteView(last).first(500));
   client->send_bytes(sent);

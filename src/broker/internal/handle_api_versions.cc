@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <string_view>
+
 #include "broker/internal/cluster_features.h"
 #include "broker/internal/handlers.h"
 #include "wire/api_versions.h"
@@ -17,6 +20,16 @@ void add_features(wire::ApiVersionsResponse& response, int16_t version) {
       {std::string(kTransactionVersion), kTransactionVersionLevel, kTransactionVersionLevel});
 }
 
+// As Kafka asks of the names and versions of clients' software: letters, digits, '-' and '.', the latter two only
+// inside.
+bool is_software_name(std::string_view name) {
+  const auto is_alphanumeric = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  if (name.empty() || !is_alphanumeric(name.front()) || !is_alphanumeric(name.back())) return false;
+  return std::ranges::all_of(name, [&](char c) { return is_alphanumeric(c) || c == '-' || c == '.'; });
+}
+
 }  // namespace
 
 // A client that asks in a version that we do not know gets version 0, which all can read, with the range that it may
@@ -32,6 +45,12 @@ void handle_api_versions(Request request, bool supported) {
   }
   const auto message = wire::ApiVersionsRequest::decode(request.body, request.header.api_version);
   if (!message) return request.reply.give_up("malformed ApiVersionsRequest: " + message.error().message);
+  constexpr int16_t kSoftwareFrom = 3;
+  if (request.header.api_version >= kSoftwareFrom &&
+      !(is_software_name(message->client_software_name) && is_software_name(message->client_software_version))) {
+    response.error_code = wire::ErrorCode::kInvalidRequest;
+    return respond(request, response);
+  }
   for (const wire::ApiRange& api : wire::supported_apis()) {
     if (is_served(api.key)) response.api_keys.push_back({static_cast<int16_t>(api.key), api.min, api.max});
   }
