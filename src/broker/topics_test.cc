@@ -79,6 +79,28 @@ TEST_F(TopicApis, MetadataFindsTopicsByTheirIds) {
   EXPECT_EQ(answer.topics.at(1).error_code, ErrorCode::kUnknownTopicId);
 }
 
+TEST_F(TopicApis, MetadataHasNoIdsBeforeVersion12) {
+  wire::MetadataRequest request;
+  request.topics.emplace().emplace_back().topic_id = create(topic("a")).topic_id;
+  request.topics->emplace_back().name = "a";
+  for (const int16_t version : {int16_t{10}, int16_t{11}}) {
+    const auto answer = client->call(request, version);
+    ASSERT_EQ(answer.topics.size(), 2u);
+    for (const auto& told : answer.topics) EXPECT_EQ(told.error_code, ErrorCode::kInvalidRequest) << version;
+  }
+}
+
+TEST_F(TopicApis, NamesThatKafkaTakesForTheSameAreNotBothThere) {
+  ASSERT_EQ(create(topic("a.b_c")).error_code, ErrorCode::kNone);
+  for (const std::string name : {"a_b_c", "a.b.c", "a_b.c"}) {
+    EXPECT_EQ(create(topic(name)).error_code, ErrorCode::kInvalidTopicException) << name;
+    EXPECT_EQ(metadata({name}, true).topics.at(0).error_code, ErrorCode::kUnknownTopicOrPartition) << name;
+  }
+  EXPECT_EQ(create(topic("a.b_c")).error_code, ErrorCode::kTopicAlreadyExists);
+  for (const std::string name : {"a.b_d", "a-b-c", "a.b_c.", "b.b_c"})
+    EXPECT_EQ(create(topic(name)).error_code, ErrorCode::kNone) << name;
+}
+
 TEST_F(TopicApis, CreatingSaysWhatWasMade) {
   const auto made = create(topic("t", 3, 3));
   EXPECT_EQ(made.error_code, ErrorCode::kNone);
@@ -121,6 +143,23 @@ TEST_F(TopicApis, ATopicThatIsNamedTwiceIsRefused) {
   ASSERT_EQ(answer.topics.size(), 2u);
   EXPECT_EQ(answer.topics[0].error_code, ErrorCode::kInvalidRequest);
   EXPECT_EQ(answer.topics[1].error_code, ErrorCode::kNone);
+}
+
+TEST_F(TopicApis, ATopicThatIsNamedTwiceIsNotDeleted) {
+  const Uuid id = create(topic("t")).topic_id;
+  wire::DeleteTopicsRequest by_name;
+  by_name.topic_names = {"t", "t", "nowhere", "nowhere"};
+  const auto named = client->call(by_name, 5);
+  ASSERT_EQ(named.responses.size(), 2u);
+  for (const auto& one : named.responses) EXPECT_EQ(one.error_code, ErrorCode::kInvalidRequest);
+  wire::DeleteTopicsRequest by_both;
+  by_both.topics.resize(3);
+  by_both.topics[0].name = "t";
+  by_both.topics[1].topic_id = id;  // and the third has neither
+  const auto both = client->call(by_both, 6);
+  ASSERT_EQ(both.responses.size(), 2u);
+  for (const auto& one : both.responses) EXPECT_EQ(one.error_code, ErrorCode::kInvalidRequest);
+  EXPECT_EQ(metadata({"t"}).topics.at(0).topic_id, id);
 }
 
 TEST_F(TopicApis, DeletedTopicsAreGoneAndComeBackAsOthers) {

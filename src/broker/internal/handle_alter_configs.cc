@@ -73,9 +73,10 @@ Changed replaced(const Target& target, const wire::AlterConfigsRequest::AlterCon
     const auto info = find_config(target, name);
     if (!info) return tl::unexpected(info.error());
     if (!value) return refuse(ErrorCode::kInvalidRequest, fmt::format("{} has no value", name));
-    if (!config.emplace(name, *value).second)
+    const std::string text = plain_config_value(**info, *value);
+    if (!config.emplace(name, text).second)
       return refuse(ErrorCode::kInvalidRequest, fmt::format("{} is set twice", shortened(name)));
-    if (const auto valid = check_config_value(**info, name, *value); !valid) return invalid(valid.error());
+    if (const auto valid = check_config_value(**info, name, text); !valid) return invalid(valid.error());
   }
   return config;
 }
@@ -105,6 +106,9 @@ Changed changed(const Target& target, const wire::IncrementalAlterConfigsRequest
   for (const auto& [name, operation, value] : asked.configs) {
     if (!seen.insert(name).second)
       return refuse(ErrorCode::kInvalidRequest, fmt::format("{} is changed twice", shortened(name)));
+    // What cannot be set is not set: to delete it changes nothing.
+    if (target.is_topic && operation == static_cast<int8_t>(Operation::kDelete) && find_topic_config(name) == nullptr)
+      continue;
     const auto info = find_config(target, name);
     if (!info) return tl::unexpected(info.error());
     if (operation < 0 || operation > static_cast<int8_t>(Operation::kSubtract))
@@ -115,7 +119,7 @@ Changed changed(const Target& target, const wire::IncrementalAlterConfigsRequest
       continue;
     }
     if (!value) return refuse(ErrorCode::kInvalidRequest, fmt::format("{} has no value", name));
-    std::string text = *value;
+    std::string text = plain_config_value(**info, *value);
     if (kind != Operation::kSet) {
       if ((*info)->type != TopicConfigType::kList)
         return refuse(ErrorCode::kInvalidConfig, fmt::format("{} is no list to append to or subtract from", name));

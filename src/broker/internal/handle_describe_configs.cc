@@ -72,8 +72,9 @@ Described describe(const Core& core, const Asked& asked, const wire::DescribeCon
   } else {
     return refuse(ErrorCode::kInvalidRequest, "only topics (2) and brokers (4) can be described");
   }
+  const bool asks_for_some = asked.configuration_keys && !asked.configuration_keys->empty();
   for (const ShownConfig& config : shown) {
-    if (asked.configuration_keys && std::ranges::count(*asked.configuration_keys, config.name) == 0) continue;
+    if (asks_for_some && std::ranges::count(*asked.configuration_keys, config.name) == 0) continue;
     result.configs.push_back(to_line(config, message));
   }
   return result;

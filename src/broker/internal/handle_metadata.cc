@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 #include <string>
 #include <utility>
@@ -45,6 +46,14 @@ bool wants_all(const Request& request, const wire::MetadataRequest& message) {
   return !message.topics || (request.header.api_version == 0 && message.topics->empty());
 }
 
+// Versions 10 and 11 have a place for ids in requests, but, in Kafka, no meaning: there it stands for nothing but
+// names.
+constexpr int16_t kIdsFrom = 12;
+
+bool is_by_id(const wire::MetadataRequest::MetadataRequestTopic& asked) {
+  return !asked.topic_id.is_zero() || !asked.name;
+}
+
 // Versions 8 to 10 have it for the cluster, too.
 void add_authorized_operations(const wire::MetadataRequest& message, wire::MetadataResponse& response) {
   if (message.include_cluster_authorized_operations) response.cluster_authorized_operations = kClusterOperations;
@@ -69,6 +78,11 @@ void answer(Core& core, Request& request, const wire::MetadataRequest& message) 
     add_authorized_operations(message, response);
     return respond(request, response);
   }
+  if (request.header.api_version < kIdsFrom && std::ranges::any_of(*message.topics, is_by_id)) {
+    for (const auto& asked : *message.topics)
+      response.topics.push_back(refuse(asked.name.value_or(""), asked.topic_id, ErrorCode::kInvalidRequest));
+    return respond(request, response);
+  }
   for (const auto& asked : *message.topics) {
     const bool by_id = !asked.topic_id.is_zero();
     const auto state = by_id ? topics->find(asked.topic_id) : topics->find(asked.name.value_or(""));
@@ -81,10 +95,6 @@ void answer(Core& core, Request& request, const wire::MetadataRequest& message) 
     else
       response.topics.push_back(refuse(asked.name, {}, ErrorCode::kUnknownTopicOrPartition));
   }
-  // Before version 12 a name cannot be null, and only ids have none.
-  if (request.header.api_version < 12)
-    for (Topic& topic : response.topics)
-      if (!topic.name) topic.name = "";
   add_authorized_operations(message, response);
   respond(request, response);
 }
@@ -101,7 +111,7 @@ void handle_metadata(Core& core, Request request, wire::MetadataRequest message)
     const auto topics_max = static_cast<size_t>(log::kPartitionsMax / core.settings.num_partitions);
     for (const auto& asked : *message.topics)
       if (asked.topic_id.is_zero() && asked.name && to_create.size() < topics_max && !topics->find(*asked.name) &&
-          log::check_topic_name(*asked.name))
+          log::check_topic_name(*asked.name) && !topics->find_colliding(*asked.name))
         to_create.insert(*asked.name);
   }
   if (to_create.empty()) return answer(core, request, message);

@@ -93,8 +93,8 @@ ErrorCode check_deletable(const TopicTable& topics, const TopicState* state) {
   if (state == nullptr) return ErrorCode::kUnknownTopicOrPartition;
   if (state->internal) return ErrorCode::kInvalidTopicException;
   // A compacted topic's records are the state of their keys.
-  const bool deletes = parse_topic_policy(state->topic->info.config, topics.defaults()).deletes;
-  return deletes ? ErrorCode::kNone : ErrorCode::kPolicyViolation;
+  const log::TopicPolicy policy = parse_topic_policy(state->topic->info.config, topics.defaults());
+  return policy.compacts && !policy.deletes ? ErrorCode::kPolicyViolation : ErrorCode::kNone;
 }
 
 Deleted delete_records(const TopicState& state, const Deletion& asked, log::WalPosition& last) {

@@ -62,13 +62,17 @@ tl::expected<Plan, Refusal> plan(const Core& core, const Creatable& asked) {
     return refuse(ErrorCode::kInvalidTopicException, valid.error().message);
   if (core.topics.snapshot()->find(asked.name))
     return refuse(ErrorCode::kTopicAlreadyExists, fmt::format("topic '{}' exists already", asked.name));
+  if (const auto other = core.topics.snapshot()->find_colliding(asked.name))
+    return refuse(
+        ErrorCode::kInvalidTopicException,
+        fmt::format("topic '{}' collides with '{}': '.' and '_' count as the same", asked.name, other->name()));
   const auto partitions = partitions_of(core, asked);
   if (!partitions) return tl::unexpected(partitions.error());
   Plan planned{.partitions = *partitions, .config = {}};
   for (const auto& config : asked.configs) {
-    if (const auto valid = check_topic_config(config.name, config.value); !valid)
-      return refuse(ErrorCode::kInvalidConfig, valid.error().message);
-    planned.config.insert_or_assign(config.name, *config.value);
+    auto value = check_topic_config(config.name, config.value);
+    if (!value) return refuse(ErrorCode::kInvalidConfig, value.error().message);
+    planned.config.insert_or_assign(config.name, std::move(*value));
   }
   if (const auto valid = check_topic_configs_together(planned.config, core.topics.snapshot()->defaults()); !valid)
     return refuse(ErrorCode::kInvalidConfig, valid.error().message);
@@ -140,8 +144,9 @@ Deleted delete_one(Core& core, const Deletable& asked, int16_t version) {
   Deleted result;
   result.name = asked.name;
   result.topic_id = asked.topic_id;
-  if (by_id && asked.name)
-    return not_deleted(std::move(result), ErrorCode::kInvalidRequest, "a topic has a name or an id here, not both",
+  if (by_id == asked.name.has_value())
+    return not_deleted(std::move(result), ErrorCode::kInvalidRequest,
+                       by_id ? "a topic has a name or an id here, not both" : "a topic without a name or an id",
                        version);
   const auto topics = core.topics.snapshot();
   const auto state = by_id ? topics->find(asked.topic_id) : topics->find(asked.name.value_or(""));
@@ -163,15 +168,26 @@ Deleted delete_one(Core& core, const Deletable& asked, int16_t version) {
 void delete_topics(Core& core, Request& request, const wire::DeleteTopicsRequest& message) {
   constexpr int16_t kStatesFrom = 6;
   const int16_t version = request.header.api_version;
+  std::vector<Deletable> all = message.topics;
+  if (version < kStatesFrom) {
+    for (const std::string& name : message.topic_names) all.emplace_back().name = name;
+  }
+  // A topic that is named twice, be it by its name and its id, stays: who asks so is mistaken about something.
+  const auto topics = core.topics.snapshot();
+  const auto key_of = [&](const Deletable& asked) {
+    const auto state = asked.name ? topics->find(*asked.name) : topics->find(asked.topic_id);
+    return std::pair(state ? state->name() : asked.name.value_or(""), state ? Uuid{} : asked.topic_id);
+  };
+  std::map<std::pair<std::string, Uuid>, int> times;
+  for (const Deletable& asked : all) ++times[key_of(asked)];
   wire::DeleteTopicsResponse response;
-  if (version >= kStatesFrom) {
-    for (const Deletable& asked : message.topics) response.responses.push_back(delete_one(core, asked, version));
-  } else {
-    for (const std::string& name : message.topic_names) {
-      Deletable asked;
-      asked.name = name;
-      response.responses.push_back(delete_one(core, asked, version));
-    }
+  for (const Deletable& asked : all) {
+    int& left = times[key_of(asked)];
+    if (left == 1) response.responses.push_back(delete_one(core, asked, version));
+    if (left > 1)
+      response.responses.push_back(not_deleted({.name = asked.name, .topic_id = asked.topic_id},
+                                               ErrorCode::kInvalidRequest, "the topic is named twice", version));
+    left = 0;
   }
   respond(request, response);
 }

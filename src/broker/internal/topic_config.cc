@@ -25,19 +25,16 @@ constexpr TopicConfigBounds at_least(double min) { return {.min = min, .max = kL
 constexpr TopicConfigBounds int_at_least(double min) { return {.min = min, .max = kIntMax}; }
 constexpr TopicConfigBounds one_of(std::string_view words) { return {.words = words}; }
 constexpr TopicConfigBounds kAny = {};
+// A list of partition:broker, or * for all.
+constexpr std::string_view kThrottledReplicas = "replication.throttled.replicas";
 
 // The rows: name, type, default, the broker's setting, whether it does something here, bounds, what it means.
 constexpr std::array kInfos = {
     TopicConfigInfo{"cleanup.policy", kList, "delete", "log.cleanup.policy", true, one_of("delete,compact"),
                     "What happens to old records: delete (after retention.ms or beyond retention.bytes), compact (the "
                     "last record of each key stays), or both."},
-    TopicConfigInfo{"compression.gzip.level",
-                    kInt,
-                    "-1",
-                    "compression.gzip.level",
-                    false,
-                    {-1, 9},
-                    "Compression has one level here for each codec."},
+    TopicConfigInfo{"compression.gzip.level", kInt, "-1", "compression.gzip.level", false,
+                    one_of("-1,1,2,3,4,5,6,7,8,9"), "Compression has one level here for each codec."},
     TopicConfigInfo{"compression.lz4.level",
                     kInt,
                     "9",
@@ -117,6 +114,23 @@ std::string number_bounds(const TopicConfigInfo& info) {
   return fmt::format("a whole number from {:.0f} to {:.0f}", info.bounds.min, info.bounds.max);
 }
 
+bool is_line(std::string_view text) {
+  return std::ranges::none_of(text, [](char c) { return c >= 0 && c < ' '; });
+}
+
+bool is_digits(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+bool is_replica(std::string_view word) {
+  const auto parts = split(word, ':');
+  return parts.size() == 2 && is_digits(parts[0]) && is_digits(parts[1]);
+}
+
+bool is_list_of_replicas(std::string_view value) {
+  return value.empty() || value == "*" || std::ranges::all_of(split(value, ','), is_replica);
+}
+
 // The value that holds for a topic.
 class Values {
  public:
@@ -154,13 +168,36 @@ const TopicConfigInfo* find_topic_config_of_setting(std::string_view broker_sett
   return found == kInfos.end() ? nullptr : found;
 }
 
+std::string plain_config_value(const TopicConfigInfo& info, std::string_view value) {
+  if (!is_line(value)) return std::string(value);
+  std::string plain(trim(value));
+  switch (info.type) {
+    case kBool: {
+      std::string lower = plain;
+      std::ranges::transform(lower, lower.begin(),
+                             [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+      return lower == "true" || lower == "false" ? lower : plain;
+    }
+    case kInt:
+    case kLong:
+    case kDouble:
+      return plain.size() > 1 && plain[0] == '+' && plain[1] != '-' ? plain.substr(1) : plain;
+    case kString:
+      return plain;
+    case kList: {
+      std::string list;
+      for (const std::string_view word : split(plain, ',')) list += (list.empty() ? "" : ",") + std::string(trim(word));
+      return list;
+    }
+  }
+}
+
 Status check_config_value(const TopicConfigInfo& info, std::string_view name, std::string_view value) {
   const auto refuse = [&](std::string_view wanted) {
     return fail(Errc::kInvalidArgument, fmt::format("{} is {}, not '{}'", name, wanted, shortened(value)));
   };
   constexpr size_t kValueBytesMax = 4096;
-  const bool is_line = std::ranges::none_of(value, [](char c) { return c >= 0 && c < ' '; });
-  if (!is_line || value.size() > kValueBytesMax)
+  if (!is_line(value) || value.size() > kValueBytesMax)
     return fail(Errc::kInvalidArgument, fmt::format("{} is one line of at most {} bytes", name, kValueBytesMax));
   switch (info.type) {
     case kBool:
@@ -168,6 +205,8 @@ Status check_config_value(const TopicConfigInfo& info, std::string_view name, st
       return {};
     case kInt:
     case kLong: {
+      if (!info.bounds.words.empty())
+        return is_one_of(value, info.bounds.words) ? Status{} : refuse(fmt::format("one of {}", info.bounds.words));
       const auto number = parse_int64(value);
       if (!number || static_cast<double>(*number) < info.bounds.min || static_cast<double>(*number) > info.bounds.max)
         return refuse(number_bounds(info));
@@ -183,7 +222,9 @@ Status check_config_value(const TopicConfigInfo& info, std::string_view name, st
         return refuse(fmt::format("one of {}", info.bounds.words));
       return {};
     case kList:
-      if (info.bounds.words.empty()) return {};
+      if (info.name.ends_with(kThrottledReplicas) && !is_list_of_replicas(value))
+        return refuse("a list of partition:broker, or *");
+      if (info.bounds.words.empty() || value.empty()) return {};
       for (const std::string_view word : split(value, ','))
         if (!is_one_of(trim(word), info.bounds.words)) return refuse(fmt::format("a list of {}", info.bounds.words));
       return {};
@@ -200,11 +241,13 @@ tl::unexpected<Error> unknown_topic_config(std::string_view name) {
                       : fmt::format("unknown topic configuration '{}'", name));
 }
 
-Status check_topic_config(std::string_view name, const std::optional<std::string>& value) {
+Result<std::string> check_topic_config(std::string_view name, const std::optional<std::string>& value) {
   const TopicConfigInfo* info = find_topic_config(name);
   if (info == nullptr) return unknown_topic_config(name);
   if (!value) return fail(Errc::kInvalidArgument, fmt::format("{} has no value", name));
-  return check_config_value(*info, name, *value);
+  std::string plain = plain_config_value(*info, *value);
+  MILLRACE_RETURN_IF_ERROR(check_config_value(*info, name, plain));
+  return plain;
 }
 
 std::string topic_config_default(const TopicConfigInfo& info, const ConfigDefaults& defaults) {

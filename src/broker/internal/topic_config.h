@@ -16,8 +16,8 @@ namespace millrace::broker {
 
 enum class TopicConfigType { kBool, kString, kInt, kLong, kDouble, kList };
 
-// What a value may be, beyond its type: a number in [min, max], or one or, for a list, several of `words`
-// (separated by commas). Without words any text is taken.
+// What a value may be, beyond its type: a number in [min, max]; or one or, for a list, several of `words` (separated by
+// commas). Without words any text is taken.
 struct TopicConfigBounds {
   double min = 0;
   double max = 0;
@@ -44,10 +44,13 @@ const TopicConfigInfo* find_topic_config_of_setting(std::string_view broker_sett
 // A configuration as clients set it: texts by name.
 using ConfigTexts = std::map<std::string, std::string>;
 
+// The one spelling of a value that clients may write with blanks around it or its words, numbers with a plus, true and
+// false in any case. What is no such value stays as it is, to be refused by check_config_value().
+std::string plain_config_value(const TopicConfigInfo& info, std::string_view value);
 // kInvalidArgument: a value that `info` cannot have; `name` is what the message calls it.
 Status check_config_value(const TopicConfigInfo& info, std::string_view name, std::string_view value);
-// kInvalidArgument: an unknown name (with the nearest), no value, or one that it cannot have.
-Status check_topic_config(std::string_view name, const std::optional<std::string>& value);
+// The plain value. kInvalidArgument: an unknown name (with the nearest), no value, or one that it cannot have.
+Result<std::string> check_topic_config(std::string_view name, const std::optional<std::string>& value);
 // The error for a name that is not in the table.
 tl::unexpected<Error> unknown_topic_config(std::string_view name);
 

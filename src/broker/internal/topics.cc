@@ -1,5 +1,6 @@
 #include "broker/internal/topics.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace millrace::broker {
@@ -16,6 +17,16 @@ std::shared_ptr<const TopicState> TopicTable::find(std::string_view name) const 
 std::shared_ptr<const TopicState> TopicTable::find(const Uuid& id) const {
   const auto found = by_id_.find(id);
   return found == by_id_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<const TopicState> TopicTable::find_colliding(std::string_view name) const {
+  const auto same = [](char a, char b) { return a == b || ((a == '.' || a == '_') && (b == '.' || b == '_')); };
+  // Up to the first of these characters the names are the same, so they stand together.
+  const std::string_view beginning = name.substr(0, name.find_first_of("._"));
+  if (beginning.size() == name.size()) return nullptr;
+  for (auto at = by_name_.lower_bound(beginning); at != by_name_.end() && at->first.starts_with(beginning); ++at)
+    if (at->first != name && std::ranges::equal(at->first, name, same)) return at->second;
+  return nullptr;
 }
 
 std::shared_ptr<log::Partition> TopicTable::find_partition(std::string_view topic, int32_t index) const {

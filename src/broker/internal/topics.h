@@ -57,6 +57,9 @@ class TopicTable {
   const ByName& all() const { return by_name_; }
   std::shared_ptr<const TopicState> find(std::string_view name) const;
   std::shared_ptr<const TopicState> find(const Uuid& id) const;
+  // A topic whose name differs from `name` in nothing but '.' for '_', or the other way round: Kafka, whose metrics
+  // take them for the same, does not have both. Null where there is none.
+  std::shared_ptr<const TopicState> find_colliding(std::string_view name) const;
   // Null where there is no such topic or partition.
   std::shared_ptr<log::Partition> find_partition(std::string_view topic, int32_t index) const;
   // What topics have that set nothing. Valid as long as the table is.
