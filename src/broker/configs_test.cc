@@ -104,6 +104,38 @@ TEST_F(ConfigApis, WhatCannotBeIsRefusedAndChangesNothing) {
   EXPECT_EQ(change(8, "1", {}).error_code, ErrorCode::kInvalidRequest);
 }
 
+TEST_F(ConfigApis, ValuesAreShownInOneSpellingHoweverTheyWereWritten) {
+  const auto becomes = [&](const std::string& config, const std::string& given, const std::string& shown) {
+    EXPECT_EQ(set(config, given), ErrorCode::kNone) << config << "=" << given;
+    EXPECT_EQ(value(config), shown) << config << "=" << given;
+  };
+  becomes("retention.ms", " 1000 ", "1000");
+  becomes("retention.ms", "+2000", "2000");
+  becomes("preallocate", "TRUE", "true");
+  becomes("cleanup.policy", " compact , delete ", "compact,delete");
+  becomes("cleanup.policy", "", "");
+  becomes("compression.gzip.level", "9", "9");
+  becomes("leader.replication.throttled.replicas", "0:1, 1:1", "0:1,1:1");
+  becomes("leader.replication.throttled.replicas", "*", "*");
+  EXPECT_EQ(set("compression.gzip.level", "0"), ErrorCode::kInvalidConfig);
+  EXPECT_EQ(set("leader.replication.throttled.replicas", "0:1,x"), ErrorCode::kInvalidConfig);
+  EXPECT_EQ(set("retention.ms", "+-1"), ErrorCode::kInvalidConfig);
+  EXPECT_EQ(set("preallocate", "yes"), ErrorCode::kInvalidConfig);
+}
+
+TEST_F(ConfigApis, ToDeleteWhatCannotBeSetChangesNothing) {
+  EXPECT_EQ(change(kTopic, "t", {{"no.such.config", kDelete, {}}}).error_code, ErrorCode::kNone);
+}
+
+TEST_F(ConfigApis, WhoNamesNoneIsToldOfAll) {
+  wire::DescribeConfigsRequest request;
+  auto& resource = request.resources.emplace_back();
+  resource.resource_type = kTopic;
+  resource.resource_name = "t";
+  resource.configuration_keys.emplace();
+  EXPECT_EQ(client->call(request).results.at(0).configs.size(), topic_config_infos().size());
+}
+
 TEST_F(ConfigApis, ValidatingChangesNothing) {
   EXPECT_EQ(change(kTopic, "t", {{"retention.ms", kSet, "5"}}, true).error_code, ErrorCode::kNone);
   EXPECT_EQ(change(kTopic, "t", {{"retention.ms", kSet, "soon"}}, true).error_code, ErrorCode::kInvalidConfig);
@@ -224,7 +256,10 @@ TEST_F(ConfigApis, TimestampsAreHeldToTheTopicsBounds) {
     return builder.finish().value();
   };
   constexpr int64_t kHour = 3'600'000;
-  EXPECT_EQ(produce(*client, "t", stamped(now_ms, now_ms + 2 * kHour)).error_code, ErrorCode::kInvalidTimestamp);
+  const auto refused = produce(*client, "t", stamped(now_ms, now_ms + 2 * kHour));
+  EXPECT_EQ(refused.error_code, ErrorCode::kInvalidTimestamp);
+  ASSERT_EQ(refused.record_errors.size(), 1u);
+  EXPECT_EQ(refused.record_errors[0].batch_index, 1);
   EXPECT_EQ(produce(*client, "t", stamped(0, now_ms)).error_code, ErrorCode::kNone);
   ASSERT_EQ(set("message.timestamp.before.max.ms", "60000"), ErrorCode::kNone);
   EXPECT_EQ(produce(*client, "t", stamped(now_ms, now_ms - kHour)).error_code, ErrorCode::kInvalidTimestamp);

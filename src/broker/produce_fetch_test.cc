@@ -73,6 +73,9 @@ TEST_F(ProduceFetch, RefusalsAreNamed) {
   const Bytes batch = make_batch({"x"});
   auto request = produce_request("t", 0, batch, 2);
   EXPECT_EQ(client->call(request).responses[0].partition_responses[0].error_code, ErrorCode::kInvalidRequiredAcks);
+  Bytes placed = make_batch({"x"});
+  record::set_base_offset(placed, Offset{7});
+  EXPECT_EQ(produce(*client, "t", placed).error_code, ErrorCode::kInvalidRecord);
   EXPECT_THAT(fetch_values(*client, "t", 0), ElementsAre());
 }
 

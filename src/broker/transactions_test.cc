@@ -181,6 +181,21 @@ TEST_F(Transactions, FromVersion12OnABatchAddsItsPartition) {
   EXPECT_THAT(committed_values(1), ElementsAre("c", "d"));
 }
 
+// Where the first batch failed, those that were sent behind it must not take its place.
+TEST_F(Transactions, ABatchThatAddsItsPartitionIsTheFirstOfItsTransactionThere) {
+  next_sequence[0] = 3;
+  EXPECT_EQ(write(0, "behind", 12), ErrorCode::kOutOfOrderSequenceNumber);
+  EXPECT_EQ(state(), "Empty");
+  next_sequence[0] = 0;
+  EXPECT_EQ(write(0, "first", 12), ErrorCode::kNone);
+  EXPECT_EQ(write(0, "second", 12), ErrorCode::kNone);
+  next_sequence[1] = 7;
+  EXPECT_EQ(write(1, "behind", 12), ErrorCode::kOutOfOrderSequenceNumber);
+  end_and_go_on(true);
+  EXPECT_THAT(committed_values(0), ElementsAre("first", "second"));
+  EXPECT_THAT(committed_values(1), ElementsAre());
+}
+
 TEST_F(Transactions, ARequestAddsAllItsPartitionsAndRefusesThoseThatCannotBe) {
   const Bytes batch = batch_of("a", 0);
   auto request = produce_request("t", 1, batch);
@@ -286,6 +301,11 @@ TEST(TransactionRaces, ABatchIsRefusedWhoseTransactionIsAbortedBeforeItIsAppende
 
 TEST_F(Transactions, AnUnknownPartitionLeavesTheOthersOut) {
   EXPECT_THAT(add({0, 7}), ElementsAre(ErrorCode::kOperationNotAttempted, ErrorCode::kUnknownTopicOrPartition));
+  EXPECT_EQ(state(), "Empty");
+}
+
+TEST_F(Transactions, TopicsThatTheBrokerWritesAreNotAdded) {
+  EXPECT_THAT(add({0}, "__transaction_state"), ElementsAre(ErrorCode::kTopicAuthorizationFailed));
   EXPECT_EQ(state(), "Empty");
 }
 

@@ -188,7 +188,13 @@ class ProduceTask : public std::enable_shared_from_this<ProduceTask> {
     if (!batch->is_transactional())
       return refuse(index, ErrorCode::kInvalidTxnState,
                     "the producer has a transaction here, which this is no part of");
-    if (request_.header.api_version >= kAddsFrom && message_.transactional_id && !asked_) {
+    const bool adds_itself = request_.header.api_version >= kAddsFrom && message_.transactional_id;
+    // Each transaction has an epoch, and so sequences, of its own: the batches before this one are missing.
+    if (adds_itself && batch->base_sequence() != 0)
+      return refuse(
+          index, ErrorCode::kOutOfOrderSequenceNumber,
+          fmt::format("sequence {} cannot be the first of a transaction in its partition", batch->base_sequence()));
+    if (adds_itself && !asked_) {
       add_partitions({batch->producer_id(), batch->producer_epoch()});
       return std::nullopt;
     }
@@ -213,6 +219,12 @@ class ProduceTask : public std::enable_shared_from_this<ProduceTask> {
         });
   }
 
+  // Whether a batch may be the first of a transaction in its partition.
+  static bool may_begin(const PartitionData& data) {
+    const auto batch = record::BatchView::first_of(data.records.value_or(ByteView{}));
+    return batch && batch->base_sequence() == 0;
+  }
+
   // Each once, however often the request names it.
   std::vector<coord::TopicPartition> partitions_left() const {
     std::set<coord::TopicPartition> left;
@@ -222,8 +234,8 @@ class ProduceTask : public std::enable_shared_from_this<ProduceTask> {
       const auto state = topics_->find(topic.name);
       if (state == nullptr || state->internal) continue;
       for (size_t p = first; p < topic.partition_data.size(); ++p)
-        if (const int32_t index = topic.partition_data[p].index; state->partition(index) != nullptr)
-          left.insert({topic.name, PartitionId{index}});
+        if (const auto& data = topic.partition_data[p]; state->partition(data.index) != nullptr && may_begin(data))
+          left.insert({topic.name, PartitionId{data.index}});
     }
     return {left.begin(), left.end()};
   }

@@ -115,18 +115,20 @@ std::vector<TopicResult> results_of(const Adding& adding, const TopicTable& topi
     const auto state = topics.find(topic.name);
     for (const int32_t partition : topic.partitions) {
       const bool exists = state && state->partition(partition) != nullptr;
-      const ErrorCode error = attempted ? outcome
-                              : exists  ? ErrorCode::kOperationNotAttempted
-                                        : ErrorCode::kUnknownTopicOrPartition;
+      const ErrorCode error = attempted         ? outcome
+                              : !exists         ? ErrorCode::kUnknownTopicOrPartition
+                              : state->internal ? ErrorCode::kTopicAuthorizationFailed
+                                                : ErrorCode::kOperationNotAttempted;
       result.results_by_partition.push_back({partition, error});
     }
   }
   return results;
 }
 
-bool all_exist(const Adding& adding, const TopicTable& topics) {
+// Whether all partitions are there, and none is of a topic that the broker alone writes to.
+bool may_all_be_added(const Adding& adding, const TopicTable& topics) {
   return std::ranges::all_of(adding.event.partitions, [&](const coord::TopicPartition& one) {
-    return topics.find_partition(one.topic, one.partition.value()) != nullptr;
+    return topics.find_partition(one.topic, one.partition.value()) != nullptr && !is_internal_topic(one.topic);
   });
 }
 
@@ -168,7 +170,7 @@ class AddPartitionsTask : public std::enable_shared_from_this<AddPartitionsTask>
   void next() {
     for (; at_ < addings_.size(); ++at_) {
       const auto topics = core_.topics.snapshot();
-      if (all_exist(addings_[at_], *topics)) return ask_for(addings_[at_]);
+      if (may_all_be_added(addings_[at_], *topics)) return ask_for(addings_[at_]);
       take(results_of(addings_[at_], *topics, ErrorCode::kNone, false));
     }
     respond(request_, response_);

@@ -63,7 +63,10 @@ std::optional<RecordDefect> check_records(const record::BatchView& batch, const 
   if (topic.needs_keys || each_timestamp) return check_each(batch, topic, now_ms);
   // The greatest timestamp stands in the header.
   if (topic.log_append_time) return std::nullopt;
-  return check_timestamp(batch.max_timestamp_ms(), topic, now_ms);
+  auto defect = check_timestamp(batch.max_timestamp_ms(), topic, now_ms);
+  if (!defect) return std::nullopt;
+  auto named = check_each(batch, topic, now_ms);
+  return named && named->error == defect->error ? std::move(named) : std::move(defect);
 }
 
 tl::expected<CheckedBatch, RecordDefect> check_batch(std::span<std::byte> arrived, const TopicConfig& topic,
@@ -83,6 +86,11 @@ tl::expected<CheckedBatch, RecordDefect> check_batch(std::span<std::byte> arrive
   if (summary->batches != 1)
     return refuse(ErrorCode::kInvalidRecord, "a request may have one record batch for each partition");
   const auto batch = record::BatchView::first_of(arrived);
+  if (batch->base_offset() != Offset{0})
+    return refuse(
+        ErrorCode::kInvalidRecord,
+        fmt::format("a batch that begins at offset {}; where it begins is the broker's to say, and it comes with 0",
+                    batch->base_offset().value()));
   if (auto defect = check_records(*batch, topic, now_ms)) return tl::unexpected(std::move(*defect));
 
   CheckedBatch checked{.stored = arrived, .recompressed = {}, .records = static_cast<int64_t>(summary->records)};

@@ -34,7 +34,8 @@ struct RecordDefect {
 };
 
 // What a topic asks of the records of a batch that passed check_batches(): timestamps within its bounds, keys where it
-// is compacted. Looks at the header alone where that can tell; else at each record, decompressing.
+// is compacted. Looks at the header alone where that can tell that all is well; else at each record, decompressing, and
+// names those to blame.
 std::optional<RecordDefect> check_records(const record::BatchView& batch, const TopicConfig& topic, int64_t now_ms);
 
 // A batch as it is to be stored.
