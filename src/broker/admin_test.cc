@@ -271,9 +271,9 @@ TEST_F(GroupAdmin, GroupsAreDeletedWithTheirOffsetsOneByOne) {
   commit("a", "t", 3);
   commit("b", "t", 4);
   join(subscription("t"));
-  EXPECT_THAT(remove({"a", "nobody", "g", "", "a"}),
-              ElementsAre(ErrorCode::kNone, ErrorCode::kGroupIdNotFound, ErrorCode::kNonEmptyGroup,
-                          ErrorCode::kInvalidGroupId, ErrorCode::kGroupIdNotFound));
+  EXPECT_THAT(remove({"a", "nobody", "g", "", "a"}), ElementsAre(ErrorCode::kNone, ErrorCode::kGroupIdNotFound,
+                                                                 ErrorCode::kNonEmptyGroup, ErrorCode::kInvalidGroupId))
+      << "each once";
   EXPECT_EQ(committed("a", "t"), -1);
   EXPECT_EQ(committed("b", "t"), 4);
   broker.crash_and_restart();
@@ -402,9 +402,12 @@ TEST_F(Admin, NamedTopicsAreDescribedInTheOrderOfTheirNames) {
   EXPECT_EQ(answer.topics[2].topic_authorized_operations, 3576);
   request.cursor.emplace("other", 0);
   EXPECT_EQ(client->call(request).topics.at(0).error_code, ErrorCode::kInvalidRequest);
-  request.cursor.reset();
-  request.response_partition_limit = 0;
+  request.cursor.emplace("t", -1);
   EXPECT_EQ(client->call(request).topics.at(0).error_code, ErrorCode::kInvalidRequest);
+  request.cursor.reset();
+  request.topics = {{"t"}};
+  request.response_partition_limit = 0;
+  EXPECT_THAT(client->call(request).topics.at(0).partitions, SizeIs(1)) << "one at least, or it would never end";
 }
 
 TEST_F(Admin, LeadersAreElectedAlready) {

@@ -365,6 +365,31 @@ TEST_F(Groups, AMemberJoinsSyncsBeatsCommitsAndLeaves) {
   EXPECT_EQ(listed[0].group_state, "Empty");
 }
 
+TEST_F(Groups, FromVersion5OnASyncSaysWhatWasAgreedUpon) {
+  find_coordinator();
+  const std::string id = new_member_id(*client);
+  const auto joined = client->call(join_request(id));
+  auto sync = sync_request(id, joined.generation_id);
+  sync.protocol_name.reset();
+  EXPECT_EQ(client->call(sync).error_code, ErrorCode::kInconsistentGroupProtocol);
+  EXPECT_EQ(client->call(sync, 4).error_code, ErrorCode::kNone);
+}
+
+TEST_F(Groups, ThoseWhoLeaveAGroupThatIsNotAreToldOneByOne) {
+  find_coordinator();
+  wire::LeaveGroupRequest leave;
+  leave.group_id = "nobody's";
+  leave.members.emplace_back().member_id = "m";
+  const auto answer = client->call(leave);
+  EXPECT_EQ(answer.error_code, ErrorCode::kNone);
+  ASSERT_THAT(answer.members, SizeIs(1));
+  EXPECT_EQ(answer.members[0].member_id, "m");
+  EXPECT_EQ(answer.members[0].error_code, ErrorCode::kUnknownMemberId);
+  leave.members.clear();
+  leave.member_id = "m";
+  EXPECT_EQ(client->call(leave, 2).error_code, ErrorCode::kUnknownMemberId);
+}
+
 TEST_F(Groups, TwoMembersWaitForEachOther) {
   find_coordinator();
   auto other = broker.connect();

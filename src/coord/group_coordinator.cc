@@ -230,14 +230,14 @@ void GroupCoordinator::on(LeaveRequest request, Instant now, Effects& effects) {
   Group* group = find(request.group);
   if (request.group.empty()) {
     answer.error = GroupError::kInvalidGroupId;
-  } else if (group == nullptr) {
-    answer.error = GroupError::kUnknownMemberId;
   } else {
-    const std::vector<GroupError> errors = group->membership.leave(request, now, effects);
+    const std::vector<GroupError> errors =
+        group != nullptr ? group->membership.leave(request, now, effects)
+                         : std::vector<GroupError>(request.members.size(), GroupError::kUnknownMemberId);
     for (size_t i = 0; i < errors.size(); ++i)
       answer.members.push_back(
           {std::move(request.members[i].member_id), std::move(request.members[i].instance_id), errors[i]});
-    reschedule_or_dispose(*group);
+    if (group != nullptr) reschedule_or_dispose(*group);
   }
   reply(effects, request.token, std::move(answer));
 }

@@ -94,7 +94,8 @@ void handle_describe_topic_partitions(Core& core, Request request, wire::Describ
   constexpr int32_t kPartitionsPerAnswer = 2000;
   const auto topics = core.topics.snapshot();
   std::set<std::string> names;
-  if (!choose_topics(*topics, message, names) || message.response_partition_limit < 1) {
+  const bool begins_nowhere = message.cursor && message.cursor->partition_index < 0;
+  if (!choose_topics(*topics, message, names) || begins_nowhere) {
     wire::DescribeTopicPartitionsResponse refused;
     for (const auto& topic : message.topics) {
       auto& answered = refused.topics.emplace_back();
@@ -104,7 +105,7 @@ void handle_describe_topic_partitions(Core& core, Request request, wire::Describ
     return respond(request, refused);
   }
   respond(request, describe_page(core, *topics, names, message,
-                                 std::min(message.response_partition_limit, kPartitionsPerAnswer)));
+                                 std::clamp(message.response_partition_limit, 1, kPartitionsPerAnswer)));
 }
 
 void handle_describe_cluster(Core& core, Request request, wire::DescribeClusterRequest message) {

@@ -110,7 +110,9 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
       part.topic = topic;
       part.log = *log;
       part.leader_epoch = part.log->leader_epoch();
-      if (const auto error = check_leader_epoch(**log, wish.current_leader_epoch); error != ErrorCode::kNone)
+      // Here, as in Kafka, any negative number stands for none.
+      if (const auto error = check_leader_epoch(**log, std::max(wish.current_leader_epoch, -1));
+          error != ErrorCode::kNone)
         fail(part, error);
     }
   }

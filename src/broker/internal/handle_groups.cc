@@ -119,6 +119,12 @@ void handle_join_group(Core& core, Request request, wire::JoinGroupRequest messa
 }
 
 void handle_sync_group(Core& core, Request request, wire::SyncGroupRequest message) {
+  constexpr int16_t kProtocolFrom = 5;
+  if (request.header.api_version >= kProtocolFrom && !(message.protocol_type && message.protocol_name)) {
+    wire::SyncGroupResponse response;
+    response.error_code = ErrorCode::kInconsistentGroupProtocol;
+    return respond(request, response);
+  }
   coord::SyncRequest sync;
   sync.group = std::move(message.group_id);
   sync.member_id = std::move(message.member_id);

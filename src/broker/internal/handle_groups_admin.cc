@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/internal/drop_repeats.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
 #include "broker/internal/on_groups.h"
@@ -115,6 +116,7 @@ class OffsetsDeletion {
 }  // namespace
 
 void handle_delete_groups(Core& core, Request request, wire::DeleteGroupsRequest message) {
+  drop_repeats(message.groups_names);
   const auto names = std::move(message.groups_names);
   on_groups(
       core, std::move(request), [&core, names](Request asked) mutable { delete_groups(core, std::move(asked), names); },
