@@ -165,7 +165,13 @@ TEST(ClientQuotaApis, WhatIsNotBuiltAndWhatCannotBeIsRefusedByName) {
   for (const double value : {0.0, -1.0, 1.5, 1e300, std::nan("")})
     EXPECT_EQ(alter(*client, "client-id", "a", {{"producer_byte_rate", value}}).error_code, ErrorCode::kInvalidRequest)
         << value;
+  EXPECT_EQ(alter(*client, "client-id", "", {{"producer_byte_rate", 10}}).error_code, ErrorCode::kInvalidRequest);
   EXPECT_THAT(describe(*client), IsEmpty());
+  wire::DescribeClientQuotasRequest request;
+  request.components.push_back({.entity_type = "client-id", .match_type = 0, .match = std::nullopt});
+  EXPECT_EQ(client->call(request).error_code, ErrorCode::kInvalidRequest) << "exactly whom?";
+  request.components[0] = {.entity_type = "client-id", .match_type = 1, .match = "a"};
+  EXPECT_EQ(client->call(request).error_code, ErrorCode::kInvalidRequest);
 }
 
 // The clock stands still unless it is moved, so what is muted stays muted.

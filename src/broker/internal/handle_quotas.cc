@@ -32,6 +32,8 @@ std::optional<Refusal> check_entity(const Entity& entity) {
     if (part.entity_type != kClientIdEntity)
       return Refusal{ErrorCode::kInvalidRequest,
                      fmt::format("'{}' is no kind of entity that has quotas", shortened(part.entity_type))};
+    if (part.entity_name && part.entity_name->empty())
+      return Refusal{ErrorCode::kInvalidRequest, "a client-id that has quotas is not empty"};
   }
   if (entity.size() != 1)
     return Refusal{ErrorCode::kInvalidRequest, "an entity is one client-id, or the default of all"};
@@ -102,8 +104,12 @@ void alter(Core& core, Request& request, const wire::AlterClientQuotasRequest& m
   respond(request, response);
 }
 
+// How a component of DescribeClientQuotas matches.
+constexpr int8_t kExact = 0;
+constexpr int8_t kDefault = 1;
+constexpr int8_t kAny = 2;
+
 std::optional<Refusal> check_components(const wire::DescribeClientQuotasRequest& message) {
-  constexpr int8_t kAny = 2;
   std::set<std::string_view> seen;
   for (const auto& component : message.components) {
     const std::string& type = component.entity_type;
@@ -113,14 +119,14 @@ std::optional<Refusal> check_components(const wire::DescribeClientQuotasRequest&
     if (!seen.insert(type).second) return Refusal{ErrorCode::kInvalidRequest, fmt::format("'{}' is there twice", type)};
     if (component.match_type < 0 || component.match_type > kAny)
       return Refusal{ErrorCode::kInvalidRequest, fmt::format("match type {} is unknown", component.match_type)};
+    if (component.match.has_value() != (component.match_type == kExact))
+      return Refusal{ErrorCode::kInvalidRequest, "a name is there for an exact match, and for no other"};
   }
   return std::nullopt;
 }
 
 // Every entity here is a client id alone: whoever asks for users or addresses finds none.
 bool matches(const wire::DescribeClientQuotasRequest& message, const std::optional<std::string>& client_id) {
-  constexpr int8_t kExact = 0;
-  constexpr int8_t kDefault = 1;
   if (message.strict && message.components.empty()) return false;
   return std::ranges::all_of(message.components, [&](const auto& component) {
     if (component.entity_type != kClientIdEntity) return false;
