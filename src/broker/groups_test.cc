@@ -552,7 +552,11 @@ TEST_F(Groups, ATopicThatVeryManyGroupsHaveReadIsForgottenInParts) {
   ASSERT_EQ(commit(*client, 5), ErrorCode::kNone);
   wire::DeleteTopicsRequest removal;
   removal.topics.emplace_back().name = "wide";
-  ASSERT_EQ(client->call(removal).responses.at(0).error_code, ErrorCode::kNone);
+  // 67 MB of tombstones take long where the sanitizers count every access.
+  const int32_t removed = client->send(removal);
+  ASSERT_TRUE(client->readable_within(120'000));
+  const auto answer = client->receive<wire::DeleteTopicsResponse>(removed, wire::DeleteTopicsRequest::kMaxVersion);
+  ASSERT_EQ(answer.responses.at(0).error_code, ErrorCode::kNone);
   EXPECT_EQ(committed(*client), 5) << "groups are served";
   EXPECT_THAT(client->call(wire::ListGroupsRequest{}).groups, SizeIs(1));
 }
