@@ -42,13 +42,11 @@ bench: build
 	@bench/run.sh $(BUILD) $(ARGS)
 
 ## make soak        simulators, sanitizers, fuzzers and long loops: an hour or more
-soak: build build/fuzz/build.ninja
+soak: build
 	@MILLRACE_SEEDS=10000 $(BUILD)/bin/coord_test --gtest_brief --gtest_filter='Simulator.*'
 	@MILLRACE_SEEDS=20000 $(BUILD)/bin/broker_test --gtest_brief --gtest_filter='Simulator.*'
 	@$(MAKE) test PRESET=asan-ubsan
 	@$(MAKE) test PRESET=tsan
-	@cmake --build --preset fuzz --target fuzzers
-	@ctest --preset fuzz -L fuzz
 	@$(MAKE) build && tests/clients/venv.sh $(BUILD)/clients-venv
 	@MILLRACE_KILLS=200 MILLRACE_BINARY=$(CURDIR)/$(BUILD)/bin/millrace $(BUILD)/clients-venv/bin/python -B -m pytest -s tests/clients/test_kill_9.py
 	@$(BUILD)/clients-venv/bin/python -B tests/soak/soak.py $(BUILD)/bin/millrace --out $(BUILD)/soak --minutes $(SOAK_MINUTES)

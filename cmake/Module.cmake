@@ -3,7 +3,7 @@
 # Makes the library millrace::<name> of src/<name>: every *.cc there and in internal/, but for what these endings set apart.
 #   x_test.cc   goes into the test program <name>_test (GoogleTest), run by ctest as unit.<name>
 #   x_bench.cc  becomes the program <name>_x_bench (Google Benchmark), built on demand by `make bench`
-#   x_fuzz.cc   becomes the libFuzzer program <name>_x_fuzz in the fuzz preset; its corpus is src/<name>/corpus/x/, which the
+#   x_fuzz.cc   becomes the libFuzzer program <name>_x_fuzz in the preset asan-ubsan; its corpus is src/<name>/corpus/x/, which the
 #               test program goes through in every preset
 # USES are modules that its headers or sources include (the include-graph test compares them with docs/architecture.md), LIBS are
 # libraries that its headers need, PRIVATE_LIBS those that only its sources need, TEST_LIBS what its tests need besides.
@@ -67,7 +67,6 @@ function(millrace_module name)
         COMMAND ${name}_${stem} -max_total_time=${MILLRACE_FUZZ_SECONDS} -timeout=30 -malloc_limit_mb=256
           ${CMAKE_CURRENT_BINARY_DIR}/${stem}_found ${corpus})
       set_tests_properties(fuzz.${name}.${stem} PROPERTIES LABELS fuzz)
-      set_property(GLOBAL APPEND PROPERTY MILLRACE_FUZZERS ${name}_${stem})
     endforeach()
   endif()
 endfunction()
