@@ -48,7 +48,7 @@ soak: build
 	@$(MAKE) test PRESET=asan-ubsan
 	@$(MAKE) test PRESET=tsan
 	@$(MAKE) build && tests/clients/venv.sh $(BUILD)/clients-venv
-	@MILLRACE_KILLS=200 MILLRACE_BINARY=$(CURDIR)/$(BUILD)/bin/millrace $(BUILD)/clients-venv/bin/python -B -m pytest -s tests/clients/test_kill_9.py
+	@MILLRACE_KILLS=200 MILLRACE_BINARY=$(CURDIR)/$(BUILD)/bin/millrace $(BUILD)/clients-venv/bin/python -B -m pytest -s -o faulthandler_timeout=0 tests/clients/test_kill_9.py
 	@$(BUILD)/clients-venv/bin/python -B tests/soak/soak.py $(BUILD)/bin/millrace --out $(BUILD)/soak --minutes $(SOAK_MINUTES)
 
 ## make lint        clang-format and clang-tidy over the whole tree
