@@ -7,7 +7,6 @@
 // Clang's thread-safety annotations: https://clang.llvm.org/docs/ThreadSafetyAnalysis.html
 #define MILLRACE_ANNOTATE(x) __attribute__((x))
 #define GUARDED_BY(mutex) MILLRACE_ANNOTATE(guarded_by(mutex))
-#define PT_GUARDED_BY(mutex) MILLRACE_ANNOTATE(pt_guarded_by(mutex))
 #define REQUIRES(...) MILLRACE_ANNOTATE(requires_capability(__VA_ARGS__))
 #define EXCLUDES(...) MILLRACE_ANNOTATE(locks_excluded(__VA_ARGS__))
 #define ACQUIRE(...) MILLRACE_ANNOTATE(acquire_capability(__VA_ARGS__))

@@ -89,28 +89,6 @@ Result<std::optional<BatchView>> BatchReader::next() {
   return batch;
 }
 
-const char* batch_defect_name(BatchDefect defect) {
-  switch (defect) {
-    case BatchDefect::kTruncated:
-      return "Truncated";
-    case BatchDefect::kBadLength:
-      return "BadLength";
-    case BatchDefect::kOldFormat:
-      return "OldFormat";
-    case BatchDefect::kUnknownFormat:
-      return "UnknownFormat";
-    case BatchDefect::kBadChecksum:
-      return "BadChecksum";
-    case BatchDefect::kUnknownCodec:
-      return "UnknownCodec";
-    case BatchDefect::kBadCounts:
-      return "BadCounts";
-    case BatchDefect::kControlBatch:
-      return "ControlBatch";
-  }
-  return "Unknown";
-}
-
 tl::expected<BatchView, InvalidBatch> check_batch(ByteView bytes) {
   if (bytes.size() <= kMagicAt) {
     return invalid(BatchDefect::kTruncated, fmt::format("{} bytes are too few for a record batch", bytes.size()));
@@ -146,7 +124,6 @@ tl::expected<ArrivedBatches, InvalidBatch> check_batches(ByteView bytes) {
     arrived.largest_batch_bytes = std::max(arrived.largest_batch_bytes, batch->size_bytes());
     arrived.uses_zstd |= batch->codec() == Codec::kZstd;
     arrived.has_producer_id |= batch->has_producer_id();
-    arrived.is_transactional |= batch->is_transactional();
     bytes = bytes.subspan(batch->size_bytes());
   } while (!bytes.empty());
   if (arrived.has_producer_id && arrived.batches > 1) {

@@ -117,7 +117,6 @@ enum class BatchDefect {
   kBadCounts,      // counts, deltas and sequence do not fit together: INVALID_RECORD
   kControlBatch,   // a client may not write control batches: INVALID_RECORD
 };
-const char* batch_defect_name(BatchDefect defect);
 
 struct InvalidBatch {
   BatchDefect defect;
@@ -135,7 +134,6 @@ struct ArrivedBatches {
   size_t largest_batch_bytes = 0;
   bool uses_zstd = false;  // refused below Produce 7
   bool has_producer_id = false;
-  bool is_transactional = false;
 };
 
 // Check every batch of one partition's part of a produce request; an empty one is kTruncated. A batch with a producer

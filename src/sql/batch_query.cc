@@ -85,16 +85,6 @@ Result<std::shared_ptr<const FunctionCatalog>> function_catalog(Connection& conn
 
 }  // namespace
 
-std::vector<Issue> check_row_wise(Database& database, std::string_view sql, std::string_view input) {
-  const auto connection = database.connect();
-  if (!connection) return {{connection.error(), {}}};
-  const auto tree = StatementTree::parse(**connection, sql);
-  if (!tree) return {tree.error()};
-  const auto catalog = function_catalog(**connection);
-  if (!catalog) return {{catalog.error(), {}}};
-  return tree->check(**catalog, input);
-}
-
 class BatchQuery::Impl {
  public:
   Impl(std::shared_ptr<Database> database, BatchQueryOptions options)
@@ -112,8 +102,7 @@ class BatchQuery::Impl {
     if (!tree) return issue(tree.error().error, tree.error().position);
     const auto catalog = function_catalog(*connection_);
     if (!catalog) return issue(catalog.error());
-    if (auto found = tree->check(**catalog, options_.input); !found.empty())
-      return issue(std::move(found[0].error), found[0].position);
+    if (auto found = tree->check(**catalog, options_.input)) return tl::unexpected(std::move(*found));
     if (auto status = make_view(); !status) return issue(status.error());
     if (auto prepared = prepare(*tree); !prepared) return prepared;
     return {};

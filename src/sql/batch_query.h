@@ -21,13 +21,6 @@ struct Issue {
   std::optional<size_t> position;  // byte in the statement, where known
 };
 
-// Whether `sql` is one SELECT that treats rows one by one, reading only `input`. Everything else is refused, with the
-// native step that does the job: aggregates (features, aggregate), GROUP BY, window functions and DISTINCT (features,
-// aggregate, dedup), joins (join), ORDER BY and LIMIT, unnest (explode), set operations, other tables, files and table
-// functions, subqueries in expressions, and functions whose answer depends on more than their arguments (random(),
-// now(), current_date, nextval). All findings, in the order of the text; empty: none.
-std::vector<Issue> check_row_wise(Database& database, std::string_view sql, std::string_view input);
-
 struct BatchQueryOptions {
   std::string input;          // the name that the statement reads FROM: the step before
   columns::SchemaPtr schema;  // of the batches
@@ -56,8 +49,12 @@ struct BatchOutput {
 // date, timestamp in any unit and zone -> timestamp; boolean -> boolean; everything else is cast to varchar.
 class BatchQuery {
  public:
-  // Fails on everything check_row_wise finds (the first of it), on names that do not exist (with the nearest) and on
-  // types that do not fit.
+  // The statement must be one SELECT that treats rows one by one, reading only the input. Everything else is refused,
+  // with the native step that does the job: aggregates (features, aggregate), GROUP BY, window functions and DISTINCT
+  // (features, aggregate, dedup), joins (join), ORDER BY and LIMIT, unnest (explode), set operations, other tables,
+  // files and table functions, subqueries in expressions, and functions whose answer depends on more than their
+  // arguments (random(), now(), current_date, nextval). Fails on names that do not exist, too (with the nearest), and
+  // on types that do not fit. Of several mistakes the first in the text is told.
   static tl::expected<std::unique_ptr<BatchQuery>, Issue> make(std::shared_ptr<Database> database,
                                                                BatchQueryOptions options);
   ~BatchQuery();

@@ -235,16 +235,16 @@ TEST_F(BatchQueryTest, WhatIsNotRowWiseIsRefusedWithTheStepThatDoesIt) {
                          {"SELECT 1", "reads nothing", "FROM card", 0},
                          {"SELECT $1 FROM card", "parameters", "constant", 7},
                          {"SELECT n FROM card QUALIFY n > 1", "QUALIFY", "dedup", 19}}) {
-    const auto found = check_row_wise(*database_, c.sql, "card");
-    ASSERT_FALSE(found.empty()) << c.sql;
-    EXPECT_THAT(found[0].error.message, HasSubstr(c.message)) << c.sql;
-    EXPECT_THAT(found[0].error.hint, HasSubstr(c.hint)) << c.sql;
-    if (found[0].error.message.find("parameters") == std::string::npos)
-      EXPECT_EQ(found[0].position.value_or(0), c.position) << c.sql;
-    EXPECT_FALSE(BatchQuery::make(database_, {"card", schema_, c.sql}).has_value()) << c.sql;
+    const Issue found = issue(c.sql);
+    EXPECT_THAT(found.error.message, HasSubstr(c.message)) << c.sql;
+    EXPECT_THAT(found.error.hint, HasSubstr(c.hint)) << c.sql;
+    if (found.error.message.find("parameters") == std::string::npos)
+      EXPECT_EQ(found.position.value_or(0), c.position) << c.sql;
   }
-  EXPECT_TRUE(check_row_wise(*database_, "SELECT error('x'), [y + 1 FOR y IN [n]] FROM card", "card").empty());
-  EXPECT_EQ(check_row_wise(*database_, "SELECT unnest([1]) FROM card", "card")[0].error.code, Errc::kNotBuiltYet);
+  make("SELECT error('x') AS e, [y + 1 FOR y IN [n]] AS l FROM card");
+  EXPECT_EQ(issue("SELECT unnest([1]) FROM card").error.code, Errc::kNotBuiltYet);
+  // Of several mistakes the first is told.
+  EXPECT_EQ(issue("SELECT n, sum(n), now() FROM card GROUP BY n").position, 10u);
 }
 
 TEST_F(BatchQueryTest, MistakesSayWhereAndWhatIsNearest) {

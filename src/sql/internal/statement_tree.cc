@@ -89,7 +89,7 @@ class Checker {
   Checker(std::string_view sql, std::string_view input, const FunctionCatalog& catalog)
       : sql_(sql), input_(input), catalog_(catalog) {}
 
-  std::vector<Issue> take() { return std::move(issues_); }
+  std::optional<Issue> take() { return std::move(first_); }
 
   void query(const element& node) {
     const std::string_view type = text_of(node, "type");
@@ -123,12 +123,8 @@ class Checker {
 
  private:
   void add(std::optional<size_t> position, std::string message, std::string hint, Errc code = Errc::kInvalidArgument) {
-    message = "sql steps treat rows one by one: " + message;
-    // In the order of the text.
-    const auto behind = std::find_if(issues_.begin(), issues_.end(), [&](const Issue& other) {
-      return other.position.value_or(0) > position.value_or(0);
-    });
-    issues_.insert(behind, {Error{code, std::move(message), std::move(hint)}, position});
+    if (first_ && first_->position.value_or(0) <= position.value_or(0)) return;
+    first_ = Issue{Error{code, "sql steps treat rows one by one: " + message, std::move(hint)}, position};
   }
 
   void modifiers(const element& node) {
@@ -229,7 +225,7 @@ class Checker {
   std::string_view input_;
   const FunctionCatalog& catalog_;
   std::vector<std::string> ctes_;
-  std::vector<Issue> issues_;
+  std::optional<Issue> first_;  // in the text
 };
 
 // Copies a tree with changes.
@@ -473,7 +469,7 @@ tl::expected<StatementTree, Issue> StatementTree::parse(Connection& connection, 
   return StatementTree(std::string(sql), std::move(document));
 }
 
-std::vector<Issue> StatementTree::check(const FunctionCatalog& catalog, std::string_view input) const {
+std::optional<Issue> StatementTree::check(const FunctionCatalog& catalog, std::string_view input) const {
   Checker checker(sql_, input, catalog);
   checker.query(document_->select);
   return checker.take();

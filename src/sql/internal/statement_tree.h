@@ -38,8 +38,8 @@ class StatementTree {
   // The error is the syntax error, with its position.
   static tl::expected<StatementTree, Issue> parse(Connection& connection, std::string_view sql);
 
-  // See check_row_wise.
-  std::vector<Issue> check(const FunctionCatalog& catalog, std::string_view input) const;
+  // What BatchQuery::make() refuses the statement for, before any name is looked up: the first in the text.
+  std::optional<Issue> check(const FunctionCatalog& catalog, std::string_view input) const;
 
   // The statement with every reference to `input` turned into `table`, and kRowColumn handed through every SELECT and
   // returned last. Preconditions: check() found nothing.
