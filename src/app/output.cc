@@ -94,12 +94,7 @@ void print_table(const Listing& listing, std::ostream& out) {
     out << line << '\n';
   };
   std::vector<std::string> header;
-  for (const auto& name : listing.columns) {
-    std::string upper = name;
-    std::transform(upper.begin(), upper.end(), upper.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-    header.push_back(upper);
-  }
+  for (const auto& name : listing.columns) header.push_back(to_upper(name));
   print_line(header);
   for (const auto& line : texts) print_line(line);
 }

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <vector>
 
 #include "app/config.h"
@@ -10,11 +11,6 @@
 
 namespace millrace::app {
 namespace {
-
-std::string upper(std::string text) {
-  for (char& c : text) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return text;
-}
 
 bool is_help(const CLI::Option& option) { return option.check_lname("help"); }
 
@@ -29,7 +25,8 @@ std::string flag_text(const CLI::Option& option) {
 }
 
 std::string argument_text(const CLI::Option& option) {
-  std::string text = upper(option.get_name());
+  std::string text = to_upper(option.get_name());
+  std::ranges::replace(text, '-', '_');
   if (option.get_items_expected_max() > 1) text += "...";
   return option.get_required() ? text : "[" + text + "]";
 }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -22,7 +21,8 @@ constexpr std::array kDurationUnits{
     Unit{"m", 60'000'000}, Unit{"h", 3'600'000'000}, Unit{"d", 86'400'000'000},
 };
 
-char lower(char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); }
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
 
 // Optimal string alignment: like Levenshtein's, with swapped neighbours as one edit.
 size_t edit_distance(std::string_view a, std::string_view b) {
@@ -92,8 +92,7 @@ std::string format_duration(std::chrono::microseconds duration) {
 Result<uint64_t> parse_size(std::string_view text) {
   if (const auto number = leading_number(text); number && number->first >= 0) {
     constexpr std::array<std::string_view, 5> kPrefixes{"", "k", "m", "g", "t"};
-    std::string unit;
-    for (const char c : number->second) unit.push_back(lower(c));
+    const std::string unit = to_lower(number->second);
     double factor = 1;
     for (const std::string_view prefix : kPrefixes) {
       const bool plain = unit == prefix || unit == std::string(prefix) + "b";
@@ -136,6 +135,20 @@ std::string_view trim(std::string_view text) {
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
 }
+
+std::string to_lower(std::string_view text) {
+  std::string result(text);
+  std::ranges::transform(result, result.begin(), lower);
+  return result;
+}
+
+std::string to_upper(std::string_view text) {
+  std::string result(text);
+  std::ranges::transform(result, result.begin(), upper);
+  return result;
+}
+
+bool equal_ignoring_case(std::string_view a, std::string_view b) { return std::ranges::equal(a, b, {}, lower, lower); }
 
 bool matches_glob(std::string_view pattern, std::string_view name) {
   size_t p = 0, n = 0, star = std::string_view::npos, resume = 0;

@@ -32,6 +32,11 @@ std::optional<double> parse_double(std::string_view text);
 std::vector<std::string_view> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
 
+// ASCII letters in one case, whatever the locale; all else as it is.
+std::string to_lower(std::string_view text);
+std::string to_upper(std::string_view text);
+bool equal_ignoring_case(std::string_view a, std::string_view b);
+
 // Shell-like patterns over a whole name: * any characters, ? one character.
 bool matches_glob(std::string_view pattern, std::string_view name);
 

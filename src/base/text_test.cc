@@ -42,6 +42,14 @@ TEST(Size, ReadsPowersOf1024) {
   for (const char* bad : {"", "MB", "-1", "1xb", "1e300"}) EXPECT_FALSE(parse_size(bad).has_value()) << bad;
 }
 
+TEST(LetterCase, ChangesAsciiLettersOnly) {
+  EXPECT_EQ(to_lower("AZ[@`{az09\xc3\x84"), "az[@`{az09\xc3\x84");
+  EXPECT_EQ(to_upper("AZ[@`{az09\xc3\xa4"), "AZ[@`{AZ09\xc3\xa4");
+  EXPECT_TRUE(equal_ignoring_case("Total_9", "tOTAL_9"));
+  EXPECT_FALSE(equal_ignoring_case("a", "ab"));
+  EXPECT_FALSE(equal_ignoring_case("[", "{"));
+}
+
 TEST(Glob, MatchesWholeNames) {
   EXPECT_TRUE(matches_glob("n_*", "n_24h"));
   EXPECT_TRUE(matches_glob("*", ""));

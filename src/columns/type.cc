@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <array>
-#include <cctype>
 #include <vector>
 
 #include "base/check.h"
@@ -45,8 +44,7 @@ std::string Type::to_string() const {
 }
 
 Result<Type> Type::parse(std::string_view text) {
-  std::string lower;
-  for (const char c : trim(text)) lower.push_back(static_cast<char>(std::tolower(static_cast<unsigned char>(c))));
+  const std::string lower = to_lower(trim(text));
   const std::string_view whole = lower;
   const size_t open = whole.find('(');
   const std::string_view base = trim(whole.substr(0, open));

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 
 #include "base/text.h"
 #include "features/internal/plan.h"
@@ -37,17 +36,10 @@ constexpr std::array<std::string_view, 14> kLater = {"distinct", "count_distinct
                                                      "top_k",    "histogram",      "first",    "last",   "ewma",
                                                      "rate",     "ratio",          "lag",      "slope"};
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return result;
-}
-
 }  // namespace
 
 Result<Function> parse_function(std::string_view name) {
-  const std::string wanted = lower(name);
+  const std::string wanted = to_lower(name);
   for (const Name& known : kNames)
     if (known.name == wanted) return known.function;
   if (std::find(kLater.begin(), kLater.end(), wanted) != kLater.end())

@@ -161,8 +161,7 @@ class Sample {
   }
 
   static bool named_like_a_time(std::string_view name) {
-    std::string lower;
-    for (const char c : name) lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const std::string lower = to_lower(name);
     for (const std::string_view word : {"time", "date", "stamp"})
       if (lower.find(word) != std::string::npos) return true;
     return lower == "ts" || lower == "at" || lower.ends_with("_ts") || lower.ends_with("_at");

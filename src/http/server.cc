@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/logging.h"
+#include "base/text.h"
 #include "http/internal/router.h"
 #include "http/internal/url.h"
 
@@ -34,11 +35,7 @@ Request to_request(bhttp::request<bhttp::string_body>&& message) {
   const size_t question = target.find('?');
   request.path = internal::decode_percent(target.substr(0, question));
   if (question != std::string_view::npos) request.query = internal::parse_query(target.substr(question + 1));
-  for (const auto& field : message) {
-    std::string name(field.name_string());
-    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    request.headers[name] = std::string(field.value());
-  }
+  for (const auto& field : message) request.headers[to_lower(field.name_string())] = std::string(field.value());
   request.body = std::move(message.body());
   return request;
 }

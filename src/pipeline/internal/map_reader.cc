@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 
 #include "base/text.h"
 
@@ -14,8 +13,7 @@ namespace {
 
 bool is_yaml_truth_value(std::string_view key) {
   static constexpr std::array<std::string_view, 8> kWords = {"on", "off", "yes", "no", "true", "false", "y", "n"};
-  std::string lower(key);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::string lower = to_lower(key);
   // y and n are left alone: YAML 1.1 lists them, no reader we know of takes them so, and `n` is what counts are called.
   return std::find(kWords.begin(), kWords.end() - 2, lower) != kWords.end() - 2;
 }

@@ -26,12 +26,6 @@ constexpr std::array<std::string_view, 9> kNowNames{"current_timestamp", "curren
                                                     "localtime",         "localtimestamp", "current_localtime",
                                                     "current_user",      "session_user",   "user"};
 
-std::string lower(std::string_view text) {
-  std::string result;
-  for (const char c : text) result += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return result;
-}
-
 std::string_view text_of(const element& node, std::string_view key) {
   std::string_view text;
   if (node[key].get(text) != simdjson::SUCCESS) return {};
@@ -385,11 +379,7 @@ Result<std::string> first_text(Connection& connection, std::string_view sql, con
 
 }  // namespace
 
-bool same_name(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](unsigned char x, unsigned char y) {
-           return std::tolower(x) == std::tolower(y);
-         });
-}
+bool same_name(std::string_view a, std::string_view b) { return equal_ignoring_case(a, b); }
 
 Result<std::shared_ptr<const FunctionCatalog>> FunctionCatalog::load(Connection& connection) {
   auto catalog = std::make_shared<FunctionCatalog>();
@@ -407,7 +397,7 @@ Result<std::shared_ptr<const FunctionCatalog>> FunctionCatalog::load(Connection&
       if (type == "aggregate") catalog->classes_[name] = FunctionClass::kAggregate;
       if (type == "scalar" && !stability.empty() && stability != "CONSISTENT" && name != "error")
         catalog->classes_[name] = FunctionClass::kVolatile;
-      if (type == "macro") macros[name] = lower(batch->column(3).texts()[row]);
+      if (type == "macro") macros[name] = to_lower(batch->column(3).texts()[row]);
     }
   }
   catalog->classes_["count_star"] = FunctionClass::kAggregate;
@@ -430,7 +420,7 @@ Result<std::shared_ptr<const FunctionCatalog>> FunctionCatalog::load(Connection&
 }
 
 FunctionClass FunctionCatalog::classify(std::string_view name) const {
-  const auto found = classes_.find(lower(name));
+  const auto found = classes_.find(to_lower(name));
   return found == classes_.end() ? FunctionClass::kRowWise : found->second;
 }
 

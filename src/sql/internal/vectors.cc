@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/text.h"
 #include "sql/internal/api.h"
 
 namespace millrace::sql {
@@ -134,11 +135,7 @@ TypeMapping map_type(duckdb_logical_type type) {
   }
 }
 
-std::string sql_type(columns::Type type) {
-  std::string name = type.to_string();
-  for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return name;
-}
+std::string sql_type(columns::Type type) { return to_upper(type.to_string()); }
 
 duckdb_logical_type make_logical_type(columns::Type type) {
   switch (type.kind) {

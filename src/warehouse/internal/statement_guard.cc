@@ -6,17 +6,13 @@
 #include <array>
 #include <cctype>
 
+#include "base/text.h"
+
 namespace millrace::warehouse {
 namespace {
 
 bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 bool is_space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
-
-std::string upper(std::string_view text) {
-  std::string result;
-  for (const char c : text) result += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return result;
-}
 
 // Behind the quoted text, dollar-quoted text or comment that begins at `at`; `at` itself where none begins.
 size_t skip_opaque(std::string_view sql, size_t at) {
@@ -45,7 +41,7 @@ std::string first_word(std::string_view sql) {
     } else {
       size_t end = at;
       while (end < sql.size() && is_word(sql[end])) ++end;
-      return upper(sql.substr(at, end - at));
+      return to_upper(sql.substr(at, end - at));
     }
   }
   return {};
@@ -62,7 +58,7 @@ std::string quote_from_argument(std::string_view sql) {
       size_t next = end;
       while (next < sql.size() && is_space(sql[next])) ++next;
       const bool argument = sql.substr(next, 2) == ":=" || sql.substr(next, 2) == "=>";
-      if (argument && upper(sql.substr(at, end - at)) == "FROM") {
+      if (argument && to_upper(sql.substr(at, end - at)) == "FROM") {
         result += "\"from\"";
         at = end;
         continue;
