@@ -79,15 +79,24 @@ Status show_diagnosis(const CommandLine& line, Diagnosis diagnosis) {
 void add_doctor_command(CLI::App& root, CommandLine& line) {
   auto server = std::make_shared<bool>(false);
   auto all_records = std::make_shared<bool>(false);
+  auto http = std::make_shared<std::string>();
   auto* doctor = root.add_subcommand(
       "doctor",
       "check the data folder, every byte of it, or with --server a running server; 1 where there is a problem");
   doctor->add_flag("--server", *server, "check the running server, or the cluster that --bootstrap names");
   doctor->add_flag("--records", *all_records, "of the data folder, decode every record, too");
-  doctor->callback([&line, server, all_records] {
-    line.selected = [&line, server, all_records]() -> Status {
-      if (*server || !line.bootstrap.empty()) {
-        MILLRACE_ASSIGN_OR_RETURN(auto diagnosis, examine_server(line));
+  doctor
+      ->add_option("--http", *http,
+                   "where that server serves HTTP: tells its version, its clock, and what it measures "
+                   "[that of the data folder's server]")
+      ->type_name("HOST:PORT");
+  doctor->callback([&line, server, all_records, http] {
+    line.selected = [&line, server, all_records, http]() -> Status {
+      if (*server || !line.bootstrap.empty() || !http->empty()) {
+        if (*all_records)
+          return fail(Errc::kInvalidArgument, "--records is for data folders, not for running servers",
+                      "leave it out, or leave out --server, --bootstrap and --http");
+        MILLRACE_ASSIGN_OR_RETURN(auto diagnosis, examine_server(line, *http));
         return show_diagnosis(line, std::move(diagnosis));
       }
       log::InspectOptions options;

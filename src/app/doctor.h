@@ -20,8 +20,10 @@ struct Diagnosis {
 // of a large folder goes to a terminal.
 Result<Diagnosis> examine_folder(const CommandLine& line, log::InspectOptions options);
 
-// A running server, or a cluster: as its clients see it, and where it is on this machine as the system sees it.
-Result<Diagnosis> examine_server(const CommandLine& line);
+// A running server, or a cluster: as its clients see it, where it is on this machine as the system sees it, and where
+// its HTTP address is known, by its metrics. `http`: HOST:PORT; empty: of the server on the data folder, if any. The
+// token for another one is MILLRACE_HTTP_TOKEN.
+Result<Diagnosis> examine_server(const CommandLine& line, const std::string& http);
 
 // The overview and the findings, the worst first; JSON is one object. kCorruption where one is Severity::kDamage.
 Status show_diagnosis(const CommandLine& line, Diagnosis diagnosis);

@@ -2,19 +2,23 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <sstream>
 #include <thread>
 
 #include "app/connection.h"
 #include "app/data_folder.h"
 #include "app/doctor.h"
+#include "app/doctor_metrics.h"
 #include "app/transactions.h"
-#include "base/text.h"
+#include "base/host_port.h"
 #include "base/unix_time.h"
 #include "columns/column.h"
+#include "env/system_clock.h"
 #include "http/client.h"
 #include "wire/describe_log_dirs.h"
 #include "wire/list_offsets.h"
@@ -32,14 +36,14 @@ constexpr double kLowRoomShare = 0.1;
 constexpr Millis kWatched{1'000};        // how long groups are watched
 constexpr int64_t kFutureMs = 60'000;    // clocks that differ by less are fine
 constexpr int64_t kHangingMs = 900'000;  // the longest timeout of a transaction, unless the broker was told otherwise
-constexpr double kSlowSyncSeconds = 0.05;
 constexpr uint64_t kFewFiles = 4096;
 
 class ServerExamination {
  public:
-  explicit ServerExamination(const CommandLine& line) : line_(line) {}
+  ServerExamination(const CommandLine& line, std::string http) : line_(line), http_(std::move(http)) {}
 
   Result<Diagnosis> run() {
+    if (!http_.empty()) MILLRACE_RETURN_IF_ERROR(HostPort::parse(http_));
     const auto options = connection(line_);
     diagnosis_.subject = "server " + options.bootstrap;
     const auto start = std::chrono::steady_clock::now();
@@ -262,17 +266,33 @@ class ServerExamination {
     return {};
   }
 
-  // What the operating system and the metrics say of the server that runs on the data folder.
+  // What the operating system says of the server that runs on the data folder, and what a server's metrics say.
   void check_process() {
-    if (!line_.bootstrap.empty()) return;
-    const auto server = running_server(line_.data);
-    if (!server) return;
-    check_open_files(*server);
-    if (server->http.empty()) return;
-    const auto answer = http::call(server->http, "GET", "/metrics", "", server->token, kAnswerLimit);
-    if (!answer || answer->status != 200)
-      return add(Severity::kWarning, server->http, "does not show its metrics", "see the server's log");
-    check_metrics(answer->body);
+    std::optional<ServerAddresses> server;
+    if (line_.bootstrap.empty()) server = running_server(line_.data);
+    if (server) check_open_files(*server);
+    const std::string http = !http_.empty() ? http_ : server ? server->http : std::string();
+    if (http.empty())
+      return add(Severity::kNote, diagnosis_.subject,
+                 "its version and its clock are not known: only Millrace tells them",
+                 "name its HTTP address: --http HOST:PORT");
+    const char* token = std::getenv("MILLRACE_HTTP_TOKEN");
+    check_metrics(http, server && server->http == http ? server->token : token != nullptr ? token : "");
+  }
+
+  void check_metrics(const std::string& http, const std::string& token) {
+    const env::SystemClock clock;
+    Scrape scrape{.server = http, .text = {}, .asked = clock.wall_now(), .answered = {}};
+    auto answer = http::call(http, "GET", "/metrics", "", token, kAnswerLimit);
+    scrape.answered = clock.wall_now();
+    if (!answer)
+      return add(Severity::kWarning, http, "does not show its metrics: " + answer.error().message,
+                 "see whether that is the server's HTTP address");
+    if (answer->status != 200)
+      return add(Severity::kWarning, http, fmt::format("does not show its metrics: HTTP status {}", answer->status),
+                 answer->status == 401 ? "set MILLRACE_HTTP_TOKEN to the server's http.token" : "see the server's log");
+    scrape.text = std::move(answer->body);
+    for (auto& finding : examine_metrics(scrape, MILLRACE_VERSION)) diagnosis_.findings.push_back(std::move(finding));
   }
 
   void check_open_files(const ServerAddresses& server) {
@@ -297,37 +317,8 @@ class ServerExamination {
                                      : "");
   }
 
-  // Prometheus' text: the sum over all series of a name.
-  void check_metrics(const std::string& text) {
-    std::map<std::string, double, std::less<>> sums;
-    for (const std::string_view one : split(text, '\n')) {
-      const size_t space = one.rfind(' ');
-      if (one.starts_with('#') || space == std::string_view::npos) continue;
-      const auto value = parse_double(one.substr(space + 1));
-      if (!value) continue;
-      const std::string_view series = one.substr(0, space);
-      const auto name = std::string(series.substr(0, series.find('{')));
-      sums[name] += *value;
-      if (name.find("quarantined") != std::string::npos && *value > 0)
-        add(Severity::kDamage, std::string(series), "partitions are quarantined: their files are damaged",
-            "the server's log names file and byte; stop it and run millrace doctor");
-      if (name.ends_with("_failures_total") && *value > 0)
-        add(Severity::kWarning, std::string(series), fmt::format("counted {:.0f} failures since the start", *value),
-            "see the server's log");
-    }
-    const double syncs = sums["millrace_wal_sync_seconds_count"];
-    if (syncs > 0) {
-      const double mean = sums["millrace_wal_sync_seconds_sum"] / syncs;
-      add(mean > kSlowSyncSeconds ? Severity::kWarning : Severity::kNote, "write-ahead log",
-          fmt::format("a sync takes {:.2f} ms on average, over {:.0f} of them", mean * 1e3, syncs),
-          mean > kSlowSyncSeconds ? "every acknowledgement waits for one: use a faster disk, or one of its own" : "");
-    }
-    if (const double refused = sums["millrace_broker_connections_refused_total"]; refused > 0)
-      add(Severity::kWarning, "connections", fmt::format("{:.0f} were refused since the start", refused),
-          "raise max.connections, or find the client that opens so many");
-  }
-
   const CommandLine& line_;
+  const std::string http_;
   Diagnosis diagnosis_;
   std::unique_ptr<KafkaLink> link_;
   std::unique_ptr<client::Admin> admin_;
@@ -336,6 +327,8 @@ class ServerExamination {
 
 }  // namespace
 
-Result<Diagnosis> examine_server(const CommandLine& line) { return ServerExamination(line).run(); }
+Result<Diagnosis> examine_server(const CommandLine& line, const std::string& http) {
+  return ServerExamination(line, http).run();
+}
 
 }  // namespace millrace::app

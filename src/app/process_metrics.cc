@@ -13,6 +13,8 @@ Metrics::Registration show_process(Metrics& metrics, const Clock& clock) {
     using enum Exposition::Type;
     out.family("millrace_build_info", "1; the label says which version runs.", kGauge)
         .add({{"version", MILLRACE_VERSION}}, 1);
+    out.family("millrace_time_seconds", "The server's wall clock, since 1970 in UTC.", kGauge)
+        .add({}, static_cast<double>(to_unix_us(clock.wall_now())) * 1e-6);
     out.family("millrace_uptime_seconds", "Since the process was started.", kGauge)
         .add({}, std::chrono::duration<double>(clock.mono_now() - up_since).count());
     out.family("process_start_time_seconds", "When the process was started, since 1970 in UTC.", kGauge)

@@ -63,6 +63,8 @@ class DoctorTest(Folder):
         said = " ".join(finding["what"] for finding in report["findings"])
         self.assertIn("files are open", said)
         self.assertIn("GB are free", said)
+        self.assertIn("runs version ", said)
+        self.assertIn("its clock and this machine's agree", said)
         server.stop()
         report = self.diagnose(0, "--records")
         self.assertTrue(report["ok"], report)
@@ -100,6 +102,25 @@ class DoctorTest(Folder):
         report = self.diagnose(0)
         self.assertEqual([finding for finding in report["findings"] if finding["severity"] != "note"], [])
         self.assertEqual(sum(row["end"] for row in report["overview"] if row["topic"] == "t"), 100)
+
+    def test_a_server_elsewhere_tells_its_version_where_its_http_address_is_given(self):
+        server = self.start()
+        elsewhere = ("--bootstrap", f"127.0.0.1:{server.kafka}")
+        known = [finding["what"] for finding in self.diagnose(0, *elsewhere, "--http", f"127.0.0.1:{server.http}")["findings"]]
+        self.assertTrue(any(what.startswith("runs version ") for what in known), known)
+        self.assertFalse(any("files are open" in what for what in known), known)
+        unknown = self.diagnose(0, *elsewhere)["findings"]
+        self.assertTrue(any("--http" in finding["try"] for finding in unknown), unknown)
+        absent = self.diagnose(0, *elsewhere, "--http", f"127.0.0.1:{free_port()}")["findings"]
+        self.assertTrue(any("does not show its metrics" in finding["what"] for finding in absent), absent)
+
+    def test_flags_that_make_no_sense_are_refused_in_one_sentence(self):
+        for flags, said in ((("--http", "nonsense"), "'nonsense' is not HOST:PORT"),
+                            (("--server", "--records"), "--records is for data folders")):
+            result = millrace("doctor", *flags, data=self.data)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assertIn(said, result.stderr)
+            self.assertLessEqual(len(result.stderr.splitlines()), 3)
 
     def test_no_data_folder_is_not_found_and_an_absent_server_unreachable(self):
         self.assertEqual(millrace("doctor", data=self.data).returncode, 3)
