@@ -73,12 +73,24 @@ Result<std::shared_ptr<const TopicState>> Topics::create(const std::string& name
   }
   MILLRACE_ASSIGN_OR_RETURN(const auto topic, store_.create_topic(info));
   MutexLock lock(mutex_);
-  auto state = make_state(topic, table_->defaults(), nullptr);
+  return put(topic, nullptr);
+}
+
+std::shared_ptr<const TopicState> Topics::put(const std::shared_ptr<const log::Topic>& topic, const TopicState* known) {
+  auto state = make_state(topic, table_->defaults(), known);
   auto changed = std::make_shared<TopicTable>(*table_);
-  changed->by_name_.insert_or_assign(name, state);
+  changed->by_name_.insert_or_assign(state->name(), state);
   changed->by_id_.insert_or_assign(state->id(), state);
   table_ = std::move(changed);
   return state;
+}
+
+Status Topics::update(const std::shared_ptr<const log::Topic>& topic) {
+  MutexLock lock(mutex_);
+  const auto known = table_->find(topic->info.id);
+  if (known == nullptr) return fail(Errc::kNotFound, "topic '" + topic->info.name + "' does not exist");
+  put(topic, known.get());
+  return {};
 }
 
 Result<std::shared_ptr<const TopicState>> Topics::create_internal(std::string_view name) {
@@ -97,16 +109,7 @@ Result<std::shared_ptr<const TopicState>> Topics::create_internal(std::string_vi
 
 Status Topics::add_partitions(const std::string& name, int32_t count) {
   MILLRACE_ASSIGN_OR_RETURN(const auto topic, store_.add_partitions(name, count));
-  MutexLock lock(mutex_);
-  // By now it may be gone, and another of that name made.
-  const auto known = table_->find(topic->info.id);
-  if (known == nullptr) return fail(Errc::kNotFound, "topic '" + name + "' does not exist");
-  auto state = make_state(topic, table_->defaults(), known.get());
-  auto changed = std::make_shared<TopicTable>(*table_);
-  changed->by_name_.insert_or_assign(name, state);
-  changed->by_id_.insert_or_assign(state->id(), std::move(state));
-  table_ = std::move(changed);
-  return {};
+  return update(topic);
 }
 
 Status Topics::remove(const std::string& name) {
@@ -126,16 +129,7 @@ Status Topics::remove(const std::string& name) {
 
 Status Topics::configure(const std::string& name, ConfigTexts config) {
   MILLRACE_ASSIGN_OR_RETURN(const auto topic, store_.set_topic_config(name, std::move(config)));
-  MutexLock lock(mutex_);
-  // By now it may be gone, and another of that name made.
-  const auto known = table_->find(topic->info.id);
-  if (known == nullptr) return fail(Errc::kNotFound, "topic '" + name + "' does not exist");
-  auto state = make_state(topic, table_->defaults(), known.get());
-  auto changed = std::make_shared<TopicTable>(*table_);
-  changed->by_name_.insert_or_assign(name, state);
-  changed->by_id_.insert_or_assign(state->id(), std::move(state));
-  table_ = std::move(changed);
-  return {};
+  return update(topic);
 }
 
 void Topics::set_dynamic(ConfigTexts dynamic) {

@@ -102,6 +102,12 @@ class Topics {
   // With the traffic of `known`, the same topic's state before; null: it is new.
   static std::shared_ptr<const TopicState> make_state(std::shared_ptr<const log::Topic> topic,
                                                       const ConfigDefaults& defaults, const TopicState* known);
+  // Have the topic in the table, in place of `known`.
+  std::shared_ptr<const TopicState> put(const std::shared_ptr<const log::Topic>& topic, const TopicState* known)
+      REQUIRES(mutex_);
+  // Have a topic in the table as the store has changed it. kNotFound where it is gone by now, even where another of
+  // that name has been made.
+  Status update(const std::shared_ptr<const log::Topic>& topic) EXCLUDES(mutex_);
   // Tell the store what its topics' configurations mean.
   void set_policies(const ConfigTexts& dynamic);
 
