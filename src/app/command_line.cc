@@ -18,6 +18,10 @@ namespace {
 
 constexpr int kExitUsage = 2;
 constexpr int kExitNotFound = 3;
+constexpr int kExitConflict = 4;
+constexpr int kExitUnreachable = 5;
+constexpr int kExitDenied = 6;
+constexpr int kExitInterrupted = 128 + SIGINT;
 constexpr int kExitPipeClosed = 128 + SIGPIPE;  // as a shell reports a program that SIGPIPE ended
 
 std::vector<std::string> subcommand_names(const CLI::App& command) {
@@ -89,14 +93,14 @@ int exit_code(Errc code) {
       return kExitNotFound;
     case Errc::kAlreadyExists:
     case Errc::kConflict:
-      return 4;
+      return kExitConflict;
     case Errc::kUnavailable:
     case Errc::kTimedOut:
-      return 5;
+      return kExitUnreachable;
     case Errc::kPermissionDenied:
-      return 6;
+      return kExitDenied;
     case Errc::kCancelled:
-      return 130;
+      return kExitInterrupted;
     case Errc::kCorruption:
     case Errc::kIo:
     case Errc::kOutOfSpace:
