@@ -35,9 +35,8 @@ constexpr std::array kRows = {
     number("num.network.threads", &Settings::num_network_threads, 0, 64,
            "Threads that serve connections; 0 means one per core, at most 4."),
     number("max.connections", &Settings::max_connections, 1, 1'000'000,
-           "Connections open at once over all listeners; one more is closed as it comes. Never more than half the open "
-           "files "
-           "that the system allows the process (`ulimit -n`), so that the log keeps its own."),
+           "Connections open at once over all listeners; one more is closed as it comes. Never more than half the "
+           "open files that the system allows the process (`ulimit -n`), so that the log keeps its own."),
     number("connections.max.idle.ms", &Settings::connections_max_idle_ms, 1000, kIntMax,
            "A connection on which nothing happened for so long is closed."),
     number("socket.request.max.bytes", &Settings::socket_request_bytes_max, 1024, kIntMax,

@@ -9,7 +9,7 @@
 
 namespace millrace::broker {
 
-// Keeps a client that fails in a loop from filling the log: lets `lines_max` messages pass in each period, and counts
+// Keeps a client that fails in a loop from filling the log: lets kLinesMax messages pass in each kPeriod, and counts
 // the others. Thread-safe.
 class RateLimit {
  public:
