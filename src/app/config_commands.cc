@@ -93,8 +93,9 @@ Status list_configs(const CommandLine& line, const ConfigFlags& flags) {
   MILLRACE_ASSIGN_OR_RETURN(const auto link, connect_link(line));
   MILLRACE_ASSIGN_OR_RETURN(const ConfigTarget target, target_of(flags, *link));
   MILLRACE_ASSIGN_OR_RETURN(const auto configs, describe(*link, target, std::nullopt));
-  Listing listing{
-      {"setting", "value", "source", "type", "read_only"}, {}, fmt::format("{} has nothing but defaults", target.text)};
+  Listing listing{{"setting", "value", "source", "type", "read_only"},
+                  {},
+                  flags.all_brokers ? "nothing is set for all brokers" : target.text + " has nothing but defaults"};
   if (flags.documentation) listing.columns.emplace_back("documentation");
   for (const Described& config : configs) {
     if (flags.changed && config.config_source == kDefaultSource) continue;
@@ -114,6 +115,9 @@ Status get_configs(const CommandLine& line, const ConfigFlags& flags) {
   Listing listing{{"setting", "value", "source", "type", "read_only", "synonyms", "documentation"}, {}, ""};
   for (const auto& name : flags.words) {
     const auto found = std::ranges::find(configs, name, &Described::name);
+    if (found == configs.end() && flags.all_brokers)
+      return fail(Errc::kNotFound, fmt::format("{} is not set for all brokers", name),
+                  "what holds: millrace config get " + name);
     if (found == configs.end())
       return fail(Errc::kNotFound, fmt::format("{} has no setting {}", target.text, name),
                   "list those there are: millrace config list" +

@@ -42,7 +42,7 @@ Result<std::unique_ptr<env::FileLock>> take_lock(env::FileSystem& files, const s
               "check a running server with millrace doctor --server, or stop it first");
 }
 
-// The settings that were changed while a server ran: "name=value" lines.
+// The settings that were changed while a server ran: lines "name=value", "cluster:name=value" for all brokers'.
 void check_dynamic_configs(const std::string& data, Diagnosis& diagnosis) {
   const std::string path = data + "/dynamic-configs";
   std::ifstream file(path);
@@ -50,7 +50,9 @@ void check_dynamic_configs(const std::string& data, Diagnosis& diagnosis) {
   int number = 0;
   for (std::string text; std::getline(file, text);) {
     ++number;
-    const std::string name = text.substr(0, text.find('='));
+    constexpr std::string_view kOfCluster = "cluster:";
+    const size_t begin = text.starts_with(kOfCluster) ? kOfCluster.size() : 0;
+    const std::string name = text.substr(begin, text.find('=') - begin);
     const bool is_known = std::ranges::any_of(known, [&](const auto& info) { return info.name == name; });
     if (text.find('=') == std::string::npos || !is_known)
       add(diagnosis, Severity::kDamage, fmt::format("{} line {}", path, number),

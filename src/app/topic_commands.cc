@@ -111,6 +111,9 @@ Status delete_topics(const CommandLine& line, const std::vector<std::string>& na
   MILLRACE_ASSIGN_OR_RETURN(const auto outcomes, admin->delete_topics(names, kAnswerLimit));
   for (const auto& outcome : outcomes) {
     if (!outcome.status && outcome.status.error().code == Errc::kNotFound) return no_such_topic(outcome.topic);
+    if (!outcome.status && outcome.status.error().code == Errc::kInvalidArgument && outcome.topic.starts_with("__"))
+      return fail(Errc::kInvalidArgument, outcome.status.error().message,
+                  "nothing: a topic whose name begins with __ is the broker's own, and Millrace keeps it");
     MILLRACE_RETURN_IF_ERROR(outcome.status);
     line.notes << fmt::format("deleted {}\n", outcome.topic);
   }

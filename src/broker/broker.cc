@@ -89,7 +89,7 @@ struct Broker::Impl {
       if (options.on_fatal) return options.on_fatal(error);
       log_error("broker", "the log has failed, nothing more can be acknowledged: {}", error.message);
     });
-    MILLRACE_ASSIGN_OR_RETURN(ConfigTexts dynamic, dynamic_configs.read());
+    MILLRACE_ASSIGN_OR_RETURN(DynamicSettings dynamic, dynamic_configs.read());
     MILLRACE_RETURN_IF_ERROR(quotas.load());
     topics.emplace(*store, options.settings, std::move(dynamic), random.fork());
     groups.emplace(*store, *topics, options.settings, clock, random.fork());

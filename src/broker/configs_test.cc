@@ -172,8 +172,78 @@ TEST_F(ConfigApis, TheBrokersDefaultsForTopicsChangeWhileItRuns) {
   EXPECT_EQ(value("retention.ms"), "7000");
   EXPECT_EQ(set("retention.ms", "8000"), ErrorCode::kNone);
   EXPECT_EQ(describe(kTopic, "t", "retention.ms").synonyms.size(), 3u);
-  EXPECT_EQ(change(kBroker, "", {{"log.retention.ms", kDelete, {}}}).error_code, ErrorCode::kNone);
+  EXPECT_EQ(change(kBroker, "1", {{"log.retention.ms", kDelete, {}}}).error_code, ErrorCode::kNone);
   EXPECT_EQ(describe(kBroker, "1", "log.retention.ms").value, "604800000");
+}
+
+TEST_F(ConfigApis, TheBrokersOwnSettingsGoBeforeTheClusters) {
+  EXPECT_EQ(change(kBroker, "", {{"log.retention.ms", kSet, "7000"}}).error_code, ErrorCode::kNone);
+  EXPECT_EQ(describe(kBroker, "1", "log.retention.ms").config_source, 3);
+  EXPECT_EQ(value("retention.ms"), "7000");
+  EXPECT_EQ(change(kBroker, "1", {{"log.retention.ms", kSet, "8000"}}).error_code, ErrorCode::kNone);
+  restart();
+  EXPECT_EQ(value("retention.ms"), "8000");
+  const Line shown = describe(kBroker, "1", "log.retention.ms");
+  ASSERT_EQ(shown.synonyms.size(), 3u);
+  EXPECT_EQ(shown.synonyms[0].source, 2);
+  EXPECT_EQ(shown.synonyms[1].source, 3);
+  EXPECT_EQ(shown.synonyms[1].value, "7000");
+  EXPECT_EQ(change(kBroker, "", {{"log.retention.ms", kDelete, {}}}).error_code, ErrorCode::kNone);
+  EXPECT_EQ(value("retention.ms"), "8000") << "the broker's own is another";
+}
+
+TEST_F(ConfigApis, TheClustersSettingsAreShownAloneAndOnlyWhatIsSet) {
+  const auto names = [&] {
+    wire::DescribeConfigsRequest request;
+    auto& resource = request.resources.emplace_back();
+    resource.resource_type = kBroker;
+    resource.configuration_keys.reset();
+    std::vector<std::string> found;
+    for (const Line& line : client->call(request).results.at(0).configs) found.push_back(line.name);
+    return found;
+  };
+  EXPECT_EQ(change(kBroker, "1", {{"log.retention.ms", kSet, "8000"}}).error_code, ErrorCode::kNone);
+  EXPECT_THAT(names(), IsEmpty());
+  EXPECT_EQ(change(kBroker, "", {{"log.roll.ms", kSet, "7000"}}).error_code, ErrorCode::kNone);
+  EXPECT_THAT(names(), ElementsAre("log.roll.ms"));
+  EXPECT_EQ(describe(kBroker, "", "log.roll.ms").synonyms.size(), 1u);
+}
+
+// Kafka's tool for reassignments fails where it cannot set and unset them.
+TEST_F(ConfigApis, TheThrottlesOfAReassignmentAreTakenAndShown) {
+  for (const char* name : {"leader.replication.throttled.rate", "follower.replication.throttled.rate",
+                           "replica.alter.log.dirs.io.max.bytes.per.second"}) {
+    EXPECT_EQ(change(kBroker, "1", {{name, kDelete, {}}}).error_code, ErrorCode::kNone);
+    EXPECT_EQ(change(kBroker, "1", {{name, kSet, "-1"}}).error_code, ErrorCode::kInvalidConfig);
+    EXPECT_EQ(change(kBroker, "1", {{name, kSet, "1000000"}}).error_code, ErrorCode::kNone);
+    EXPECT_EQ(describe(kBroker, "1", name).value, "1000000");
+    EXPECT_THAT(describe(kBroker, "1", name).documentation.value_or(""), HasSubstr("without an effect"));
+  }
+  restart();
+  EXPECT_EQ(describe(kBroker, "1", "leader.replication.throttled.rate").value, "1000000");
+  EXPECT_EQ(change(kTopic, "t", {{"leader.replication.throttled.rate", kSet, "1"}}).error_code,
+            ErrorCode::kInvalidConfig);
+}
+
+TEST_F(ConfigApis, ValuesAreKeptInTheirPlainestForm) {
+  EXPECT_EQ(set("preallocate", "TRUE"), ErrorCode::kNone);
+  EXPECT_EQ(value("preallocate"), "true");
+  EXPECT_EQ(set("preallocate", "yes"), ErrorCode::kInvalidConfig);
+  EXPECT_EQ(set("cleanup.policy", "compact, delete,compact"), ErrorCode::kNone);
+  EXPECT_EQ(value("cleanup.policy"), "compact,delete");
+}
+
+TEST_F(ConfigApis, ATopicWithoutACleanupPolicyKeepsEverything) {
+  EXPECT_EQ(set("cleanup.policy", ""), ErrorCode::kNone);
+  EXPECT_EQ(value("cleanup.policy"), "");
+  const Settings settings;
+  const DynamicSettings none;
+  const auto policy = parse_topic_policy({{"cleanup.policy", ""}}, {settings, none});
+  EXPECT_FALSE(policy.deletes);
+  EXPECT_FALSE(policy.compacts);
+  EXPECT_EQ(change(kTopic, "t", {{"cleanup.policy", kAppend, "delete"}}).error_code, ErrorCode::kNone);
+  EXPECT_EQ(value("cleanup.policy"), "delete");
+  EXPECT_EQ(set("cleanup.policy", "delete,"), ErrorCode::kInvalidConfig);
 }
 
 // What the broker is told to keep, its next start must be able to read.

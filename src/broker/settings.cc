@@ -120,7 +120,7 @@ const Row* find_row(std::string_view name) {
   return nullptr;
 }
 
-// The rows above, and what topics have by default.
+// The rows above, what topics have by default, and the throttles of replication.
 const std::vector<SettingInfo>& all_infos() {
   static const std::vector<SettingInfo> kAll = [] {
     std::vector<SettingInfo> infos;
@@ -129,6 +129,8 @@ const std::vector<SettingInfo>& all_infos() {
       if (topic.broker_setting.empty() || find_row(topic.broker_setting) != nullptr) continue;
       infos.push_back({topic.broker_setting, SettingType::kTopicDefault, topic.documentation, 0, 0});
     }
+    for (const TopicConfigInfo& throttle : replication_throttle_infos())
+      infos.push_back({throttle.broker_setting, SettingType::kTopicDefault, throttle.documentation, 0, 0});
     return infos;
   }();
   return kAll;
@@ -151,8 +153,9 @@ Status set_setting(Settings& settings, std::string_view name, std::string_view v
   if (row == nullptr) {
     const TopicConfigInfo* topic = find_topic_config_of_setting(name);
     if (topic == nullptr) return unknown_setting(name);
-    MILLRACE_RETURN_IF_ERROR(check_config_value(*topic, name, value));
-    settings.topic_defaults.insert_or_assign(std::string(name), std::string(value));
+    std::string plain = plain_config_value(*topic, value);
+    MILLRACE_RETURN_IF_ERROR(check_config_value(*topic, name, plain));
+    settings.topic_defaults.insert_or_assign(std::string(name), std::move(plain));
     return {};
   }
   if (row->flag != nullptr) {

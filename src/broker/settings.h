@@ -58,6 +58,7 @@ struct Settings {
   std::map<std::string, std::string, std::less<>> topic_defaults;
 };
 
+// kTopicDefault: one that can be changed while the broker runs, as text (TopicConfigInfo has its type and bounds).
 enum class SettingType { kInt, kBool, kTopicDefault };
 
 // One row of the reference in docs/manual/broker.md, which is made from these.

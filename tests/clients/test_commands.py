@@ -132,3 +132,21 @@ def test_a_copy_ends_before_a_transaction_that_is_open(bootstrap, own_broker, op
     writer.commit_transaction(WAIT_S)
     assert millrace(bootstrap, *copy)[0]["copied"] == 1
     assert read_all(own_broker.bootstrap, topic) == ["held back"]
+
+
+def test_settings_of_all_brokers_are_listed_apart_from_the_brokers_own(bootstrap):
+    name = "log.roll.ms"
+    assert millrace(bootstrap, "config", "list", "--all-brokers") == []
+    millrace(bootstrap, "config", "set", f"{name}=700000000", "--all-brokers")
+    (row,) = millrace(bootstrap, "config", "list", "--all-brokers")
+    assert (row["setting"], row["value"], row["source"]) == (name, "700000000", "DYNAMIC_DEFAULT_BROKER_CONFIG")
+    (row,) = millrace(bootstrap, "config", "get", name)
+    assert (row["value"], row["source"]) == ("700000000", "DYNAMIC_DEFAULT_BROKER_CONFIG")
+    millrace(bootstrap, "config", "unset", name, "--all-brokers")
+    assert "not set for all brokers" in millrace(bootstrap, "config", "get", name, "--all-brokers", code=3)
+
+
+def test_an_internal_topic_is_not_deleted(bootstrap, open_transaction):
+    refused = millrace(bootstrap, "topic", "delete", "__transaction_state", "--execute", code=2)
+    assert "the broker's own" in refused
+    assert millrace(bootstrap, "txn", "list", "--state", "Ongoing")

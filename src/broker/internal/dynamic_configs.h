@@ -9,16 +9,16 @@
 namespace millrace::broker {
 
 // The broker's settings that were changed while it ran, kept in the data folder's file "dynamic-configs": a line
-// "name=value" each, by name, replaced as a whole. Only what topics have by default can change so
-// (find_topic_config_of_setting()), as Kafka's dynamic log configurations.
+// "name=value" each, "cluster:name=value" for the whole cluster's, by name, replaced as a whole. Only what
+// find_topic_config_of_setting() finds can change so, as Kafka's dynamic log configurations.
 class DynamicConfigs {
  public:
   DynamicConfigs(env::FileSystem& files, const std::string& data_dir);
 
   // Nothing where there is no file. kCorruption names the line that cannot be.
-  Result<ConfigTexts> read() const;
+  Result<DynamicSettings> read() const;
   // Durable on return.
-  Status write(const ConfigTexts& configs) const;
+  Status write(const DynamicSettings& settings) const;
 
  private:
   env::FileSystem& files_;

@@ -26,9 +26,10 @@ using Changed = tl::expected<ConfigTexts, Refusal>;
 
 tl::unexpected<Refusal> invalid(const Error& error) { return refuse(ErrorCode::kInvalidConfig, error.message); }
 
-// A topic, or the broker.
+// A topic, or the broker, or the whole cluster: all brokers, of which there is one.
 struct Target {
-  bool is_topic = false;
+  enum class Kind { kTopic, kNode, kCluster };
+  Kind kind = Kind::kTopic;
   std::string name;
   ConfigTexts config;  // what it has set now
 };
@@ -40,19 +41,22 @@ tl::expected<Target, Refusal> find_target(const Core& core, const TopicTable& to
       return refuse(ErrorCode::kInvalidTopicException, valid.error().message);
     const auto topic = topics.find(name);
     if (!topic) return refuse(ErrorCode::kUnknownTopicOrPartition, "there is no such topic");
-    return Target{true, name, topic->topic->info.config};
+    return Target{Target::Kind::kTopic, name, topic->topic->info.config};
   }
   if (type == kBrokerResource) {
     if (!name.empty() && name != fmt::format("{}", core.node_id()))
       return refuse(ErrorCode::kInvalidRequest, fmt::format("the only broker has id {}", core.node_id()));
-    return Target{false, name, topics.defaults().dynamic};
+    const DynamicSettings& dynamic = topics.defaults().dynamic;
+    return name.empty() ? Target{Target::Kind::kCluster, name, dynamic.cluster}
+                        : Target{Target::Kind::kNode, name, dynamic.node};
   }
-  return refuse(ErrorCode::kInvalidRequest, "only topics (2) and brokers (4) have configurations that change");
+  return refuse(ErrorCode::kInvalidRequest,
+                fmt::format("only topics and brokers have configurations here, not resources of type {}", type));
 }
 
 // The row of `name` in the table.
 tl::expected<const TopicConfigInfo*, Refusal> find_config(const Target& target, const std::string& name) {
-  if (target.is_topic) {
+  if (target.kind == Target::Kind::kTopic) {
     const TopicConfigInfo* info = find_topic_config(name);
     if (info == nullptr) return invalid(unknown_topic_config(name).value());
     return info;
@@ -99,6 +103,26 @@ std::string combine(std::string_view words, std::string_view value, bool append)
   return text;
 }
 
+// What `target` has where it sets nothing of its own.
+std::string inherited(const Target& target, const TopicConfigInfo& info, const ConfigDefaults& defaults) {
+  const DynamicSettings none;
+  const DynamicSettings of_cluster{.node = {}, .cluster = defaults.dynamic.cluster};
+  switch (target.kind) {
+    case Target::Kind::kTopic:
+      return topic_config_default(info, defaults);
+    case Target::Kind::kNode:
+      return topic_config_default(info, {defaults.settings, of_cluster});
+    case Target::Kind::kCluster:
+      return topic_config_default(info, {defaults.settings, none});
+  }
+}
+
+// The broker's settings with `target`'s replaced.
+DynamicSettings with(DynamicSettings settings, const Target& target, ConfigTexts config) {
+  (target.kind == Target::Kind::kCluster ? settings.cluster : settings.node) = std::move(config);
+  return settings;
+}
+
 Changed changed(const Target& target, const wire::IncrementalAlterConfigsRequest::AlterConfigsResource& asked,
                 const ConfigDefaults& defaults) {
   ConfigTexts config = target.config;
@@ -107,7 +131,8 @@ Changed changed(const Target& target, const wire::IncrementalAlterConfigsRequest
     if (!seen.insert(name).second)
       return refuse(ErrorCode::kInvalidRequest, fmt::format("{} is changed twice", shortened(name)));
     // What cannot be set is not set: to delete it changes nothing.
-    if (target.is_topic && operation == static_cast<int8_t>(Operation::kDelete) && find_topic_config(name) == nullptr)
+    if (target.kind == Target::Kind::kTopic && operation == static_cast<int8_t>(Operation::kDelete) &&
+        find_topic_config(name) == nullptr)
       continue;
     const auto info = find_config(target, name);
     if (!info) return tl::unexpected(info.error());
@@ -127,8 +152,8 @@ Changed changed(const Target& target, const wire::IncrementalAlterConfigsRequest
       if (text.size() > kWordsBytesMax)
         return refuse(ErrorCode::kInvalidConfig, fmt::format("{} has no such words", name));
       const auto own = config.find(name);
-      text = combine(own != config.end() ? own->second : topic_config_default(**info, defaults), text,
-                     kind == Operation::kAppend);
+      text = plain_config_value(**info, combine(own != config.end() ? own->second : inherited(target, **info, defaults),
+                                                text, kind == Operation::kAppend));
     }
     if (const auto valid = check_config_value(**info, name, text); !valid) return invalid(valid.error());
     config.insert_or_assign(name, std::move(text));
@@ -136,14 +161,15 @@ Changed changed(const Target& target, const wire::IncrementalAlterConfigsRequest
   return config;
 }
 
-Refusal put(Core& core, const Target& target, ConfigTexts config) {
-  if (target.is_topic) {
+Refusal put(Core& core, const Target& target, ConfigTexts config, const DynamicSettings& before) {
+  if (target.kind == Target::Kind::kTopic) {
     const Status done = core.topics.configure(target.name, std::move(config));
     return done ? Refusal{} : Refusal{to_wire(done.error().code), done.error().message};
   }
-  if (const Status kept = core.dynamic_configs.write(config); !kept)
+  DynamicSettings settings = with(before, target, std::move(config));
+  if (const Status kept = core.dynamic_configs.write(settings); !kept)
     return {to_wire(kept.error().code), kept.error().message};
-  core.topics.set_dynamic(std::move(config));
+  core.topics.set_dynamic(std::move(settings));
   return {};
 }
 
@@ -155,14 +181,17 @@ Refusal alter(Core& core, const Asked& asked, bool validate_only, Change change)
   if (!target) return target.error();
   auto config = change(*target, asked, topics->defaults());
   if (!config) return config.error();
-  const Status together = target->is_topic ? check_topic_configs_together(*config, topics->defaults())
-                                           : check_topic_configs_together({}, {topics->defaults().settings, *config});
+  const ConfigDefaults defaults = topics->defaults();
+  const bool of_topic = target->kind == Target::Kind::kTopic;
+  const Status together =
+      of_topic ? check_topic_configs_together(*config, defaults)
+               : check_topic_configs_together({}, {defaults.settings, with(defaults.dynamic, *target, *config)});
   if (!together) return {ErrorCode::kInvalidConfig, together.error().message};
   if (validate_only || *config == target->config) return {};
-  const Refusal refusal = put(core, *target, std::move(*config));
+  const Refusal refusal = put(core, *target, std::move(*config), defaults.dynamic);
   if (refusal.error == ErrorCode::kNone)
     log_info("broker", "configuration of {} changed",
-             target->is_topic ? fmt::format("topic '{}'", target->name) : std::string("the broker"));
+             of_topic ? fmt::format("topic '{}'", target->name) : std::string("the broker"));
   return refusal;
 }
 

@@ -67,10 +67,17 @@ Described describe(const Core& core, const Asked& asked, const wire::DescribeCon
   } else if (asked.resource_type == kBrokerResource) {
     if (!asked.resource_name.empty() && asked.resource_name != fmt::format("{}", core.node_id()))
       return refuse(ErrorCode::kInvalidRequest, fmt::format("the only broker has id {}", core.node_id()));
-    shown = shown_broker_configs(core.topics.snapshot()->defaults());
-    shown.push_back(advertised_listeners(core));
+    const auto topics = core.topics.snapshot();
+    if (asked.resource_name.empty()) {
+      shown = shown_cluster_configs(topics->defaults());
+    } else {
+      shown = shown_broker_configs(topics->defaults());
+      shown.push_back(advertised_listeners(core));
+    }
   } else {
-    return refuse(ErrorCode::kInvalidRequest, "only topics (2) and brokers (4) can be described");
+    return refuse(
+        ErrorCode::kInvalidRequest,
+        fmt::format("only topics and brokers have configurations here, not resources of type {}", asked.resource_type));
   }
   const bool asks_for_some = asked.configuration_keys && !asked.configuration_keys->empty();
   for (const ShownConfig& config : shown) {

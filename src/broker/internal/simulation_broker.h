@@ -107,7 +107,7 @@ class SimulatedBroker {
     options.write_once_bytes = 80;
     options.single_threaded = true;
     MILLRACE_ASSIGN_OR_RETURN(store_, log::Store::open(options, files, clock_, random_));
-    topics_.emplace(*store_, settings_, ConfigTexts{}, random_.fork());
+    topics_.emplace(*store_, settings_, DynamicSettings{}, random_.fork());
     MILLRACE_RETURN_IF_ERROR(make_topics());
     groups_.emplace(*store_, *topics_, settings_, clock_, random_.fork());
     MILLRACE_RETURN_IF_ERROR(groups_->load(coordinators_));

@@ -1,6 +1,7 @@
 #include "broker/internal/topic_config.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -102,6 +103,16 @@ constexpr std::array kInfos = {
                     "There is one replica."},
 };
 
+// There are no followers, and one data folder.
+constexpr std::array kThrottles = {
+    TopicConfigInfo{"", kLong, kForever, "follower.replication.throttled.rate", false, at_least(0),
+                    "There are no followers."},
+    TopicConfigInfo{"", kLong, kForever, "leader.replication.throttled.rate", false, at_least(0),
+                    "There are no followers."},
+    TopicConfigInfo{"", kLong, kForever, "replica.alter.log.dirs.io.max.bytes.per.second", false, at_least(0),
+                    "There is one data folder."},
+};
+
 bool is_one_of(std::string_view word, std::string_view words) {
   for (const std::string_view known : split(words, ','))
     if (word == known) return true;
@@ -165,7 +176,9 @@ const TopicConfigInfo* find_topic_config(std::string_view name) {
 const TopicConfigInfo* find_topic_config_of_setting(std::string_view broker_setting) {
   if (broker_setting.empty()) return nullptr;
   const auto* found = std::ranges::find(kInfos, broker_setting, &TopicConfigInfo::broker_setting);
-  return found == kInfos.end() ? nullptr : found;
+  if (found != kInfos.end()) return found;
+  const auto* throttle = std::ranges::find(kThrottles, broker_setting, &TopicConfigInfo::broker_setting);
+  return throttle == kThrottles.end() ? nullptr : throttle;
 }
 
 std::string plain_config_value(const TopicConfigInfo& info, std::string_view value) {
@@ -173,9 +186,7 @@ std::string plain_config_value(const TopicConfigInfo& info, std::string_view val
   std::string plain(trim(value));
   switch (info.type) {
     case kBool: {
-      std::string lower = plain;
-      std::ranges::transform(lower, lower.begin(),
-                             [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+      std::string lower = to_lower(plain);
       return lower == "true" || lower == "false" ? lower : plain;
     }
     case kInt:
@@ -185,12 +196,17 @@ std::string plain_config_value(const TopicConfigInfo& info, std::string_view val
     case kString:
       return plain;
     case kList: {
-      std::string list;
-      for (const std::string_view word : split(plain, ',')) list += (list.empty() ? "" : ",") + std::string(trim(word));
-      return list;
+      std::vector<std::string_view> words;
+      for (std::string_view word : split(plain, ',')) {
+        word = trim(word);
+        if (info.bounds.words.empty() || std::ranges::find(words, word) == words.end()) words.push_back(word);
+      }
+      return fmt::format("{}", fmt::join(words, ","));
     }
   }
 }
+
+std::span<const TopicConfigInfo> replication_throttle_infos() { return kThrottles; }
 
 Status check_config_value(const TopicConfigInfo& info, std::string_view name, std::string_view value) {
   const auto refuse = [&](std::string_view wanted) {
@@ -250,10 +266,15 @@ Result<std::string> check_topic_config(std::string_view name, const std::optiona
   return plain;
 }
 
+const std::string* DynamicSettings::find(const std::string& name) const {
+  if (const auto own = node.find(name); own != node.end()) return &own->second;
+  const auto shared = cluster.find(name);
+  return shared == cluster.end() ? nullptr : &shared->second;
+}
+
 std::string topic_config_default(const TopicConfigInfo& info, const ConfigDefaults& defaults) {
   if (info.broker_setting.empty()) return std::string(info.default_value);
-  if (const auto changed = defaults.dynamic.find(std::string(info.broker_setting)); changed != defaults.dynamic.end())
-    return changed->second;
+  if (const std::string* changed = defaults.dynamic.find(std::string(info.broker_setting))) return *changed;
   return setting_value(defaults.settings, info.broker_setting);
 }
 

@@ -39,13 +39,18 @@ struct TopicConfigInfo {
 std::span<const TopicConfigInfo> topic_config_infos();
 // Null where there is none.
 const TopicConfigInfo* find_topic_config(std::string_view name);
+// Also one of replication_throttle_infos().
 const TopicConfigInfo* find_topic_config_of_setting(std::string_view broker_setting);
+// Settings of the broker alone, without a topic's name, which Kafka's tools set and unset around a reassignment: they
+// change while it runs, as what topics have by default does.
+std::span<const TopicConfigInfo> replication_throttle_infos();
 
 // A configuration as clients set it: texts by name.
 using ConfigTexts = std::map<std::string, std::string>;
 
 // The one spelling of a value that clients may write with blanks around it or its words, numbers with a plus, true and
-// false in any case. What is no such value stays as it is, to be refused by check_config_value().
+// false in any case, and a word of a list twice. What is no such value stays as it is, to be refused by
+// check_config_value().
 std::string plain_config_value(const TopicConfigInfo& info, std::string_view value);
 // kInvalidArgument: a value that `info` cannot have; `name` is what the message calls it.
 Status check_config_value(const TopicConfigInfo& info, std::string_view name, std::string_view value);
@@ -54,10 +59,20 @@ Result<std::string> check_topic_config(std::string_view name, const std::optiona
 // The error for a name that is not in the table.
 tl::unexpected<Error> unknown_topic_config(std::string_view name);
 
+// The settings that were changed while the broker runs, by their names: its own, and before which they go, the whole
+// cluster's (the resource without a name).
+struct DynamicSettings {
+  ConfigTexts node;
+  ConfigTexts cluster;
+
+  // The value that holds; null where neither has one.
+  const std::string* find(const std::string& name) const;
+};
+
 // What topics have that set nothing: the broker's settings, and before them those that were changed while it ran.
 struct ConfigDefaults {
   const Settings& settings;
-  const ConfigTexts& dynamic;  // by the names of settings
+  const DynamicSettings& dynamic;
 };
 std::string topic_config_default(const TopicConfigInfo& info, const ConfigDefaults& defaults);
 

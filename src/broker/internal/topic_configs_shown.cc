@@ -34,8 +34,12 @@ ConfigKind kind_of(const SettingInfo& info) {
 // The values of a broker's setting: changed while it runs, given at its start, the default.
 void add_setting(std::string_view name, const ConfigDefaults& defaults, std::vector<ConfigSynonym>& synonyms) {
   static const Settings kDefaults;
-  if (const auto changed = defaults.dynamic.find(std::string(name)); changed != defaults.dynamic.end())
-    synonyms.push_back({std::string(name), changed->second, ConfigSource::kBroker});
+  const auto add_changed = [&](const ConfigTexts& changed, ConfigSource source) {
+    if (const auto found = changed.find(std::string(name)); found != changed.end())
+      synonyms.push_back({found->first, found->second, source});
+  };
+  add_changed(defaults.dynamic.node, ConfigSource::kBroker);
+  add_changed(defaults.dynamic.cluster, ConfigSource::kCluster);
   const std::string by_default = setting_value(kDefaults, name);
   if (std::string given = setting_value(defaults.settings, name); given != by_default)
     synonyms.push_back({std::string(name), std::move(given), ConfigSource::kBrokerFile});
@@ -44,6 +48,16 @@ void add_setting(std::string_view name, const ConfigDefaults& defaults, std::vec
 
 std::string documentation_of(const TopicConfigInfo& info) {
   return std::string(info.documentation) + (info.effective ? "" : " (accepted, without an effect)");
+}
+
+ShownConfig shown_setting(const SettingInfo& info) {
+  const TopicConfigInfo* of_topics = find_topic_config_of_setting(info.name);
+  return {.name = std::string(info.name),
+          .kind = kind_of(info),
+          .read_only = of_topics == nullptr,
+          .documentation =
+              info.type == SettingType::kTopicDefault ? documentation_of(*of_topics) : std::string(info.documentation),
+          .synonyms = {}};
 }
 
 }  // namespace
@@ -70,14 +84,20 @@ std::vector<ShownConfig> shown_topic_configs(const ConfigTexts& config, const Co
 std::vector<ShownConfig> shown_broker_configs(const ConfigDefaults& defaults) {
   std::vector<ShownConfig> shown;
   for (const SettingInfo& info : setting_infos()) {
-    const TopicConfigInfo* of_topics = find_topic_config_of_setting(info.name);
-    ShownConfig line{.name = std::string(info.name),
-                     .kind = kind_of(info),
-                     .read_only = of_topics == nullptr,
-                     .documentation = info.type == SettingType::kTopicDefault ? documentation_of(*of_topics)
-                                                                              : std::string(info.documentation),
-                     .synonyms = {}};
+    ShownConfig line = shown_setting(info);
     add_setting(info.name, defaults, line.synonyms);
+    shown.push_back(std::move(line));
+  }
+  return shown;
+}
+
+std::vector<ShownConfig> shown_cluster_configs(const ConfigDefaults& defaults) {
+  std::vector<ShownConfig> shown;
+  for (const SettingInfo& info : setting_infos()) {
+    const auto changed = defaults.dynamic.cluster.find(std::string(info.name));
+    if (changed == defaults.dynamic.cluster.end()) continue;
+    ShownConfig line = shown_setting(info);
+    line.synonyms.push_back({line.name, changed->second, ConfigSource::kCluster});
     shown.push_back(std::move(line));
   }
   return shown;

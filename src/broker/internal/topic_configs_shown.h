@@ -13,7 +13,7 @@ constexpr int8_t kTopicResource = 2;
 constexpr int8_t kBrokerResource = 4;
 
 // Kafka's numbers for where a value comes from.
-enum class ConfigSource : int8_t { kTopic = 1, kBroker = 2, kBrokerFile = 4, kDefault = 5 };
+enum class ConfigSource : int8_t { kTopic = 1, kBroker = 2, kCluster = 3, kBrokerFile = 4, kDefault = 5 };
 
 // Kafka's numbers for what a value is.
 enum class ConfigKind : int8_t { kBool = 1, kString = 2, kInt = 3, kLong = 5, kDouble = 6, kList = 7 };
@@ -42,5 +42,8 @@ std::vector<ShownConfig> shown_topic_configs(const ConfigTexts& config, const Co
 
 // All settings of the broker.
 std::vector<ShownConfig> shown_broker_configs(const ConfigDefaults& defaults);
+
+// Those that were changed for the whole cluster, and nothing else of them, as Kafka shows the resource without a name.
+std::vector<ShownConfig> shown_cluster_configs(const ConfigDefaults& defaults);
 
 }  // namespace millrace::broker

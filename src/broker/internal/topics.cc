@@ -35,7 +35,7 @@ std::shared_ptr<log::Partition> TopicTable::find_partition(std::string_view topi
   return found == nullptr ? nullptr : *found;
 }
 
-Topics::Topics(log::Store& store, const Settings& settings, ConfigTexts dynamic, Random random)
+Topics::Topics(log::Store& store, const Settings& settings, DynamicSettings dynamic, Random random)
     : store_(store), settings_(settings), random_(random) {
   auto table = std::make_shared<TopicTable>();
   table->settings_ = &settings_;
@@ -132,7 +132,7 @@ Status Topics::configure(const std::string& name, ConfigTexts config) {
   return update(topic);
 }
 
-void Topics::set_dynamic(ConfigTexts dynamic) {
+void Topics::set_dynamic(DynamicSettings dynamic) {
   set_policies(dynamic);
   MutexLock lock(mutex_);
   auto changed = std::make_shared<TopicTable>(*table_);
@@ -144,7 +144,7 @@ void Topics::set_dynamic(ConfigTexts dynamic) {
   table_ = std::move(changed);
 }
 
-void Topics::set_policies(const ConfigTexts& dynamic) {
+void Topics::set_policies(const DynamicSettings& dynamic) {
   store_.set_policies([&settings = settings_, dynamic](const log::TopicInfo& topic) {
     return parse_topic_policy(topic.config, {settings, dynamic});
   });

@@ -68,7 +68,7 @@ class TopicTable {
  private:
   friend class Topics;
   const Settings* settings_ = nullptr;
-  ConfigTexts dynamic_;
+  DynamicSettings dynamic_;
   ByName by_name_;
   std::unordered_map<Uuid, std::shared_ptr<const TopicState>> by_id_;
 };
@@ -77,7 +77,7 @@ class TopicTable {
 class Topics {
  public:
   // Takes up the topics that the store has, with `dynamic` of the settings changed.
-  Topics(log::Store& store, const Settings& settings, ConfigTexts dynamic, Random random);
+  Topics(log::Store& store, const Settings& settings, DynamicSettings dynamic, Random random);
 
   std::shared_ptr<const TopicTable> snapshot() const EXCLUDES(mutex_);
 
@@ -92,7 +92,7 @@ class Topics {
   // Replace a topic's own configurations, which were checked; they hold at once. kNotFound.
   Status configure(const std::string& name, ConfigTexts config) EXCLUDES(mutex_);
   // Replace the settings that were changed while the broker runs; they hold at once. Whoever calls has kept them.
-  void set_dynamic(ConfigTexts dynamic) EXCLUDES(mutex_);
+  void set_dynamic(DynamicSettings dynamic) EXCLUDES(mutex_);
 
   std::vector<TopicStats> stats() const;
   // Of all topics, deleted ones included, since the start.
@@ -109,7 +109,7 @@ class Topics {
   // that name has been made.
   Status update(const std::shared_ptr<const log::Topic>& topic) EXCLUDES(mutex_);
   // Tell the store what its topics' configurations mean.
-  void set_policies(const ConfigTexts& dynamic);
+  void set_policies(const DynamicSettings& dynamic);
 
   log::Store& store_;
   const Settings& settings_;
