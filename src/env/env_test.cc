@@ -9,8 +9,10 @@
 #include <filesystem>
 #include <string>
 
+#include "base/aligned_buffer.h"
 #include "env/fault_file_system.h"
 #include "env/posix_file_system.h"
+#include "env/temporary_folder.h"
 
 namespace millrace::env {
 namespace {
@@ -113,6 +115,32 @@ TEST_P(FileSystemTest, AllocatesTruncatesAndCreatesAnew) {
   EXPECT_EQ(read("f"), Bytes(3));
   ASSERT_TRUE(file->sync_data());
   EXPECT_EQ(files_->open(path("f"), OpenMode::kCreateNew).value()->size().value(), 0U);
+}
+
+TEST_P(FileSystemTest, WritesWholeBlocksPastTheCache) {
+  AlignedBuffer blocks;
+  blocks.resize(3 * kDirectBlockBytes);
+  ASSERT_TRUE(files_->open(path("f"), OpenMode::kCreateNew).value()->write_at(0, blocks.padded()));
+  const auto file = files_->open(path("f"), OpenMode::kDirect).value();
+  std::ranges::fill(blocks.bytes(), std::byte{7});
+  ASSERT_TRUE(file->write_at(kDirectBlockBytes, blocks.padded().first(kDirectBlockBytes)));
+  ASSERT_TRUE(file->sync_data());
+  Bytes expected(3 * kDirectBlockBytes);
+  std::fill_n(expected.begin() + kDirectBlockBytes, kDirectBlockBytes, std::byte{7});
+  EXPECT_EQ(read("f"), expected);
+  EXPECT_EQ(files_->open(path("none"), OpenMode::kDirect).error().code, Errc::kNotFound);
+}
+
+// As on a file system that opens files so and then takes no such write.
+TEST(PosixFileSystem, ADirectWriteThatIsRefusedGoesThroughTheCache) {
+  const auto folder = TemporaryFolder::make("env_test").value();
+  PosixFileSystem files;
+  const std::string path = folder->path("f");
+  ASSERT_TRUE(files.open(path, OpenMode::kCreate));
+  const auto file = files.open(path, OpenMode::kDirect).value();
+  ASSERT_TRUE(file->write_at(3, as_byte_view("not a block")));
+  ASSERT_TRUE(file->sync_data());
+  EXPECT_EQ(as_text(read_file(files, path, 100).value()).substr(3), "not a block");
 }
 
 TEST_P(FileSystemTest, NamesMissingFilesAndDirectories) {

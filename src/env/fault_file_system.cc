@@ -119,11 +119,16 @@ struct FaultFileSystem::Disk {
 
 namespace {
 
+bool is_direct(uint64_t position, std::span<const ByteView> pieces) {
+  return pieces.size() == 1 && position % kDirectBlockBytes == 0 && pieces[0].size() % kDirectBlockBytes == 0 &&
+         reinterpret_cast<uintptr_t>(pieces[0].data()) % kDirectBlockBytes == 0;
+}
+
 class FaultFile final : public File {
  public:
-  FaultFile(std::shared_ptr<FaultFileSystem::Disk> disk, std::shared_ptr<Node> node, std::string path, bool writable,
+  FaultFile(std::shared_ptr<FaultFileSystem::Disk> disk, std::shared_ptr<Node> node, std::string path, OpenMode mode,
             uint64_t boot)
-      : disk_(std::move(disk)), node_(std::move(node)), path_(std::move(path)), writable_(writable), boot_(boot) {}
+      : disk_(std::move(disk)), node_(std::move(node)), path_(std::move(path)), mode_(mode), boot_(boot) {}
 
   Result<size_t> read_at(uint64_t position, std::span<std::byte> out) const override {
     MutexLock lock(disk_->mutex);
@@ -138,6 +143,7 @@ class FaultFile final : public File {
   }
 
   Status write_at(uint64_t position, std::span<const ByteView> pieces) override {
+    MILLRACE_CHECK(mode_ != OpenMode::kDirect || is_direct(position, pieces), "a direct write is not of whole blocks");
     MutexLock lock(disk_->mutex);
     MILLRACE_RETURN_IF_ERROR(begin_change());
     Change change{.position = position, .data = {}};
@@ -193,7 +199,8 @@ class FaultFile final : public File {
  private:
   Status begin_change() REQUIRES(disk_->mutex) {
     MILLRACE_RETURN_IF_ERROR(disk_->check_alive(boot_, path_));
-    if (!writable_) return fail(Errc::kPermissionDenied, fmt::format("{} is open for reading only", path_));
+    if (mode_ == OpenMode::kRead)
+      return fail(Errc::kPermissionDenied, fmt::format("{} is open for reading only", path_));
     return disk_->begin_change(path_);
   }
   Status resize(uint64_t size) REQUIRES(disk_->mutex) {
@@ -207,7 +214,7 @@ class FaultFile final : public File {
   const std::shared_ptr<FaultFileSystem::Disk> disk_;
   const std::shared_ptr<Node> node_;
   const std::string path_;
-  const bool writable_;
+  const OpenMode mode_;
   const uint64_t boot_;
 };
 
@@ -264,7 +271,7 @@ Result<std::unique_ptr<File>> FaultFileSystem::open(const std::string& raw_path,
     it->second->content.clear();
     it->second->unsynced.push_back({.position = 0, .data = {}, .is_resize = true});
   }
-  return std::make_unique<FaultFile>(disk_, it->second, path, mode != OpenMode::kRead, disk_->boot);
+  return std::make_unique<FaultFile>(disk_, it->second, path, mode, disk_->boot);
 }
 
 Result<bool> FaultFileSystem::exists(const std::string& path) {

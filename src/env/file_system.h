@@ -75,7 +75,11 @@ enum class OpenMode {
   kReadWrite,  // existing file
   kCreate,     // made if it is not there
   kCreateNew,  // made; what it held before is gone
+  // Existing file, for writing only, past the operating system's cache where the file system can. Each write_at() is of
+  // one piece, and its position, address and size are multiples of kDirectBlockBytes. Not durable before sync_data().
+  kDirect,
 };
+inline constexpr size_t kDirectBlockBytes = 4096;
 
 struct DirectoryEntry {
   std::string name;  // without the directory

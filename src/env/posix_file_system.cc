@@ -128,7 +128,7 @@ class PosixFile final : public File {
       if (used == 0) break;
       const ssize_t wrote =
           ::pwritev(descriptor_.get(), vectors.data(), static_cast<int>(used), static_cast<off_t>(position));
-      if (wrote < 0 && errno == EINTR) continue;
+      if (wrote < 0 && (errno == EINTR || (errno == EINVAL && give_up_direct()))) continue;
       if (wrote < 0) return failed("write", path_, errno);
       position += static_cast<uint64_t>(wrote);
       auto left = static_cast<size_t>(wrote);
@@ -182,6 +182,12 @@ class PosixFile final : public File {
   const std::string& path() const override { return path_; }
 
  private:
+  // Some file systems open a file for direct writing and then take none, or none of a short write's rest.
+  bool give_up_direct() {
+    const int flags = ::fcntl(descriptor_.get(), F_GETFL);
+    return flags >= 0 && (flags & O_DIRECT) != 0 && ::fcntl(descriptor_.get(), F_SETFL, flags & ~O_DIRECT) == 0;
+  }
+
   std::string path_;
   Descriptor descriptor_;
 };
@@ -204,6 +210,8 @@ int flags_of(OpenMode mode) {
       return O_RDWR | O_CREAT;
     case OpenMode::kCreateNew:
       return O_RDWR | O_CREAT | O_TRUNC;
+    case OpenMode::kDirect:
+      return O_WRONLY | O_DIRECT;
   }
   return O_RDONLY;
 }
@@ -211,8 +219,12 @@ int flags_of(OpenMode mode) {
 }  // namespace
 
 Result<std::unique_ptr<File>> PosixFileSystem::open(const std::string& path, OpenMode mode) {
-  MILLRACE_ASSIGN_OR_RETURN(Descriptor descriptor, open_descriptor(path, flags_of(mode), "open"));
-  return std::make_unique<PosixFile>(path, std::move(descriptor));
+  auto opened = open_descriptor(path, flags_of(mode), "open");
+  if (opened) return std::make_unique<PosixFile>(path, std::move(*opened));
+  if (mode != OpenMode::kDirect) return tl::unexpected(std::move(opened).error());
+  // Not every file system can.
+  MILLRACE_ASSIGN_OR_RETURN(Descriptor cached, open_descriptor(path, O_WRONLY, "open"));
+  return std::make_unique<PosixFile>(path, std::move(cached));
 }
 
 Result<bool> PosixFileSystem::exists(const std::string& path) {

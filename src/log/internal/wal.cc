@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "base/check.h"
@@ -17,10 +16,11 @@ namespace {
 constexpr size_t kKeptBufferBytes = 1u << 20;  // larger group buffers are given back when there is nothing to write
 constexpr size_t kSparesMax = 8;
 constexpr std::string_view kSparePrefix = "spare-";
-constexpr std::array<std::byte, kWalBlockBytes> kZeros{};
+// A frame goes to the disk as it stands in memory.
+static_assert(kWalBlockBytes == AlignedBuffer::kAlignment && kWalBlockBytes == env::kDirectBlockBytes);
 // Reserved blocks become written ones at their first write, which a sync has to record: twice the time. Where a file is
 // new a frame takes so many blocks behind it along, as zeros, for the next ones.
-constexpr size_t kBlocksAhead = 15;
+constexpr uint64_t kBlocksAhead = 15;
 
 }  // namespace
 
@@ -122,7 +122,10 @@ WalPosition Wal::append(const WalEntry& entry, WalParticipant* participant, Offs
   const size_t bytes = admitted_size(entry);
   MILLRACE_CHECK(admitted_bytes_ >= bytes, "an append was not admitted");
   admitted_bytes_ -= bytes;
-  encode_entry(entry, filling_.frame);
+  entry_head_.clear();
+  encode_entry_head(entry, entry_head_);
+  filling_.frame.append(entry_head_);
+  filling_.frame.append(entry.body);
   ++filling_.entries;
   if (segment != nullptr) {
     filling_.segments_bytes += bytes - encoded_size(entry);
@@ -206,8 +209,8 @@ void Wal::run() {
       while ((filling_.entries == 0 || holds_ > 0) && !failure_ &&
              !(stopping_ && holds_ == 0 && admitted_bytes_ == 0)) {
         if (filling_.entries == 0 && writing.frame.capacity() > kKeptBufferBytes) {
-          writing.frame.resize(kFrameHeaderBytes);
-          writing.frame.shrink_to_fit();
+          writing.frame = AlignedBuffer();
+          writing.clear();
         }
         sleeping_ = true;
         wake_.wait(mutex_);
@@ -291,7 +294,7 @@ Status Wal::write_group(Group& group) {
     Status wrote;
     if (file_ == nullptr || position_ + bytes > file_start_ + file_size_) wrote = switch_file(bytes);
     if (wrote) {
-      seal_frame(group.frame, position_, group.entries);
+      seal_frame(group.frame.bytes(), position_, group.entries);
       wrote = write_frame(group.frame, bytes);
     }
     if (wrote) break;
@@ -326,16 +329,12 @@ Status Wal::write_group(Group& group) {
   return {};
 }
 
-Status Wal::write_frame(ByteView frame, uint64_t padded_bytes) {
-  std::array<ByteView, 2 + kBlocksAhead> pieces;
-  pieces.fill(kZeros);
-  pieces[0] = frame;
-  pieces[1] = ByteView(kZeros).first(padded_bytes - frame.size());
+Status Wal::write_frame(AlignedBuffer& frame, uint64_t padded_bytes) {
   const uint64_t end = position_ + padded_bytes;
-  uint64_t ahead = 0;
-  if (end > written_end_) ahead = std::min(kBlocksAhead, (file_start_ + file_size_ - end) / kWalBlockBytes);
-  MILLRACE_RETURN_IF_ERROR(file_->write_at(position_ - file_start_, std::span(pieces).first(2 + ahead)));
-  written_end_ = std::max(written_end_, end + ahead * kWalBlockBytes);
+  uint64_t ahead_bytes = 0;
+  if (end > written_end_) ahead_bytes = std::min(kBlocksAhead * kWalBlockBytes, file_start_ + file_size_ - end);
+  MILLRACE_RETURN_IF_ERROR(file_->write_at(position_ - file_start_, frame.padded(ahead_bytes)));
+  written_end_ = std::max(written_end_, end + ahead_bytes);
   return {};
 }
 
@@ -353,19 +352,17 @@ Status Wal::switch_file(uint64_t bytes_needed) {
   file_.reset();
   if (!spare.empty()) {
     MILLRACE_RETURN_IF_ERROR(files_.rename(spare, path));
-    MILLRACE_ASSIGN_OR_RETURN(file_, files_.open(path, env::OpenMode::kReadWrite));
   } else {
-    auto made = make_file(path, size, false);
-    if (!made) {
+    if (const Status made = make_file(path, size, false); !made) {
       if (made.error().code == Errc::kOutOfSpace) {
         note_full(made.error());
         MutexLock lock(mutex_);
         file_room_ = 0;
       }
-      return tl::unexpected(std::move(made).error());
+      return made;
     }
-    file_ = std::move(*made);
   }
+  MILLRACE_ASSIGN_OR_RETURN(file_, files_.open(path, env::OpenMode::kDirect));
   MILLRACE_RETURN_IF_ERROR(files_.sync_directory(options_.directory));
   file_start_ = position_;
   file_size_ = size;
@@ -447,22 +444,29 @@ void Wal::fail_for_good(const Error& error) {
   if (events_.failed) events_.failed(error);
 }
 
-Result<std::unique_ptr<env::File>> Wal::make_file(const std::string& path, uint64_t bytes, bool zero_fill) {
-  MILLRACE_ASSIGN_OR_RETURN(auto file, files_.open(path, env::OpenMode::kCreateNew));
-  Status made = file->allocate(0, bytes);
+Status Wal::make_file(const std::string& path, uint64_t bytes, bool zero_fill) {
+  Status made = reserve_file(path, bytes);
+  if (made && zero_fill) made = fill_with_zeros(path, bytes);
+  if (!made) static_cast<void>(files_.remove(path));
+  return made;
+}
+
+Status Wal::reserve_file(const std::string& path, uint64_t bytes) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.open(path, env::OpenMode::kCreateNew));
+  return file->allocate(0, bytes);
+}
+
+Status Wal::fill_with_zeros(const std::string& path, uint64_t bytes) {
   // Where nobody waits, and in pieces, so that a sync of the log waits for one of them at most.
   static constexpr size_t kPieceBytes = 1u << 20;
-  const Bytes zeros(zero_fill ? std::min<uint64_t>(kPieceBytes, bytes) : 0);
-  for (uint64_t at = 0; made && zero_fill && at < bytes; at += kPieceBytes) {
-    made = file->write_at(at, ByteView(zeros).first(std::min<uint64_t>(zeros.size(), bytes - at)));
-    if (made) made = file->sync_data();
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.open(path, env::OpenMode::kDirect));
+  AlignedBuffer zeros;
+  zeros.resize(std::min<uint64_t>(kPieceBytes, bytes));
+  for (uint64_t at = 0; at < bytes; at += kPieceBytes) {
+    MILLRACE_RETURN_IF_ERROR(file->write_at(at, zeros.padded().first(std::min<uint64_t>(zeros.size(), bytes - at))));
+    MILLRACE_RETURN_IF_ERROR(file->sync_data());
   }
-  if (!made) {
-    file.reset();
-    static_cast<void>(files_.remove(path));
-    return tl::unexpected(std::move(made).error());
-  }
-  return file;
+  return {};
 }
 
 std::optional<MonoTime> Wal::next_look_for_room() {

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/mutex.h"
@@ -142,7 +143,7 @@ class Wal {
     Offset end;
   };
   struct Group {
-    Bytes frame;  // begins with room for the header
+    AlignedBuffer frame;  // begins with room for the header
     uint32_t entries = 0;
     std::vector<Target> targets;
     // To be synced before the frame is written, and how many bytes of batches that is for.
@@ -181,7 +182,7 @@ class Wal {
   // These belong to the thread.
   Status write_group(Group& group);
   Status sync_batches(const Group& group);
-  Status write_frame(ByteView frame, uint64_t padded_bytes);
+  Status write_frame(AlignedBuffer& frame, uint64_t padded_bytes);
   Status switch_file(uint64_t bytes_needed);
   void publish(Group& group, uint64_t number);
 
@@ -200,7 +201,10 @@ class Wal {
   void note_full(const Error& why) EXCLUDES(mutex_);
   Status remove_old_spares();
   Status reuse_newest();
-  Result<std::unique_ptr<env::File>> make_file(const std::string& path, uint64_t bytes, bool zero_fill);
+  // A file for the log's frames; nothing is left of one that could not be made whole.
+  Status make_file(const std::string& path, uint64_t bytes, bool zero_fill);
+  Status reserve_file(const std::string& path, uint64_t bytes);
+  Status fill_with_zeros(const std::string& path, uint64_t bytes);
   std::vector<Waiting> take_waiting(uint64_t durable) REQUIRES(mutex_);
   Status refusal() const REQUIRES(mutex_);
 
@@ -213,6 +217,7 @@ class Wal {
   CondVar wake_;  // the thread: there is something to write, or to stop for
   CondVar durable_changed_;
   Group filling_ GUARDED_BY(mutex_);
+  Bytes entry_head_ GUARDED_BY(mutex_);  // kept for its memory
   uint64_t filling_number_ GUARDED_BY(mutex_) = 1;
   uint64_t durable_number_ GUARDED_BY(mutex_) = 0;
   uint64_t durable_position_ GUARDED_BY(mutex_) = 0;

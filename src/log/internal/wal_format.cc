@@ -130,21 +130,18 @@ size_t admitted_size(const WalEntry& entry) {
   return std::max(encoded_batches_size(batch), encoded_size(entry));
 }
 
-void encode_entry(const WalEntry& entry, Bytes& out) {
+void encode_entry_head(const WalEntry& entry, Bytes& out) {
   ByteWriter writer(out);
   writer.fixed(static_cast<uint8_t>(entry.type));
   writer.fixed(entry.topic);
-  const auto body = [&] {
-    writer.fixed(static_cast<uint32_t>(entry.body.size()));
-    writer.bytes(entry.body);
-  };
+  const auto body_size = static_cast<uint32_t>(entry.body.size());
   switch (entry.type) {
     case WalEntryType::kBatches:
       writer.fixed(entry.partition);
-      return body();
+      return writer.fixed(body_size);
     case WalEntryType::kCreateTopic:
     case WalEntryType::kTopicConfig:
-      return body();
+      return writer.fixed(body_size);
     case WalEntryType::kDeleteTopic:
       return;
     case WalEntryType::kAddPartitions:
@@ -155,8 +152,7 @@ void encode_entry(const WalEntry& entry, Bytes& out) {
     case WalEntryType::kBatchInSegment:
       writer.fixed(entry.partition);
       writer.fixed(entry.segment.value());
-      writer.fixed(entry.position);
-      return writer.bytes(entry.body);
+      return writer.fixed(entry.position);
   }
 }
 
@@ -221,15 +217,20 @@ Status decode_entries(ByteView payload, uint32_t entries, const std::function<St
   return {};
 }
 
-void seal_frame(Bytes& frame, uint64_t position, uint32_t entries) {
+void seal_frame(std::span<std::byte> frame, uint64_t position, uint32_t entries) {
   MILLRACE_CHECK(frame.size() >= kFrameHeaderBytes);
-  ByteWriter writer(frame);
-  writer.patch(0, kFrameMagic);
-  writer.patch(8, position);
-  writer.patch(16, static_cast<uint32_t>(frame.size() - kFrameHeaderBytes));
-  writer.patch(20, entries);
-  writer.patch(24, uint64_t{0});
-  writer.patch(4, crc32c(ByteView(frame).subspan(kChecksummedAt)));
+  Bytes header;
+  header.reserve(kFrameHeaderBytes);
+  ByteWriter writer(header);
+  writer.fixed(kFrameMagic);
+  writer.fixed(uint32_t{0});  // the checksum, known when what follows is in its place
+  writer.fixed(position);
+  writer.fixed(static_cast<uint32_t>(frame.size() - kFrameHeaderBytes));
+  writer.fixed(entries);
+  writer.fixed(uint64_t{0});
+  std::ranges::copy(header, frame.begin());
+  writer.patch(4, crc32c(frame.subspan(kChecksummedAt)));
+  std::ranges::copy(header, frame.begin());
 }
 
 uint64_t padded_frame_bytes(uint64_t frame_bytes) {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "base/byte_writer.h"
@@ -60,7 +61,8 @@ struct WalEntry {
 size_t encoded_size(const WalEntry& entry);
 // The same of kBatches with a body of so many bytes.
 size_t encoded_batches_size(size_t bytes);
-void encode_entry(const WalEntry& entry, Bytes& out);
+// Adds everything of an entry but its body, which stands behind it.
+void encode_entry_head(const WalEntry& entry, Bytes& out);
 // What it takes of the write-ahead log's buffer: the bytes that must reach the disk, wherever they go, before what
 // comes after it can. encoded_batches_size() of a batch's whole size for kBatchInSegment.
 size_t admitted_size(const WalEntry& entry);
@@ -68,7 +70,7 @@ size_t admitted_size(const WalEntry& entry);
 Status decode_entries(ByteView payload, uint32_t entries, const std::function<Status(const WalEntry&)>& visit);
 
 // Fill in the header of a frame whose payload stands behind kFrameHeaderBytes of room.
-void seal_frame(Bytes& frame, uint64_t position, uint32_t entries);
+void seal_frame(std::span<std::byte> frame, uint64_t position, uint32_t entries);
 
 uint64_t padded_frame_bytes(uint64_t frame_bytes);
 std::string wal_file_name(uint64_t position);
