@@ -199,7 +199,8 @@ TEST_F(ConfigApis, TheClustersSettingsAreShownAloneAndOnlyWhatIsSet) {
     resource.resource_type = kBroker;
     resource.configuration_keys.reset();
     std::vector<std::string> found;
-    for (const Line& line : client->call(request).results.at(0).configs) found.push_back(line.name);
+    const auto response = client->call(request);
+    for (const Line& line : response.results.at(0).configs) found.push_back(line.name);
     return found;
   };
   EXPECT_EQ(change(kBroker, "1", {{"log.retention.ms", kSet, "8000"}}).error_code, ErrorCode::kNone);

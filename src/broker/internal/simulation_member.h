@@ -95,6 +95,8 @@ class SimulatedMember final : public SimulatedClient {
   enum class Phase { kDown, kOut, kWaiting, kMember };
   static constexpr std::chrono::seconds kRequestTimeout{20};
   static constexpr std::chrono::seconds kSessionTimeout{6};
+  static constexpr const char* kProtocolType = "consumer";
+  static constexpr const char* kProtocol = "range";
 
   // What stands for the member whatever its id is by now.
   std::string owner() const { return instance_id_.value_or(member_id_); }
@@ -154,8 +156,8 @@ class SimulatedMember final : public SimulatedClient {
     request.rebalance_timeout_ms = 9'000;
     request.member_id = member_id_;
     request.group_instance_id = instance_id_;
-    request.protocol_type = "consumer";
-    request.protocols.push_back({"range", as_byte_view("topics")});
+    request.protocol_type = kProtocolType;
+    request.protocols.push_back({kProtocol, as_byte_view("topics")});
     ask<wire::JoinGroupRequest>(
         "JoinGroup", request, join_version_, [this](const wire::JoinGroupResponse& answer) { joined(answer); },
         [&group = stage_.group, at_least = stage_.group.generation()](const wire::JoinGroupResponse& answer,
@@ -197,6 +199,8 @@ class SimulatedMember final : public SimulatedClient {
     request.generation_id = generation;
     request.member_id = member_id_;
     request.group_instance_id = instance_id_;
+    request.protocol_type = kProtocolType;
+    request.protocol_name = kProtocol;
     std::deque<std::string> texts;
     for (const auto& [id, share] : shares) {
       std::string& text = texts.emplace_back();
