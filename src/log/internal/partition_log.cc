@@ -340,6 +340,7 @@ Result<ReadInfo> PartitionLog::read(Offset from, size_t bytes_max, bool at_least
     return deleted();
   }
   if (!batches) {
+    out.resize(before);
     {
       MutexLock lock(mutex_);
       if (from < log_start_) return out_of_range(from);  // removed meanwhile

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "log/internal/offset_order.h"
 #include "log/internal/open_files.h"
 
 namespace millrace::log {
@@ -392,60 +393,67 @@ Result<size_t> Segment::read_raw(uint64_t position, size_t bytes, Bytes& out) co
   return out.size() - start;
 }
 
-Result<uint64_t> Segment::floor_position(Offset offset) const {
+Segment::Floor Segment::floor_at(const IndexEntry& entry) const {
+  return {static_cast<uint64_t>(entry.position), base_offset_, base_offset_ + entry.relative_offset};
+}
+
+Result<Segment::Floor> Segment::floor_of(Offset offset) const {
+  const Floor first{0, base_offset_, std::nullopt};
   uint64_t count = 0;
   {
     MutexLock lock(mutex_);
     for (const Cursor& cursor : cursors_) {
-      if (cursor.offset == offset) return cursor.position;
+      if (cursor.offset == offset) return Floor{cursor.position, offset, std::nullopt};
     }
     if (index_in_memory_) {
       const auto after = std::ranges::upper_bound(index_, offset - base_offset_, {}, &IndexEntry::relative_offset);
-      return after == index_.begin() ? 0 : static_cast<uint64_t>(std::prev(after)->position);
+      return after == index_.begin() ? first : floor_at(*std::prev(after));
     }
     count = index_written_;
   }
-  const auto found = floor_position_in_file(offset, count);
+  const auto found = count == 0 ? first : floor_in_file(offset, count);
   MutexLock lock(mutex_);
   // Then the file may be another segment's.
-  if (detached_) return 0;
+  if (detached_) return first;
+  if (found && found->position >= file_bytes_) {
+    return fail(Errc::kCorruption,
+                fmt::format("{} is damaged: offset {} is at byte {} there, and the segment has {} bytes",
+                            path(kIndexSuffix), offset.value(), found->position, file_bytes_),
+                "restore the file from a copy, or remove it, and start again: then it is built anew");
+  }
   return found;
 }
 
-Result<uint64_t> Segment::floor_position_in_file(Offset offset, uint64_t count) const {
-  if (count == 0) return 0;
+Result<Segment::Floor> Segment::floor_in_file(Offset offset, uint64_t count) const {
   MILLRACE_ASSIGN_OR_RETURN(const auto index, files_.open(path(kIndexSuffix), env::OpenMode::kRead));
   MILLRACE_ASSIGN_OR_RETURN(const uint64_t after, partition_point(*index, kIndexEntryBytes, count, [&](ByteView entry) {
                               return decode_index_entry(entry).relative_offset <= offset - base_offset_;
                             }));
-  if (after == 0) return 0;
+  if (after == 0) return Floor{0, base_offset_, std::nullopt};
   Bytes entry(kIndexEntryBytes);
   MILLRACE_RETURN_IF_ERROR(index->read_at((after - 1) * kIndexEntryBytes, entry));
-  return static_cast<uint64_t>(decode_index_entry(entry).position);
-}
-
-Result<size_t> Segment::batch_size(ByteView header, uint64_t position, uint64_t end) const {
-  const int64_t size = record::BatchView::size_field(header);
-  if (size < static_cast<int64_t>(record::kBatchHeaderBytes) || static_cast<uint64_t>(size) > end - position)
-    return damaged(position, "no record batch is here");
-  return static_cast<size_t>(size);
+  return floor_at(decode_index_entry(entry));
 }
 
 Status Segment::scan(Offset from, const std::function<bool(const Found&)>& visit) const {
   if (damage_) return tl::unexpected(*damage_);
-  MILLRACE_ASSIGN_OR_RETURN(uint64_t position, floor_position(from));
+  MILLRACE_ASSIGN_OR_RETURN(const Floor floor, floor_of(from));
   const uint64_t end = size_bytes();
+  OffsetOrder order(*this, floor, end);
   Bytes window;
-  while (position < end) {
+  for (uint64_t position = floor.position; position < end;) {
     window.clear();
     MILLRACE_RETURN_IF_ERROR(read_raw(position, std::min<uint64_t>(kScanBytes, end - position), window));
     uint64_t at = 0;
     while (at + record::kBatchHeaderBytes <= window.size()) {
-      const ByteView header = ByteView(window).subspan(at, record::kBatchHeaderBytes);
-      MILLRACE_ASSIGN_OR_RETURN(const size_t size, batch_size(header, position + at, end));
-      const Found found{position + at, header};
-      if (found.view().last_offset() >= from && !visit(found)) return {};
+      const Found found{position + at, ByteView(window).subspan(at, record::kBatchHeaderBytes)};
+      MILLRACE_ASSIGN_OR_RETURN(const size_t size, order.check(found.header, found.position));
+      order.pass(found.view());
       at += size;
+      if (found.view().last_offset() < from) continue;
+      MILLRACE_RETURN_IF_ERROR(
+          order.check_next(position + at, ByteView(window).subspan(std::min<uint64_t>(at, window.size()))));
+      if (!visit(found)) return {};
     }
     if (at == 0) return damaged(position, "the file ends in the middle of a record batch");
     position += at;
@@ -456,48 +464,56 @@ Status Segment::scan(Offset from, const std::function<bool(const Found&)>& visit
 Result<BatchRun> Segment::read(const Wanted& wanted, Bytes& out) const {
   if (damage_) return tl::unexpected(*damage_);
   const size_t start = out.size();
-  MILLRACE_ASSIGN_OR_RETURN(uint64_t position, floor_position(wanted.from));
+  MILLRACE_ASSIGN_OR_RETURN(const Floor floor, floor_of(wanted.from));
   const uint64_t segment_end = size_bytes();
-  // Room to skip what lies between an index entry and the offset.
-  uint64_t window_bytes =
-      std::max<uint64_t>(uint64_t{wanted.bytes_max} + options_.index_interval_bytes, kWindowBytesMin);
-  const auto header_at = [&](size_t at) {
-    return record::BatchView::of_header(ByteView(out).subspan(start + at, record::kBatchHeaderBytes));
-  };
+  OffsetOrder order(*this, floor, segment_end);
+  uint64_t position = floor.position;
+  // Room to skip what lies between an index entry and the offset, and for the header behind what is wanted.
+  uint64_t window_bytes = std::max<uint64_t>(
+      uint64_t{wanted.bytes_max} + options_.index_interval_bytes + record::kBatchHeaderBytes, kWindowBytesMin);
+  const auto from_window = [&](size_t at) { return ByteView(out).subspan(start + at); };
   while (position < segment_end) {
     out.resize(start);
     MILLRACE_ASSIGN_OR_RETURN(const size_t got,
                               read_raw(position, std::min(window_bytes, segment_end - position), out));
-    const auto size_at = [&](size_t at) {
-      return batch_size(ByteView(out).subspan(start + at), position + at, segment_end);
-    };
     size_t at = 0;
-    while (at + record::kBatchHeaderBytes <= got && header_at(at).last_offset() < wanted.from) {
-      MILLRACE_ASSIGN_OR_RETURN(const size_t size, size_at(at));
-      at += size;
+    size_t first = 0;
+    while (at + record::kBatchHeaderBytes <= got) {
+      MILLRACE_ASSIGN_OR_RETURN(first, order.check(from_window(at), position + at));
+      const auto batch = record::BatchView::of_header(from_window(at));
+      if (batch.last_offset() >= wanted.from) break;
+      order.pass(batch);
+      at += first;
     }
     if (at + record::kBatchHeaderBytes > got) {
       if (at == 0) return damaged(position, "the file ends in the middle of a record batch");
       position += at;
       continue;
     }
-    if (header_at(at).base_offset() >= wanted.limit) break;
-    MILLRACE_ASSIGN_OR_RETURN(const size_t first, size_at(at));
+    if (const auto batch = record::BatchView::of_header(from_window(at)); batch.base_offset() >= wanted.limit) {
+      order.pass(batch);
+      MILLRACE_RETURN_IF_ERROR(order.check_next(position + at + first, from_window(std::min(at + first, got))));
+      break;
+    }
     if (first > wanted.bytes_max && !wanted.at_least_one) break;
     if (at + first > got) {
       position += at;
-      window_bytes = std::max<uint64_t>(window_bytes, first);
+      window_bytes = std::max<uint64_t>(window_bytes, first + record::kBatchHeaderBytes);
       continue;
     }
     size_t end = at;
     BatchRun run;
-    while (end + record::kBatchHeaderBytes <= got && header_at(end).base_offset() < wanted.limit) {
-      MILLRACE_ASSIGN_OR_RETURN(const size_t size, size_at(end));
-      if (end + size > got || (end > at && end + size - at > wanted.bytes_max)) break;
-      run.next = header_at(end).last_offset() + 1;
-      run.records += header_at(end).record_count();
+    while (end + record::kBatchHeaderBytes <= got) {
+      MILLRACE_ASSIGN_OR_RETURN(const size_t size, order.check(from_window(end), position + end));
+      const auto batch = record::BatchView::of_header(from_window(end));
+      if (batch.base_offset() >= wanted.limit || end + size > got) break;
+      if (end > at && end + size - at > wanted.bytes_max) break;
+      run.next = batch.last_offset() + 1;
+      run.records += batch.record_count();
+      order.pass(batch);
       end += size;
     }
+    MILLRACE_RETURN_IF_ERROR(order.check_next(position + end, from_window(end)));
     run.bytes = end - at;
     out.resize(start + end);
     if (at > 0)
@@ -518,10 +534,11 @@ Result<BatchRun> Segment::read_or_locate(const Wanted& wanted, Bytes& out, std::
     file_end = file_bytes_;
   }
   if (std::min<uint64_t>(wanted.bytes_max, file_end) < kRangeBytesMin) return read(wanted, out);
-  MILLRACE_ASSIGN_OR_RETURN(uint64_t position, floor_position(wanted.from));
+  MILLRACE_ASSIGN_OR_RETURN(const Floor floor, floor_of(wanted.from));
+  uint64_t position = floor.position;
   if (file_end - std::min(position, file_end) < kRangeBytesMin) return read(wanted, out);
   MILLRACE_ASSIGN_OR_RETURN(const std::shared_ptr<const env::File> log, file());
-  MILLRACE_ASSIGN_OR_RETURN(const BatchRun run, locate(*log, wanted, position, file_end));
+  MILLRACE_ASSIGN_OR_RETURN(const BatchRun run, locate(*log, wanted, OffsetOrder(*this, floor, file_end), position));
   // All of the file may lie before what is wanted.
   if (position == file_end) return read(wanted, out);
   if (run.bytes == 0) return run;
@@ -533,22 +550,29 @@ Result<BatchRun> Segment::read_or_locate(const Wanted& wanted, Bytes& out, std::
   return run;
 }
 
-Result<BatchRun> Segment::locate(const env::File& file, const Wanted& wanted, uint64_t& position,
-                                 uint64_t file_end) const {
+Result<BatchRun> Segment::locate(const env::File& file, const Wanted& wanted, OffsetOrder order,
+                                 uint64_t& position) const {
   BatchRun run;
   HeaderReader headers(file);
-  for (uint64_t at = position; at < file_end;) {
-    MILLRACE_ASSIGN_OR_RETURN(const ByteView header, headers.at(at, file_end));
+  for (uint64_t at = position; at < order.file_end();) {
+    MILLRACE_ASSIGN_OR_RETURN(const ByteView header, headers.at(at, order.file_end()));
     if (header.size() < record::kBatchHeaderBytes) return damaged(at, "the file ends in the middle of a record batch");
     const auto batch = record::BatchView::of_header(header);
-    MILLRACE_ASSIGN_OR_RETURN(const size_t size, batch_size(header, at, file_end));
-    at += size;
+    MILLRACE_ASSIGN_OR_RETURN(const size_t size, order.check(header, at));
+    const uint64_t next = at + size;
     if (batch.last_offset() < wanted.from) {
-      position = at;
+      order.pass(batch);
+      position = at = next;
       continue;
     }
-    if (batch.base_offset() >= wanted.limit) break;
+    if (batch.base_offset() >= wanted.limit) {
+      order.pass(batch);
+      if (run.bytes == 0) MILLRACE_RETURN_IF_ERROR(order.check_next(next, {}));
+      break;
+    }
     if (run.bytes + size > wanted.bytes_max && (run.bytes > 0 || !wanted.at_least_one)) break;
+    order.pass(batch);
+    at = next;
     run.bytes += size;
     run.next = batch.last_offset() + 1;
     run.records += batch.record_count();

@@ -166,8 +166,8 @@ class Segment final : public std::enable_shared_from_this<Segment> {
   Result<Offset> check_closed();
   // What follows the last index entry of the segment that is appended to.
   Status check_active_end(Offset log_end) const;
-  // Scan the file up to `bytes`, checking every batch, and make index entries in memory. What begins with `end_offset`
-  // or later does not count. Where the last batch that does ends.
+  // Scan the file up to `bytes`, checking every batch, and make index entries in memory. What follows the batch that
+  // ends at `end_offset` does not count. Where the last batch that does ends.
   Result<Offset> rebuild(uint64_t bytes, Offset end_offset);
   void note_batch(const record::BatchView& batch, uint64_t position) REQUIRES(mutex_);
   void note_batches(ByteView batches, uint64_t position) REQUIRES(mutex_);
@@ -177,14 +177,21 @@ class Segment final : public std::enable_shared_from_this<Segment> {
   // The file was opened.
   void note_open() const EXCLUDES(mutex_);
   Result<size_t> read_raw(uint64_t position, size_t bytes, Bytes& out) const;
-  // The size that the batch header at `position` claims; kCorruption where it would go beyond `end`.
-  Result<size_t> batch_size(ByteView header, uint64_t position, uint64_t end) const;
-  // The batches wanted in `file`, whose `position` is at a batch before or with them; moves it to the first of them.
-  Result<BatchRun> locate(const env::File& file, const Wanted& wanted, uint64_t& position, uint64_t file_end) const;
+  class OffsetOrder;
+  // The batches wanted in `file`, whose `position`, where `order` begins, is at a batch before or with them; moves it
+  // to the first of them.
+  Result<BatchRun> locate(const env::File& file, const Wanted& wanted, OffsetOrder order, uint64_t& position) const;
   // A read that goes on at `offset` finds it at `position`.
   void remember(Offset offset, uint64_t position) const;
-  Result<uint64_t> floor_position(Offset offset) const;
-  Result<uint64_t> floor_position_in_file(Offset offset, uint64_t count) const;
+  // Where a walk to an offset begins, and what is known of the batch there.
+  struct Floor {
+    uint64_t position = 0;
+    Offset next{0};              // it begins there, or later
+    std::optional<Offset> last;  // the last offset that it has by its index entry, where that led there
+  };
+  Floor floor_at(const IndexEntry& entry) const;
+  Result<Floor> floor_of(Offset offset) const;
+  Result<Floor> floor_in_file(Offset offset, uint64_t count) const;
   Result<Offset> floor_of_time_in_file(int64_t timestamp_ms, uint64_t count) const;
   Status write_index_file(const char* suffix, uint64_t position, ByteView entries, bool& sync_failed);
   tl::unexpected<Error> damaged(uint64_t position, std::string_view what) const;
@@ -194,6 +201,9 @@ class Segment final : public std::enable_shared_from_this<Segment> {
   const Offset base_offset_;
   const Options options_;
   std::optional<Error> damage_;  // set before it is shared
+  // Where the last batch ends, of a segment that compaction may have taken batches out of; in one without it each
+  // begins where the one before ends. Set before it is shared.
+  std::optional<Offset> sparse_end_;
   std::atomic<int64_t> closed_at_ms_{-1};
 
   mutable Mutex mutex_;

@@ -81,12 +81,14 @@ Result<Segment::Closed> Segment::open_closed(env::FileSystem& files, std::string
     segment->file_bytes_ = size;
     segment->file_ = std::move(file);
   }
+  segment->sparse_end_ = end_offset;
   auto next = segment->check_closed();
   if (!next || *next > end_offset) {
     log_warning("log", "{}: building the indexes anew", segment->log_path());
     next = segment->rebuild(size, end_offset);
     if (!next) return tl::unexpected(std::move(next).error());
   }
+  segment->sparse_end_ = *next;
   segment->close_for_append();
   MutexLock lock(segment->mutex_);
   segment->file_.reset();  // opened again when it is read
@@ -106,7 +108,8 @@ Result<std::shared_ptr<Segment>> Segment::open_cleaned(env::FileSystem& files, s
     // What compaction has written: so it stays open until a sync(), when it has its name.
     segment->writes_ = {.begun = 1, .ended = 1};
   }
-  MILLRACE_RETURN_IF_ERROR(segment->rebuild(size, kNoEnd));
+  segment->sparse_end_ = kNoEnd;
+  MILLRACE_ASSIGN_OR_RETURN(segment->sparse_end_, segment->rebuild(size, kNoEnd));
   segment->close_for_append();
   segment->note_open();
   return segment;
@@ -232,32 +235,40 @@ Result<Offset> Segment::rebuild(uint64_t bytes, Offset end_offset) {
   Offset next = base_offset_;
   Bytes window;
   size_t window_bytes = kRebuildBytes;
+  // Behind the end there may be remains of an append that was refused: no whole batch, or one that would have followed.
+  const auto leave_rest = [&](uint64_t position) {
+    MutexLock lock(mutex_);
+    file_bytes_ = position;
+    return next;
+  };
   for (uint64_t position = 0; position < bytes;) {
-    if (next == end_offset) {
-      // All is there: what follows are the remains of an append that was refused.
-      MutexLock lock(mutex_);
-      file_bytes_ = position;
-      return next;
-    }
     window.clear();
     MILLRACE_RETURN_IF_ERROR(read_raw(position, std::min<uint64_t>(window_bytes, bytes - position), window));
     uint64_t at = 0;
     while (at < window.size()) {
       const auto batch = record::BatchView::first_of(ByteView(window).subspan(at));
       if (!batch) break;
-      if (!batch->checksum_matches()) return damaged(position + at, "the checksum of a record batch does not match");
-      MutexLock lock(mutex_);
-      if (batch->base_offset() >= end_offset) {
-        file_bytes_ = position + at;
-        return next;
+      const Offset base = batch->base_offset();
+      const bool is_whole = batch->checksum_matches();
+      if (next == end_offset && (!is_whole || base >= end_offset)) return leave_rest(position + at);
+      if (!is_whole) return damaged(position + at, "the checksum of a record batch does not match");
+      const bool follows = sparse_end_ ? base >= next : base == next;
+      if (!follows || base >= end_offset || batch->last_offset() >= end_offset) {
+        return damaged(
+            position + at,
+            fmt::format("the base offset {} of the record batch here does not fit those beside it", base.value()));
       }
+      MutexLock lock(mutex_);
       note_batch(*batch, position + at);
       next = batch->last_offset() + 1;
       at += batch->size_bytes();
     }
     if (at == 0) {
       // One batch larger than the window, or no batch at all.
-      if (window.size() == bytes - position) return damaged(position, "no whole record batch is here");
+      if (window.size() == bytes - position) {
+        if (next == end_offset) return leave_rest(position);
+        return damaged(position, "no whole record batch is here");
+      }
       window_bytes *= 2;
     }
     position += at;
