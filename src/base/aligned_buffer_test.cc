@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 #include "base/random.h"
 
@@ -46,6 +47,17 @@ TEST(AlignedBuffer, BytesThatComeBackAreZeros) {
   buffer.resize(4);
   buffer.resize(8);
   EXPECT_EQ(as_text(buffer.bytes()), std::string_view("what\0\0\0\0", 8));
+}
+
+TEST(AlignedBuffer, MovesWithWhatItHolds) {
+  AlignedBuffer first;
+  first.append(as_byte_view("first"));
+  AlignedBuffer second;
+  second.append(as_byte_view("second"));
+  second = std::move(first);
+  EXPECT_EQ(as_text(second.bytes()), "first");
+  const AlignedBuffer third = std::move(second);
+  EXPECT_EQ(third.size(), 5U);
 }
 
 TEST(AlignedBuffer, OneThatIsEmptyHasNoMemory) {
