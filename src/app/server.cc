@@ -254,12 +254,14 @@ Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config) {
   // Owned before it starts: whatever a failure leaves running is stopped with it.
   std::unique_ptr<Server> server(new Server(std::move(impl)));
   MILLRACE_RETURN_IF_ERROR(server->impl_->start());
-  MILLRACE_RETURN_IF_ERROR(write_server_addresses(
+  const Status announced = write_server_addresses(
       config.data, {.pid = ::getpid(),
                     .kafka = server->internal_address(),
                     .http = HostPort{config.http_listen.host, server->impl_->http->port()}.to_string(),
-                    .token = config.http_token}));
-  server->impl_->announced = true;
+                    .token = config.http_token});
+  // Clients are served from a full disk; only the command line does not find the server by its data folder.
+  if (!announced) log_warning("server", "commands need --bootstrap: {}", announced.error().message);
+  server->impl_->announced = announced.has_value();
   return server;
 }
 
