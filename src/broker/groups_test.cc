@@ -1,6 +1,6 @@
 #include <gmock/gmock.h>
-#include <chrono>
 
+#include <chrono>
 #include <thread>
 
 #include "broker/internal/group_records.h"
