@@ -47,14 +47,15 @@ class AlignedBuffer {
   // New bytes are zeros. Never gives memory back.
   void resize(size_t size) {
     make_room(size);
-    if (size > size_) std::memset(memory_ + size_, 0, size - size_);
+    clear_up_to(size);
+    dirty_ = std::max(dirty_, size_);
     size_ = size;
   }
   // The content, zeros up to a multiple of kAlignment, and `more` zeros, another one. Valid as bytes() is.
   ByteView padded(size_t more = 0) {
     const size_t size = rounded_up(size_ + more);
     make_room(size);
-    if (size > size_) std::memset(memory_ + size_, 0, size - size_);
+    clear_up_to(size);
     return {memory_, size};
   }
 
@@ -62,10 +63,18 @@ class AlignedBuffer {
   void swap(AlignedBuffer& other) noexcept {
     std::swap(memory_, other.memory_);
     std::swap(size_, other.size_);
+    std::swap(dirty_, other.dirty_);
     std::swap(capacity_, other.capacity_);
   }
 
   static size_t rounded_up(size_t size) { return (size + kAlignment - 1) / kAlignment * kAlignment; }
+
+  // Zeros from the content's end to `end`.
+  void clear_up_to(size_t end) {
+    if (end <= size_ || dirty_ <= size_) return;
+    std::memset(memory_ + size_, 0, std::min(end, dirty_) - size_);
+    if (end >= dirty_) dirty_ = size_;
+  }
 
   void make_room(size_t size) {
     if (size <= capacity_) return;
@@ -80,6 +89,7 @@ class AlignedBuffer {
 
   std::byte* memory_ = nullptr;
   size_t size_ = 0;
+  size_t dirty_ = 0;     // behind this and the content the memory is zeros, as it came from the system
   size_t capacity_ = 0;  // a multiple of kAlignment
 };
 
