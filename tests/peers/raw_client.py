@@ -8,8 +8,9 @@ import sys
 import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "src/wire"))
+sys.path[:0] = [str(ROOT / "src/wire"), str(ROOT / "tests")]
 import schema  # noqa: E402
+from record_batches import varint  # noqa: E402
 
 NUMBERS = {"int8": ">b", "int16": ">h", "error": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "int64": ">q", "float64": ">d"}
 API_VERSIONS = 18
@@ -26,18 +27,6 @@ def errors() -> dict[int, str]:
     """The names of the error codes."""
     lines = (ROOT / "src/wire/golden/errors.txt").read_text().splitlines()
     return {int(code): name for code, name, *_ in (line.split() for line in lines)}
-
-
-def varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def zigzag(number: int) -> bytes:
-    return varint(((number << 1) ^ (number >> 63)) & (2**64 - 1))
 
 
 def default_of(field: schema.Field):
@@ -208,25 +197,3 @@ class RawClient:
         if reader.at < size:
             raise ValueError(f"{api} {version}: {size - reader.at} bytes too many in the answer")
         return answer
-
-
-def crc32c(data: bytes) -> int:
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
-def batch(*values: bytes, key: bytes | None = b"k", time_ms: int, producer_id=-1, epoch=-1, sequence=-1, attributes=0, base_offset=0, magic=2,
-          count: int | None = None, crc: int | None = None) -> bytes:
-    """A record batch of one record for each value; what is given besides may be wrong."""
-    records = b""
-    for index, value in enumerate(values):
-        fields = b"\x00" + zigzag(0) + zigzag(index) + (zigzag(-1) if key is None else zigzag(len(key)) + key) + zigzag(len(value)) + value + zigzag(0)
-        records += zigzag(len(fields)) + fields
-    number = len(values) if count is None else count
-    tail = struct.pack(">hiqqqhii", attributes, number - 1, time_ms, time_ms, producer_id, epoch, sequence, number) + records
-    body = struct.pack(">ibI", -1, magic, crc32c(tail) if crc is None else crc) + tail
-    return struct.pack(">qi", base_offset, len(body)) + body

@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True  # the source tree stays as it is
 import clients  # noqa: E402
 import kafka  # noqa: E402
 import raw_client  # noqa: E402
-from raw_client import batch  # noqa: E402
+from record_batches import record_batch  # noqa: E402
 
 NOT_COMPARED = {"throttle_time_ms", "host", "port", "cluster_id", "error_message", "batch_index_error_message", "client_host", "log_append_time_ms", "log_start_offset", "transaction_start_time_ms"}
 IDS = {"topic_id", "member_id", "leader", "producer_id", "session_id"}
@@ -31,6 +31,10 @@ NO_ID = (None, "", 0, -1, uuid.UUID(int=0))
 SETTINGS = {"num.partitions": 4, "offsets.topic.num.partitions": 4, "transaction.state.log.num.partitions": 4, "group.initial.rebalance.delay.ms": 0}
 OURS_ONLY = {"group.rebalance.debounce.ms": 0, "group.disconnect.grace.ms": 0}
 SOON_S = 20
+
+
+def batch(*values: bytes, key: bytes | None = b"k", **more) -> bytes:
+    return record_batch(*values, key=key, **more)
 
 
 def comparable(value, key: str = ""):

@@ -1,9 +1,14 @@
 """A few requests of Kafka's protocol over one socket, with nothing between: for tests that look at offsets every few
 milliseconds, and for measurements in which a client's own waits must not count. Knows one broker, which leads all."""
 
+import pathlib
 import socket
 import struct
+import sys
 import time
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+from record_batches import record_batch  # noqa: E402
 
 PRODUCE, FETCH, LIST_OFFSETS, OFFSET_FETCH, CREATE_TOPICS = 0, 1, 2, 9, 19
 LATEST = -1
@@ -14,44 +19,6 @@ SOON = {3, 5, 6}
 
 class Failed(Exception):
     """The broker answered with an error."""
-
-
-def _crc32c_table():
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-CRC32C = _crc32c_table()
-
-
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = crc >> 8 ^ CRC32C[(crc ^ byte) & 0xFF]
-    return crc ^ 0xFFFFFFFF
-
-
-def _varint(value):
-    value = value << 1 ^ value >> 63
-    out = bytearray()
-    while value & ~0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes(out) + bytes([value])
-
-
-def record_batch(value, timestamp_ms):
-    """A batch of version 2 with one record, which has no key."""
-    record = b"\0" + _varint(0) + _varint(0) + _varint(-1) + _varint(len(value)) + value + _varint(0)
-    record = _varint(len(record)) + record
-    # Attributes, last offset delta, first and last timestamp, producer id and epoch, sequence, number of records.
-    checked = struct.pack(">hiqqqhii", 0, 0, timestamp_ms, timestamp_ms, -1, -1, -1, 1) + record
-    body = struct.pack(">ibI", -1, 2, crc32c(checked)) + checked
-    return struct.pack(">qi", 0, len(body)) + body
 
 
 def _string(text):
@@ -190,7 +157,7 @@ def first_record(bootstrap, deadline, topic="first"):
     """Produces a record with acks=all and reads it back as soon as the broker lets one, from the first connection that
     it takes on. Nothing waits longer than 1 ms."""
     value = b"there and back"
-    batch = record_batch(value, 0)
+    batch = record_batch(value, time_ms=0)
     while time.monotonic() < deadline:
         try:
             with Connection(bootstrap) as connection:

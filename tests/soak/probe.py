@@ -20,7 +20,7 @@ def main() -> None:
         while True:
             produced, fetched = [], []
             for _ in range(WINDOW):
-                batch = raw_client.record_batch(b"x" * 100, int(time.time() * 1000))
+                batch = raw_client.record_batch(b"x" * 100, time_ms=int(time.time() * 1000))
                 begun = time.monotonic()
                 offset = connection.produce(topic, 0, batch)
                 answered = time.monotonic()

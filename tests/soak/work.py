@@ -201,7 +201,7 @@ class Topics(Load):
             topic = create(self.bootstrap, f"passing-{number}", chance.randint(1, 8))
             value = b"%d" % number
             with raw_client.Connection(self.bootstrap) as connection:
-                offset = connection.produce(topic, 0, raw_client.record_batch(value, int(time.time() * 1000)))
+                offset = connection.produce(topic, 0, raw_client.record_batch(value, time_ms=int(time.time() * 1000)))
                 assert offset == 0 and value in connection.fetch(topic, 0, 0)
             alive.append(topic)
             if len(alive) > 5:
