@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "coord/internal/group.h"
 
 namespace millrace::coord {
@@ -14,11 +15,6 @@ using internal::Group;
 constexpr size_t kExpiredPerCallMax = 1000;
 
 constexpr const char* kClassicType = "classic";
-
-bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
-}
 
 bool passes(const std::vector<std::string>& wanted, std::string_view name) {
   return wanted.empty() || std::any_of(wanted.begin(), wanted.end(),
