@@ -4,10 +4,10 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 from ports import free_port  # noqa: E402
@@ -43,13 +43,14 @@ class Broker:
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
             assert self.is_running(), f"the server ended at once:\n{self.output()}"
+            # Its Kafka port answers a moment before all that /metrics shows is there.
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/readyz", timeout=1).close()
                 return self
             except OSError:
                 time.sleep(0.02)
         self.kill()
-        raise AssertionError(f"the server does not listen after {READY_TIMEOUT_S} s:\n{self.output()}")
+        raise AssertionError(f"the server is not ready after {READY_TIMEOUT_S} s:\n{self.output()}")
 
     def is_running(self):
         return self.process is not None and self.process.poll() is None
