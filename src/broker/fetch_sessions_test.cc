@@ -145,6 +145,27 @@ TEST_F(FetchSessionsTest, ASessionEndsByAFullFetchThatNamesItOrWhenNothingIsLeft
   EXPECT_EQ(sessions.size(), 0u);
 }
 
+TEST_F(FetchSessionsTest, ASessionMayBeginWithNothing) {
+  const int32_t id = open(0);
+  EXPECT_NE(id, 0);
+  EXPECT_THAT(partitions(next(id, 1, {wish(4)}).value()), ElementsAre(4));
+  const int32_t left_empty = open(0);
+  EXPECT_TRUE(next(left_empty, 1));
+  EXPECT_EQ(error_of(left_empty, 2), ErrorCode::kFetchSessionIdNotFound);
+}
+
+TEST_F(FetchSessionsTest, WhatTheLastRequestBothNamesAndForgetsIsReadOnce) {
+  const int32_t id = open(1);
+  EXPECT_THAT(partitions(next(id, 1, {wish(0)}, {key("t", 0)}).value()), ElementsAre(0));
+  EXPECT_EQ(error_of(id, 2), ErrorCode::kFetchSessionIdNotFound);
+}
+
+TEST_F(FetchSessionsTest, OfAPartitionNamedTwiceTheLastCounts) {
+  const auto plan =
+      sessions.begin({.epoch = -1, .wishes = {wish(1, 5), wish(0, 6), wish(1, 7), wish(2, 8)}}, now).value();
+  EXPECT_THAT(plan.wishes, ElementsAre(wish(1, 7), wish(0, 6), wish(2, 8)));
+}
+
 TEST_F(FetchSessionsTest, NamesAndIdsDoNotMix) {
   const int32_t id = open(1);
   const auto mixed = sessions.begin({.session_id = id, .epoch = 1, .by_topic_id = true}, now);

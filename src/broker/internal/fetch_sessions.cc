@@ -4,7 +4,7 @@
 #include <functional>
 #include <limits>
 #include <optional>
-#include <unordered_set>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -29,7 +29,7 @@ struct KeyHash {
   }
 };
 
-// Of a partition that is named more than once the first wish counts: its aborted transactions are told once.
+// Of a partition that is named more than once the last wish counts, in the place of the first.
 void drop_repeats(std::vector<FetchWish>& wishes) {
   // Clients without sessions name all their partitions in every fetch, and hardly any of them twice: keys are copied
   // only where two hashes agree.
@@ -37,9 +37,16 @@ void drop_repeats(std::vector<FetchWish>& wishes) {
   std::ranges::transform(wishes, hashes.begin(), KeyHash{}, &FetchWish::key);
   std::ranges::sort(hashes);
   if (std::ranges::adjacent_find(hashes) == hashes.end()) return;
-  std::unordered_set<FetchKey, KeyHash> seen;
-  seen.reserve(wishes.size());
-  std::erase_if(wishes, [&](const FetchWish& wish) { return !seen.insert(wish.key).second; });
+  std::unordered_map<FetchKey, size_t, KeyHash> places;
+  places.reserve(wishes.size());
+  size_t kept = 0;
+  for (FetchWish& wish : wishes) {
+    const auto [at, is_new] = places.try_emplace(wish.key, kept);
+    if (is_new) ++kept;
+    // A wish is never behind its place.
+    if (&wishes[at->second] != &wish) wishes[at->second] = std::move(wish);
+  }
+  wishes.resize(kept);
 }
 
 }  // namespace
@@ -50,20 +57,29 @@ class FetchSession {
  public:
   explicit FetchSession(bool by_topic_id) : by_topic_id_(by_topic_id) {}
 
-  // Where the client and the session agree on how far they are: take up the changes, and say what to read and the epoch
-  // that comes next.
+  // Where the client and the session agree on how far they are: take up the changes, and say what to read, the epoch
+  // that comes next, and whether the session has nothing left to read and so ends.
   struct Begun {
     int32_t epoch;
+    bool ends;
     std::vector<FetchWish> wishes;
   };
   tl::expected<Begun, ErrorCode> begin(FetchOpening& opening) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     if (opening.epoch != epoch_) return tl::unexpected(ErrorCode::kInvalidFetchSessionEpoch);
     if (opening.by_topic_id != by_topic_id_) return tl::unexpected(ErrorCode::kFetchSessionTopicIdError);
+    // What a request both names and forgets is read this once, where nothing else is left.
+    std::vector<FetchWish> named;
+    if (!opening.forgotten.empty()) named = opening.wishes;
     for (FetchWish& wish : opening.wishes) put(std::move(wish));
     for (const FetchKey& key : opening.forgotten) forget(key);
     epoch_ = after(epoch_);
-    Begun begun{.epoch = epoch_, .wishes = {}};
+    Begun begun{.epoch = epoch_, .ends = line_.empty(), .wishes = {}};
+    if (begun.ends) {
+      drop_repeats(named);
+      begun.wishes = std::move(named);
+      return begun;
+    }
     begun.wishes.reserve(line_.size());
     for (const auto* known : line_)
       begun.wishes.push_back({.key = known->first,
@@ -160,7 +176,7 @@ tl::expected<FetchPlan, ErrorCode> FetchSessions::begin(FetchOpening opening, Mo
   if (!begun) return tl::unexpected(begun.error());
   plan.wishes = std::move(begun->wishes);
   plan.epoch = begun->epoch;
-  if (plan.wishes.empty()) {
+  if (begun->ends) {
     remove(opening.session_id);
     return plan;
   }
@@ -174,7 +190,7 @@ FetchVerdict FetchSessions::finish(const FetchPlan& plan, std::span<const FetchF
   if (plan.session) return plan.session->finish(plan, findings);
   FetchVerdict verdict;
   verdict.shown.assign(findings.size(), true);
-  if (!plan.opens_session || plan.wishes.empty()) return verdict;
+  if (!plan.opens_session) return verdict;
   auto session = std::make_shared<FetchSession>(plan.by_topic_id);
   session->fill(plan.wishes, findings);
   verdict.session_id = add(std::move(session), plan.wishes.size(), now);

@@ -177,8 +177,7 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
 
   void read_failed(Part& part, const Error& error) {
     if (error.code == Errc::kInvalidArgument) {
-      part.log_start = part.log->log_start_offset();
-      part.high_watermark = part.log->high_watermark();
+      part.log_start = part.high_watermark = part.last_stable = Offset{-1};
       return fail(part, ErrorCode::kOffsetOutOfRange);
     }
     if (error.code == Errc::kNotFound && plan_.by_topic_id) return fail(part, ErrorCode::kUnknownTopicId);
@@ -289,7 +288,9 @@ class FetchTask final : public Parked, public std::enable_shared_from_this<Fetch
     data.last_stable_offset = part.last_stable.value();
     data.log_start_offset = part.log_start.value();
     data.aborted_transactions.reset();
-    if (limits_.isolation == log::Isolation::kReadCommitted) data.aborted_transactions.emplace();
+    // As Kafka has it: null where nothing was asked for or could be read, but not where there is nothing to read from.
+    const bool committed_only = limits_.isolation == log::Isolation::kReadCommitted;
+    if (!part.topic || (committed_only && part.error == ErrorCode::kNone)) data.aborted_transactions.emplace();
     data.records = ByteView{};
     if (part.error == ErrorCode::kFencedLeaderEpoch && request_.header.api_version >= kLeaderHintsFrom) {
       data.current_leader.leader_id = core_.node_id();
