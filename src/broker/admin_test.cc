@@ -465,18 +465,21 @@ TEST_F(Admin, TheQuorumIsOneVoter) {
 
 TEST_F(Admin, TheOneFeatureStaysAtItsLevel) {
   wire::UpdateFeaturesRequest request;
-  EXPECT_EQ(client->call(request).error_code, ErrorCode::kInvalidRequest);
+  EXPECT_EQ(client->call(request).error_code, ErrorCode::kNone);
   auto& update = request.feature_updates.emplace_back();
   update.feature = "metadata.version";
   update.max_version_level = 7;
   EXPECT_EQ(client->call(request).error_code, ErrorCode::kInvalidUpdateVersion);
-  EXPECT_EQ(client->call(request, 1).results.at(0).error_code, ErrorCode::kInvalidUpdateVersion);
+  EXPECT_EQ(client->call(request, 1).error_code, ErrorCode::kInvalidUpdateVersion);
+  EXPECT_THAT(client->call(request, 1).results, testing::IsEmpty());
   update.feature = "transaction.version";
   update.max_version_level = 1;
   EXPECT_EQ(client->call(request).error_code, ErrorCode::kInvalidUpdateVersion);
   update.max_version_level = 2;
   EXPECT_EQ(client->call(request).error_code, ErrorCode::kNone);
   EXPECT_EQ(client->call(request, 1).results.at(0).error_code, ErrorCode::kNone);
+  update.upgrade_type = 4;
+  EXPECT_EQ(client->call(request).error_code, ErrorCode::kInvalidUpdateVersion);
 }
 
 }  // namespace

@@ -164,31 +164,32 @@ void handle_describe_quorum(Core& core, Request request, wire::DescribeQuorumReq
   respond(request, response);
 }
 
-// The one feature stays at its level: only that may be asked for.
+// The one feature stays at its level: only that may be asked for. One that may not be had refuses all.
 void handle_update_features(Core&, Request request, wire::UpdateFeaturesRequest message) {
   constexpr int16_t kOneErrorFrom = 2;
+  constexpr int16_t kTypesFrom = 1;
+  const bool has_types = request.header.api_version >= kTypesFrom;
   wire::UpdateFeaturesResponse response;
   response.error_message.reset();
-  const auto why = [](const auto& update) -> std::optional<std::string> {
+  const auto why = [&](const auto& update) -> std::optional<std::string> {
+    constexpr int8_t kUnsafeDowngrade = 3;
+    if (has_types && (update.upgrade_type < 1 || update.upgrade_type > kUnsafeDowngrade))
+      return fmt::format("there is no upgrade type {}", update.upgrade_type);
     if (update.feature != kTransactionVersion)
       return fmt::format("there is no feature '{}' here", shortened(update.feature));
     if (update.max_version_level == kTransactionVersionLevel) return std::nullopt;
     return fmt::format("{} is {} here, and stays so", kTransactionVersion, kTransactionVersionLevel);
   };
-  if (message.feature_updates.empty()) {
-    response.error_code = ErrorCode::kInvalidRequest;
-    response.error_message = "no feature is named";
-  }
   for (const auto& update : message.feature_updates) {
-    auto refusal = why(update);
-    const ErrorCode error = refusal ? ErrorCode::kInvalidUpdateVersion : ErrorCode::kNone;
-    if (request.header.api_version < kOneErrorFrom) {
-      response.results.push_back({update.feature, error, std::move(refusal)});
-    } else if (refusal && response.error_code == ErrorCode::kNone) {
-      response.error_code = error;
-      response.error_message = std::move(refusal);
+    response.error_message = why(update);
+    if (response.error_message) {
+      response.error_code = ErrorCode::kInvalidUpdateVersion;
+      break;
     }
   }
+  if (!response.error_message && request.header.api_version < kOneErrorFrom)
+    for (const auto& update : message.feature_updates)
+      response.results.push_back({update.feature, ErrorCode::kNone, std::nullopt});
   respond(request, response);
 }
 
