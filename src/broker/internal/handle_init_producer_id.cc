@@ -5,8 +5,15 @@
 namespace millrace::broker {
 
 void handle_init_producer_id(Core& core, Request request, wire::InitProducerIdRequest message) {
-  if (message.transactional_id) return init_transactional_producer(core, std::move(request), message);
   wire::InitProducerIdResponse response;
+  const bool names_id = message.producer_id != kNoProducerId.value();
+  const bool names_epoch = message.producer_epoch != kNoProducerEpoch.value();
+  if (names_id != names_epoch) {
+    response.error_code = wire::ErrorCode::kInvalidRequest;
+    response.producer_epoch = kNoProducerEpoch.value();
+    return respond(request, response);
+  }
+  if (message.transactional_id) return init_transactional_producer(core, std::move(request), message);
   // A producer that is only idempotent gets a new id each time, also where it comes with one that it has.
   response.producer_epoch = 0;
   if (const auto id = core.producer_ids.take()) {

@@ -55,6 +55,10 @@ PartitionResponse find_offset(const TopicState* topic, const wire::ListOffsetsRe
                               log::Isolation isolation, int16_t version) {
   PartitionResponse response;
   response.partition_index = asked.partition_index;
+  if (version < version_of(asked.timestamp)) {
+    response.error_code = ErrorCode::kUnsupportedVersion;
+    return response;
+  }
   const auto* found = topic == nullptr ? nullptr : topic->partition(asked.partition_index);
   if (found == nullptr) {
     response.error_code = ErrorCode::kUnknownTopicOrPartition;
@@ -63,10 +67,6 @@ PartitionResponse find_offset(const TopicState* topic, const wire::ListOffsetsRe
   const log::Partition& partition = **found;
   response.error_code = check_leader_epoch(partition, asked.current_leader_epoch);
   if (response.error_code != ErrorCode::kNone) return response;
-  if (version < version_of(asked.timestamp)) {
-    response.error_code = ErrorCode::kUnsupportedVersion;
-    return response;
-  }
   if (needs_lookup(asked.timestamp)) {
     look_up(partition, asked.timestamp, isolation, response);
   } else if (asked.timestamp != kLatestTiered) {  // there is no other tier: -1
