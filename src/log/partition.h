@@ -27,6 +27,7 @@ enum class AppendOutcome {
   kDuplicate,             // one of the producer's last five batches, again: its original offsets are given
   kOutOfOrderSequence,    // OUT_OF_ORDER_SEQUENCE_NUMBER: nothing was appended
   kInvalidProducerEpoch,  // INVALID_PRODUCER_EPOCH: a newer epoch has written; nothing was appended
+  kCoordinatorFenced,     // TRANSACTION_COORDINATOR_FENCED: a marker of an older coordinator; nothing was appended
   // INVALID_TXN_STATE: a transactional batch of a producer that was not admitted, or another one of a producer that
   // was; nothing was appended
   kInvalidTxnState,
@@ -115,6 +116,7 @@ struct ProducerInfo {
   ProducerEpoch epoch;
   int32_t last_sequence = record::kNoSequence;
   int64_t last_append_ms = record::kNoTimestamp;
+  int32_t coordinator_epoch = -1;           // of its last marker; -1: none so far
   std::optional<Offset> transaction_start;  // of its open transaction
 };
 

@@ -214,8 +214,15 @@ TEST_F(TransactionsTest, ProducersShowTheirOpenTransaction) {
   ASSERT_EQ(producers.size(), 1u);
   EXPECT_EQ(producers[0].transaction_start, Offset{1});
   EXPECT_EQ(producers[0].last_sequence, 1);
+  EXPECT_EQ(producers[0].coordinator_epoch, -1);
   ASSERT_TRUE(commit(7));
-  EXPECT_EQ(log().producers().at(0).transaction_start, std::nullopt);
+  for (const bool with_checkpoint : {false, true}) {
+    if (with_checkpoint) ASSERT_EQ(error_of(store->checkpoint()), "");
+    crash();
+    ASSERT_EQ(error_of(open()), "");
+    EXPECT_EQ(log().producers().at(0).transaction_start, std::nullopt);
+    EXPECT_EQ(log().producers().at(0).coordinator_epoch, 0);
+  }
 }
 
 // Every state, through a crash with nothing but the write-ahead log, and with a checkpoint in the middle.

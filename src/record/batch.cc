@@ -17,6 +17,8 @@ constexpr size_t kChecksummedAt = 21;  // attributes and all after
 constexpr size_t kAttributesAt = 21;
 constexpr size_t kMaxTimestampAt = 35;
 constexpr int8_t kMagic = 2;
+// The header of a message of magic 0 without its prefix, the shortest there is.
+constexpr int64_t kOldHeaderBytes = 14;
 // A record's smallest: length, attributes, two deltas, null key, null value, no headers, a byte each.
 constexpr int64_t kRecordBytesMin = 7;
 
@@ -93,13 +95,16 @@ tl::expected<BatchView, InvalidBatch> check_batch(ByteView bytes) {
   if (bytes.size() <= kMagicAt) {
     return invalid(BatchDefect::kTruncated, fmt::format("{} bytes are too few for a record batch", bytes.size()));
   }
+  const int64_t size = BatchView::size_field(bytes);
+  if (size < static_cast<int64_t>(kBatchPrefixBytes) + kOldHeaderBytes) {
+    return invalid(BatchDefect::kBadLength, fmt::format("{} bytes are too few for a record batch", size));
+  }
   // Messages of magic 0 and 1 have the magic in the same place, but shorter headers.
   const auto magic = static_cast<int8_t>(bytes[kMagicAt]);
   if (magic == 0 || magic == 1) {
     return invalid(BatchDefect::kOldFormat, fmt::format("message format {} is not supported, only 2 is", magic));
   }
   if (magic != kMagic) return invalid(BatchDefect::kUnknownFormat, fmt::format("message format {} is unknown", magic));
-  const int64_t size = BatchView::size_field(bytes);
   if (size < static_cast<int64_t>(kBatchHeaderBytes)) {
     return invalid(BatchDefect::kBadLength, fmt::format("a record batch of {} bytes is shorter than its header", size));
   }

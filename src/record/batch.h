@@ -108,9 +108,9 @@ class BatchReader {
 
 // What is wrong with a batch on arrival, as far as answers differ.
 enum class BatchDefect {
-  kTruncated,      // ends before its header or its length says: CORRUPT_MESSAGE
+  kTruncated,      // nothing, or less than its header or its length says: INVALID_RECORD, as no batch at all
   kBadLength,      // the length field is impossible: CORRUPT_MESSAGE
-  kOldFormat,      // magic 0 or 1: UNSUPPORTED_FOR_MESSAGE_FORMAT
+  kOldFormat,      // magic 0 or 1: INVALID_RECORD
   kUnknownFormat,  // another magic: CORRUPT_MESSAGE
   kBadChecksum,    // CORRUPT_MESSAGE
   kUnknownCodec,   // UNSUPPORTED_COMPRESSION_TYPE

@@ -45,4 +45,14 @@ Result<std::optional<MarkerType>> marker_type(const BatchView& batch) {
   return std::nullopt;
 }
 
+Result<int32_t> marker_coordinator_epoch(const BatchView& batch) {
+  MILLRACE_ASSIGN_OR_RETURN(auto reader, RecordReader::open(batch, kPlainBytesMax));
+  Record record;
+  MILLRACE_ASSIGN_OR_RETURN(const bool found, reader.next(record));
+  if (!found || !record.value) return fail(Errc::kCorruption, "a control batch without a marker");
+  ByteReader value(*record.value);
+  MILLRACE_RETURN_IF_ERROR(value.fixed<int16_t>());  // the version: later ones only add fields
+  return value.fixed<int32_t>();
+}
+
 }  // namespace millrace::record

@@ -29,4 +29,7 @@ Bytes marker_batch(const MarkerOptions& options);
 // kCorruption where there is no control record in it.
 Result<std::optional<MarkerType>> marker_type(const BatchView& batch);
 
+// The epoch of the coordinator that wrote the marker `batch`; kCorruption where it says none.
+Result<int32_t> marker_coordinator_epoch(const BatchView& batch);
+
 }  // namespace millrace::record

@@ -102,15 +102,14 @@ ErrorCode to_wire(coord::TransactionError error) {
 
 ErrorCode to_wire(record::BatchDefect defect) {
   switch (defect) {
-    case record::BatchDefect::kTruncated:
     case record::BatchDefect::kBadLength:
     case record::BatchDefect::kUnknownFormat:
     case record::BatchDefect::kBadChecksum:
       return ErrorCode::kCorruptMessage;
-    case record::BatchDefect::kOldFormat:
-      return ErrorCode::kUnsupportedForMessageFormat;
     case record::BatchDefect::kUnknownCodec:
       return ErrorCode::kUnsupportedCompressionType;
+    case record::BatchDefect::kTruncated:
+    case record::BatchDefect::kOldFormat:
     case record::BatchDefect::kBadCounts:
     case record::BatchDefect::kControlBatch:
       return ErrorCode::kInvalidRecord;
@@ -126,6 +125,8 @@ ErrorCode to_wire(log::AppendOutcome outcome) {
       return ErrorCode::kOutOfOrderSequenceNumber;
     case log::AppendOutcome::kInvalidProducerEpoch:
       return ErrorCode::kInvalidProducerEpoch;
+    case log::AppendOutcome::kCoordinatorFenced:
+      return ErrorCode::kTransactionCoordinatorFenced;
     case log::AppendOutcome::kInvalidTxnState:
       return ErrorCode::kInvalidTxnState;
     // Where nobody waits for room: to be sent again, as when the disk is full.

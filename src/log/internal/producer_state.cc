@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "record/marker.h"
+
 namespace millrace::log {
 
 bool ProducerStates::is_admitted(ProducerId producer, ProducerEpoch epoch) const {
@@ -19,7 +21,11 @@ ProducerStates::Verdict ProducerStates::check(const record::BatchView& batch) co
     if (batch.producer_epoch() < producer->epoch) return {AppendOutcome::kInvalidProducerEpoch, {}};
     if (const Batch* known = find_duplicate(*producer, batch)) return {AppendOutcome::kDuplicate, *known};
   }
-  if (batch.is_control()) return {};
+  if (batch.is_control()) {
+    const auto coordinator = record::marker_coordinator_epoch(batch);
+    const bool is_old = producer != nullptr && coordinator && *coordinator < producer->coordinator_epoch;
+    return {is_old ? AppendOutcome::kCoordinatorFenced : AppendOutcome::kAppended, {}};
+  }
   const bool fits = batch.is_transactional() ? is_admitted(batch.producer_id(), batch.producer_epoch())
                                              : !admitted_.contains(batch.producer_id());
   if (!fits) return {AppendOutcome::kInvalidTxnState, {}};
@@ -70,6 +76,7 @@ void ProducerStates::update(const record::BatchView& batch, int64_t now_ms) {
   }
   producer.last_ms = now_ms;
   if (batch.is_control()) {
+    producer.coordinator_epoch = record::marker_coordinator_epoch(batch).value_or(kNoCoordinatorEpoch);
     admitted_.erase(batch.producer_id());
     return;
   }
@@ -90,7 +97,7 @@ std::vector<ProducerInfo> ProducerStates::all() const {
   for (const auto& [id, producer] : producers_) {
     const int32_t sequence =
         producer.count == 0 ? record::kNoSequence : producer.batches[producer.count - 1].last_sequence;
-    all.push_back({id, producer.epoch, sequence, producer.last_ms, std::nullopt});
+    all.push_back({id, producer.epoch, sequence, producer.last_ms, producer.coordinator_epoch, std::nullopt});
   }
   std::ranges::sort(all, {}, &ProducerInfo::id);
   return all;
@@ -126,10 +133,13 @@ void ProducerStates::encode(Bytes& out) const {
       writer.fixed(batch.last_offset.value());
     }
   }
+  // Checkpoints of before end here.
+  for (const auto& [id, producer] : producers_) writer.fixed(producer.coordinator_epoch);
 }
 
 Status ProducerStates::decode(ByteReader& reader) {
   producers_.clear();
+  std::vector<ProducerId> in_order;
   MILLRACE_ASSIGN_OR_RETURN(const uint64_t count, reader.uvarint());
   for (uint64_t i = 0; i < count; ++i) {
     MILLRACE_ASSIGN_OR_RETURN(const auto id, reader.fixed<int64_t>());
@@ -150,6 +160,11 @@ Status ProducerStates::decode(ByteReader& reader) {
       batch.last_offset = Offset{last_offset};
     }
     producers_.emplace(ProducerId{id}, producer);
+    in_order.emplace_back(id);
+  }
+  if (reader.remaining() == 0) return {};
+  for (const ProducerId id : in_order) {
+    MILLRACE_ASSIGN_OR_RETURN(producers_[id].coordinator_epoch, reader.fixed<int32_t>());
   }
   return {};
 }

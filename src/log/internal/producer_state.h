@@ -55,12 +55,14 @@ class ProducerStates {
   // All of them, by id, without their transactions.
   std::vector<ProducerInfo> all() const;
   void encode(Bytes& out) const;
-  // Replaces everything.
+  // Replaces everything; `reader` holds what encode() wrote, and no more.
   Status decode(ByteReader& reader);
 
  private:
+  static constexpr int32_t kNoCoordinatorEpoch = -1;
   struct Producer {
     ProducerEpoch epoch = kNoProducerEpoch;
+    int32_t coordinator_epoch = kNoCoordinatorEpoch;  // of the last marker
     int64_t last_ms = 0;
     uint32_t count = 0;
     std::array<Batch, kBatchesKept> batches;  // the oldest first
