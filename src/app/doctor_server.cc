@@ -187,7 +187,7 @@ class ServerExamination {
     MILLRACE_ASSIGN_OR_RETURN(const auto ongoing, list_transactions(*link_, filter));
     for (const auto& one : ongoing) {
       const auto state = describe_transaction(*link_, one.transactional_id);
-      if (!state || state->transaction_start_time_ms < 0) continue;  // over meanwhile
+      if (!state || state->transaction_state != "Ongoing") continue;  // over meanwhile
       const int64_t open_ms = now_ms() - state->transaction_start_time_ms;
       if (open_ms > 2 * int64_t{state->transaction_timeout_ms})
         add(Severity::kDamage, "transactional id " + one.transactional_id,

@@ -43,6 +43,9 @@ Status list(const CommandLine& line, const TxnFlags& flags) {
   filter.state_filters = flags.states;
   filter.producer_id_filters = flags.producer_ids;
   MILLRACE_ASSIGN_OR_RETURN(filter.duration_filter, duration_ms(flags.longer_than, -1));
+  // A broker counts from the start of the last transaction, over or not.
+  if (filter.duration_filter >= 0 && filter.state_filters.empty())
+    filter.state_filters = {"Ongoing", "PrepareCommit", "PrepareAbort"};
   if (!flags.pattern.empty()) filter.transactional_id_pattern = flags.pattern;
   MILLRACE_ASSIGN_OR_RETURN(const auto link, connect_link(line));
   MILLRACE_ASSIGN_OR_RETURN(const auto found, list_transactions(*link, filter));
@@ -63,11 +66,11 @@ std::string places_text(const TransactionState& state) {
 }
 
 Listing one_transaction(const TransactionState& state) {
+  const bool is_open = state.transaction_state == "Ongoing" || state.transaction_state.starts_with("Prepare");
   return {{"transactional_id", "state", "producer_id", "epoch", "timeout_ms", "started", "open_ms", "partitions"},
           {{state.transactional_id, state.transaction_state, state.producer_id, int64_t{state.producer_epoch},
             int64_t{state.transaction_timeout_ms}, time_cell(state.transaction_start_time_ms),
-            state.transaction_start_time_ms < 0 ? Cell() : Cell(now_ms() - state.transaction_start_time_ms),
-            places_text(state)}},
+            is_open ? Cell(now_ms() - state.transaction_start_time_ms) : Cell(), places_text(state)}},
           ""};
 }
 

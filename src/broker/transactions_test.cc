@@ -256,7 +256,33 @@ TEST_F(Transactions, AnotherIdsProducerAddsNothing) {
             ErrorCode::kInvalidProducerIdMapping);
   request.transactional_id.reset();
   EXPECT_EQ(client->call(request).responses.at(0).partition_responses.at(0).error_code,
-            ErrorCode::kTransactionAbortable);
+            ErrorCode::kTransactionalIdAuthorizationFailed);
+}
+
+TEST_F(Transactions, ABatchOfAnEpochToComeIsRefusedForItsEpoch) {
+  ASSERT_THAT(add({0}), ElementsAre(ErrorCode::kNone));
+  ASSERT_EQ(write(0, "now"), ErrorCode::kNone);
+  ++who.epoch;
+  EXPECT_EQ(write(0, "too soon", 9), ErrorCode::kInvalidProducerEpoch);
+  EXPECT_EQ(write(0, "too soon", 11), ErrorCode::kInvalidProducerEpoch);
+  EXPECT_EQ(write(0, "too soon", 12), ErrorCode::kInvalidProducerEpoch);
+  EXPECT_EQ(write(1, "too soon", 9), ErrorCode::kInvalidProducerEpoch);
+  --who.epoch;
+  EXPECT_EQ(write(0, "in its turn"), ErrorCode::kNone);
+}
+
+TEST_F(Transactions, WhoOnlyAsksIsToldOfEachPartition) {
+  ASSERT_THAT(add({0}), ElementsAre(ErrorCode::kNone));
+  wire::AddPartitionsToTxnRequest request;
+  auto& asked = request.transactions.emplace_back();
+  asked.transactional_id = "tx";
+  asked.producer_id = who.id;
+  asked.producer_epoch = who.epoch;
+  asked.verify_only = true;
+  asked.topics.push_back({"t", {0, 1}});
+  const auto told = client->call(request).results_by_transaction.at(0).topic_results.at(0).results_by_partition;
+  EXPECT_EQ(told.at(0).partition_error_code, ErrorCode::kNone);
+  EXPECT_EQ(told.at(1).partition_error_code, ErrorCode::kTransactionAbortable);
 }
 
 // The addition is decided, but not durable, when the next incarnation ends the transaction.
@@ -396,19 +422,27 @@ TEST_F(Transactions, AdministratorsSeeThemAndEndOneThatHangs) {
   describe.topics.push_back({"t", {0, 9}});
   const auto producers = client->call(describe).topics.at(0).partitions;
   EXPECT_EQ(producers.at(0).active_producers.at(0).current_txn_start_offset, 0);
+  EXPECT_EQ(producers.at(0).active_producers.at(0).coordinator_epoch, -1) << "no marker so far";
   EXPECT_EQ(producers.at(1).error_code, ErrorCode::kUnknownTopicOrPartition);
   wire::WriteTxnMarkersRequest abort;
   auto& marker = abort.markers.emplace_back();
   marker.producer_id = who.id;
   marker.producer_epoch = who.epoch;
   marker.topics = {{"t", {0, 0}}, {"t", {0}}};
+  marker.coordinator_epoch = 3;
   abort.markers.push_back(wire::WriteTxnMarkersRequest::WritableTxnMarker(marker));
   const auto aborted = client->call(abort).markers;
   ASSERT_THAT(aborted, SizeIs(1)) << "each once, however often it is named";
   ASSERT_THAT(aborted[0].topics, SizeIs(1));
   ASSERT_THAT(aborted[0].topics[0].partitions, SizeIs(1));
   EXPECT_EQ(aborted[0].topics[0].partitions[0].error_code, ErrorCode::kNone);
-  EXPECT_EQ(client->call(describe).topics.at(0).partitions.at(0).active_producers.at(0).current_txn_start_offset, -1);
+  const auto after = client->call(describe).topics.at(0).partitions.at(0).active_producers.at(0);
+  EXPECT_EQ(after.current_txn_start_offset, -1);
+  EXPECT_EQ(after.coordinator_epoch, 3);
+  abort.markers.resize(1);
+  abort.markers[0].coordinator_epoch = 2;
+  EXPECT_EQ(client->call(abort).markers.at(0).topics.at(0).partitions.at(0).error_code,
+            ErrorCode::kTransactionCoordinatorFenced);
 }
 
 TEST_F(Transactions, ACrashKeepsWhatWasDecidedAndWhatIsOpen) {

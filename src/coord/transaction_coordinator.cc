@@ -102,10 +102,10 @@ void TransactionCoordinator::on(const InitProducerRequest& request, Instant now,
 
 void TransactionCoordinator::on(const AddPartitionsRequest& request, Instant now, TransactionEffects& effects) {
   const auto named = find_named(request.transactional_id);
-  if (!named) return reply(effects, request.token, AddPartitionsReply{named.error()});
-  const AddPartitionsReply answer{(*named)->add_partitions(request, now, effects)};
+  if (!named) return reply(effects, request.token, AddPartitionsReply{named.error(), {}});
+  AddPartitionsReply answer = (*named)->add_partitions(request, now, effects);
   reschedule(**named);
-  reply(effects, request.token, answer);
+  reply(effects, request.token, std::move(answer));
 }
 
 void TransactionCoordinator::on(const EndTransactionRequest& request, Instant now, TransactionEffects& effects) {
@@ -160,8 +160,9 @@ std::vector<TransactionDescription> TransactionCoordinator::list(const Transacti
     };
     if (!has(filter.states, transaction_state_name(value.state))) continue;
     if (!has(filter.producer_ids, value.producer.id)) continue;
-    if (filter.running_longer_than && (!value.started_at || now - *value.started_at <= *filter.running_longer_than))
-      continue;
+    // In whole milliseconds, of which any number is asked for. What never began is older than everything.
+    const auto age = floor<std::chrono::milliseconds>(now - value.started_at.value_or(WallTime{}));
+    if (filter.running_longer_than && age <= *filter.running_longer_than) continue;
     listed.push_back({id, value});
   }
   return listed;

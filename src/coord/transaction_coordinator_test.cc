@@ -168,6 +168,18 @@ TEST_F(TransactionCoordinatorTest, AnOpenTransactionIsAbortedExactlyAtItsTimeout
   EXPECT_EQ(init(who).error, TransactionError::kProducerFenced);
 }
 
+TEST_F(TransactionCoordinatorTest, AProducerThatAbortsWhatHasTimedOutGoesOnWithTheEpochThatItWasRaisedTo) {
+  const Producer who = init().producer;
+  ASSERT_EQ(add(who, {partition("t", 0)}), TransactionError::kNone);
+  clock.advance(milliseconds{60'000});
+  take(coordinator->on_time(now()));
+  EXPECT_EQ(end(who, true, true).error, TransactionError::kInvalidTxnState);
+  const auto aborted = end(who, false, true);
+  EXPECT_EQ(aborted.error, TransactionError::kNone);
+  EXPECT_EQ(aborted.producer, producer(100, 1));
+  EXPECT_EQ(add(aborted.producer, {partition("t", 0)}), TransactionError::kNone);
+}
+
 TEST_F(TransactionCoordinatorTest, OneTransactionTimesOutInACallAndTheNextIsDueAtOnce) {
   const Producer who = init().producer;
   const Producer other = init(std::nullopt, "other").producer;
@@ -232,7 +244,9 @@ TEST_F(TransactionCoordinatorTest, AnEndThatRaisesTheEpochMarksWithTheNewOne) {
   EXPECT_EQ(again.error, TransactionError::kNone);
   EXPECT_EQ(again.producer, producer(100, 1));
   EXPECT_TRUE(last.markers.empty());
-  EXPECT_EQ(end(first, false, true).error, TransactionError::kProducerFenced);
+  EXPECT_EQ(end(first, false, true).error, TransactionError::kInvalidTxnState);
+  ASSERT_EQ(add(again.producer, {partition("t", 0)}), TransactionError::kNone);
+  EXPECT_EQ(end(first, true, true).error, TransactionError::kProducerFenced);
 }
 
 TEST_F(TransactionCoordinatorTest, AnAbortThatRaisesTheEpochNeedsNoTransaction) {
@@ -259,6 +273,7 @@ TEST_F(TransactionCoordinatorTest, AskingWhetherPartitionsAreInChangesNothing) {
   ASSERT_EQ(add(who, {partition("t", 0)}), TransactionError::kNone);
   EXPECT_EQ(add(who, {partition("t", 0)}, true), TransactionError::kNone);
   EXPECT_EQ(add(who, {partition("t", 0), partition("t", 1)}, true), TransactionError::kInvalidTxnState);
+  EXPECT_EQ(only_reply<AddPartitionsReply>().absent, std::vector{partition("t", 1)});
   EXPECT_TRUE(last.records.empty());
 }
 
@@ -314,8 +329,14 @@ TEST_F(TransactionCoordinatorTest, ListsByStateProducerAndAge) {
   EXPECT_EQ(coordinator->list({}, wall).size(), 2u);
   EXPECT_EQ(coordinator->list({.states = {"Ongoing"}}, wall).at(0).transactional_id, "tx");
   EXPECT_EQ(coordinator->list({.producer_ids = {ProducerId{101}}}, wall).at(0).transactional_id, "idle");
-  EXPECT_EQ(coordinator->list({.running_longer_than = milliseconds{4'999}}, wall).size(), 1u);
-  EXPECT_EQ(coordinator->list({.running_longer_than = milliseconds{5'000}}, wall).size(), 0u);
+  const auto longer_than = [&](milliseconds age) {
+    return coordinator->list({.running_longer_than = age}, wall).size();
+  };
+  EXPECT_EQ(longer_than(milliseconds{4'999}), 2u);
+  EXPECT_EQ(longer_than(milliseconds{5'000}), 1u) << "the idle one has begun nothing, ever";
+  EXPECT_EQ(longer_than(milliseconds::max()), 0u);
+  ASSERT_EQ(end(who, true).error, TransactionError::kNone);
+  EXPECT_EQ(longer_than(milliseconds{4'999}), 2u) << "its last transaction began then";
 }
 
 }  // namespace

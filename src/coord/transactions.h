@@ -94,6 +94,7 @@ struct InitProducerReply {
 
 struct AddPartitionsReply {
   TransactionError error = TransactionError::kNone;
+  std::vector<TopicPartition> absent;  // with verify_only and kInvalidTxnState: those that are not in the transaction
 };
 
 struct EndTransactionReply {
@@ -116,8 +117,8 @@ struct TransactionRecordValue {
   TransactionState state = TransactionState::kEmpty;
   std::set<TopicPartition> partitions;
   WallTime last_update;                // in whole milliseconds
-  std::optional<WallTime> started_at;  // while Ongoing; in whole milliseconds
-  bool raises_epoch = false;           // the client's transaction version is 2 (KIP-890)
+  std::optional<WallTime> started_at;  // of the last transaction, not while Empty; in whole milliseconds
+  bool raises_epoch = false;           // the last end raised the epoch: KIP-890's, or a timeout
 
   friend bool operator==(const TransactionRecordValue&, const TransactionRecordValue&) = default;
 };
@@ -168,6 +169,7 @@ struct TransactionDescription {
 struct TransactionFilter {
   std::vector<std::string> states;       // Kafka's names; empty: all
   std::vector<ProducerId> producer_ids;  // empty: all
+  // Since the start of the last transaction, over or not; an id that has had none is older than that.
   std::optional<std::chrono::milliseconds> running_longer_than;
 };
 

@@ -92,6 +92,16 @@ ErrorCode adding_error(coord::TransactionError error) {
   }
 }
 
+// Whether a batch is of a transaction, as far as can be seen before it is checked.
+bool has_transactional_batch(const wire::ProduceRequest& message) {
+  for (const auto& topic : message.topic_data)
+    for (const auto& data : topic.partition_data)
+      if (const auto batch = record::BatchView::first_of(data.records.value_or(ByteView{}));
+          batch && batch->is_transactional())
+        return true;
+  return false;
+}
+
 // One produce, from its first batch to its answer. Where there is no room for a batch, or its partition must be added
 // to a transaction first, it stops, holding up what its connection sends after it, and goes on when it can. On the
 // connection's thread.
@@ -183,37 +193,47 @@ class ProduceTask : public std::enable_shared_from_this<ProduceTask> {
   }
 
   // The log knows who may write, so it is asked first: only the first batch of a transaction in a partition comes here.
+  // handle_produce() has seen that the request names a transactional id.
   std::optional<PartitionResponse> outside_transaction(int32_t index) {
     const auto batch = record::BatchView::first_of(checked_->stored);
     if (!batch->is_transactional())
       return refuse(index, ErrorCode::kInvalidTxnState,
                     "the producer has a transaction here, which this is no part of");
-    const bool adds_itself = request_.header.api_version >= kAddsFrom && message_.transactional_id;
+    const bool adds_itself = request_.header.api_version >= kAddsFrom;
     // Each transaction has an epoch, and so sequences, of its own: the batches before this one are missing.
-    if (adds_itself && batch->base_sequence() != 0)
+    const bool comes_too_early = adds_itself && batch->base_sequence() != 0;
+    const bool adds = adds_itself && !comes_too_early;
+    if (!std::exchange(adds ? asked_to_add_ : asked_whether_added_, true)) {
+      std::vector<coord::TopicPartition> partitions{{topic_->name(), PartitionId{index}}};
+      if (adds) partitions = partitions_left();
+      ask_coordinator({{},
+                       *message_.transactional_id,
+                       {batch->producer_id(), batch->producer_epoch()},
+                       std::move(partitions),
+                       !adds});
+      return std::nullopt;
+    }
+    if (adding_error_)
+      return refuse(index, *adding_error_, "the partition is not in an open transaction of the producer");
+    if (comes_too_early)
       return refuse(
           index, ErrorCode::kOutOfOrderSequenceNumber,
           fmt::format("sequence {} cannot be the first of a transaction in its partition", batch->base_sequence()));
-    if (adds_itself && !asked_) {
-      add_partitions({batch->producer_id(), batch->producer_epoch()});
-      return std::nullopt;
-    }
     const ErrorCode unadded =
         request_.header.api_version >= kAbortableFrom ? ErrorCode::kTransactionAbortable : ErrorCode::kInvalidTxnState;
-    return refuse(index, adding_error_.value_or(unadded),
-                  "the partition is not in an open transaction of the producer");
+    return refuse(index, unadded, "the partition is not in an open transaction of the producer");
   }
 
-  // This batch's partition and those of the batches after it, in one question. A batch whose transaction ends before it
-  // is appended is refused by the log, however the question was answered.
-  void add_partitions(const coord::Producer& producer) {
-    asked_ = true;
+  // Adding is for this batch's partition and those of the batches after it, in one question. A batch whose transaction
+  // ends before it is appended is refused by the log, however the question was answered.
+  void ask_coordinator(coord::AddPartitionsRequest question) {
     hold();
+    const bool only_asks = question.verify_only;
     ask_transactions<coord::AddPartitionsReply>(
-        core_, coord::AddPartitionsRequest{{}, *message_.transactional_id, producer, partitions_left(), false},
-        [self = shared_from_this()](coord::AddPartitionsReply reply) {
-          self->request_.reply.home().post([self, error = reply.error] {
-            if (error != coord::TransactionError::kNone) self->adding_error_ = adding_error(error);
+        core_, std::move(question), [self = shared_from_this(), only_asks](const coord::AddPartitionsReply& reply) {
+          self->request_.reply.home().post([self, only_asks, error = reply.error] {
+            const bool is_unadded = only_asks && error == coord::TransactionError::kInvalidTxnState;
+            if (error != coord::TransactionError::kNone && !is_unadded) self->adding_error_ = adding_error(error);
             self->run();
           });
         });
@@ -303,7 +323,8 @@ class ProduceTask : public std::enable_shared_from_this<ProduceTask> {
   std::optional<CheckedBatch> checked_;
   log::Room room_;
   bool held_ = false;
-  bool asked_ = false;  // for the partitions to be added
+  bool asked_to_add_ = false;
+  bool asked_whether_added_ = false;
   std::optional<ErrorCode> adding_error_;
 
   wire::ProduceResponse response_;
@@ -314,10 +335,17 @@ class ProduceTask : public std::enable_shared_from_this<ProduceTask> {
 }  // namespace
 
 void handle_produce(Core& core, Request request, wire::ProduceRequest message) {
-  if (message.acks >= -1 && message.acks <= 1)
+  const bool is_nobodys = !message.transactional_id && has_transactional_batch(message);
+  if (!is_nobodys && message.acks >= -1 && message.acks <= 1)
     return std::make_shared<ProduceTask>(core, std::move(request), std::move(message))->run();
   wire::ProduceResponse refused;
-  refuse_all(refused, message, ErrorCode::kInvalidRequiredAcks, fmt::format("acks={}", message.acks));
+  if (is_nobodys) {
+    refuse_all(refused, message, ErrorCode::kTransactionalIdAuthorizationFailed,
+               "a transactional batch in a request that names no transactional id");
+  } else {
+    refuse_all(refused, message, ErrorCode::kInvalidRequiredAcks, fmt::format("acks={}", message.acks));
+  }
+  if (message.acks == 0) return finish_unacknowledged(request, refused);
   fit_to_version(refused, request.header.api_version);
   respond(request, refused);
 }

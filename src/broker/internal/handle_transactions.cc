@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <set>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -69,15 +70,8 @@ void init_transactional_producer(Core& core, Request request, const wire::InitPr
   coord::InitProducerRequest event;
   event.transactional_id = *message.transactional_id;
   event.timeout_ms = milliseconds(message.transaction_timeout_ms);
-  const bool names_id = message.producer_id != kNoProducerId.value();
-  const bool names_epoch = message.producer_epoch != kNoProducerEpoch.value();
-  if (names_id != names_epoch) {
-    wire::InitProducerIdResponse response;
-    response.error_code = ErrorCode::kInvalidRequest;
-    response.producer_epoch = kNoProducerEpoch.value();
-    return respond(request, response);
-  }
-  if (names_id) event.expected = producer_of(message.producer_id, message.producer_epoch);
+  if (message.producer_id != kNoProducerId.value())
+    event.expected = producer_of(message.producer_id, message.producer_epoch);
   auto go = [&core, request = std::move(request), event = std::move(event)]() mutable {
     ask_and_respond<coord::InitProducerReply>(core, std::move(request), std::move(event),
                                               [](const coord::InitProducerReply& reply, int16_t version) {
@@ -106,29 +100,47 @@ struct Adding {
 
 using TopicResult = wire::AddPartitionsToTxnResponse::AddPartitionsToTxnTopicResult;
 
-// All of a transaction's partitions are added, or none: those that are not at fault say that.
-std::vector<TopicResult> results_of(const Adding& adding, const TopicTable& topics, ErrorCode outcome, bool attempted) {
+// What `error_of` has for each topic and partition.
+template <typename ErrorOf>
+std::vector<TopicResult> results_of(const Adding& adding, ErrorOf error_of) {
   std::vector<TopicResult> results;
   for (const auto& topic : adding.topics) {
+    if (adding.event.verify_only && topic.partitions.empty()) continue;
     TopicResult& result = results.emplace_back();
     result.name = topic.name;
-    const auto state = topics.find(topic.name);
-    for (const int32_t partition : topic.partitions) {
-      const bool exists = state && state->partition(partition) != nullptr;
-      const ErrorCode error = attempted         ? outcome
-                              : !exists         ? ErrorCode::kUnknownTopicOrPartition
-                              : state->internal ? ErrorCode::kTopicAuthorizationFailed
-                                                : ErrorCode::kOperationNotAttempted;
-      result.results_by_partition.push_back({partition, error});
-    }
+    for (const int32_t partition : topic.partitions)
+      result.results_by_partition.push_back({partition, error_of(topic.name, partition)});
   }
   return results;
 }
 
-// Whether all partitions are there, and none is of a topic that the broker alone writes to.
-bool may_all_be_added(const Adding& adding, const TopicTable& topics) {
+// All of a transaction's partitions are added, or none: those that are not at fault say that.
+std::vector<TopicResult> refusals_of(const Adding& adding, const TopicTable& topics) {
+  return results_of(adding, [&](const std::string& topic, int32_t partition) {
+    const auto state = topics.find(topic);
+    if (!state || state->partition(partition) == nullptr) return ErrorCode::kUnknownTopicOrPartition;
+    const bool may_be = adding.event.verify_only || !state->internal;
+    return may_be ? ErrorCode::kOperationNotAttempted : ErrorCode::kTopicAuthorizationFailed;
+  });
+}
+
+// What the coordinator says of partitions that it was asked about; each has its own answer where it was only asked.
+std::vector<TopicResult> results_of(const Adding& adding, const coord::AddPartitionsReply& reply, int16_t version) {
+  constexpr int16_t kFencedFrom = 2;
+  const bool each = adding.event.verify_only && reply.error == TransactionError::kInvalidTxnState;
+  const std::set<coord::TopicPartition> absent(reply.absent.begin(), reply.absent.end());
+  return results_of(adding, [&](const std::string& topic, int32_t partition) {
+    if (!each) return to_wire(reply.error, version, kFencedFrom);
+    const bool is_in = !absent.contains({topic, PartitionId{partition}});
+    return is_in ? ErrorCode::kNone : ErrorCode::kTransactionAbortable;
+  });
+}
+
+// Whether all partitions are there, and none is to be added that is of a topic that the broker alone writes to.
+bool may_all_be_asked(const Adding& adding, const TopicTable& topics) {
   return std::ranges::all_of(adding.event.partitions, [&](const coord::TopicPartition& one) {
-    return topics.find_partition(one.topic, one.partition.value()) != nullptr && !is_internal_topic(one.topic);
+    const bool may_be = adding.event.verify_only || !is_internal_topic(one.topic);
+    return may_be && topics.find_partition(one.topic, one.partition.value()) != nullptr;
   });
 }
 
@@ -170,8 +182,8 @@ class AddPartitionsTask : public std::enable_shared_from_this<AddPartitionsTask>
   void next() {
     for (; at_ < addings_.size(); ++at_) {
       const auto topics = core_.topics.snapshot();
-      if (may_all_be_added(addings_[at_], *topics)) return ask_for(addings_[at_]);
-      take(results_of(addings_[at_], *topics, ErrorCode::kNone, false));
+      if (may_all_be_asked(addings_[at_], *topics)) return ask_for(addings_[at_]);
+      take(refusals_of(addings_[at_], *topics));
     }
     respond(request_, response_);
   }
@@ -180,9 +192,7 @@ class AddPartitionsTask : public std::enable_shared_from_this<AddPartitionsTask>
   void ask_for(const Adding& adding) {
     ask_transactions<coord::AddPartitionsReply>(
         core_, adding.event, [self = shared_from_this()](coord::AddPartitionsReply reply) {
-          constexpr int16_t kFencedFrom = 2;
-          const ErrorCode error = to_wire(reply.error, self->request_.header.api_version, kFencedFrom);
-          self->take(results_of(self->addings_[self->at_], *self->core_.topics.snapshot(), error, true));
+          self->take(results_of(self->addings_[self->at_], reply, self->request_.header.api_version));
           ++self->at_;
           self->next();
         });

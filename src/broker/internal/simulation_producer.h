@@ -357,8 +357,10 @@ class SimulatedProducer final : public SimulatedClient {
     step->in_flight = false;
     if (!error && step->kind == Step::kProduce && !transactional_id_.empty() && stage_.random.chance(0.2)) give_up();
     if (!error || wire::is_retriable(*error)) return false;
-    // The last is told where its transaction has ended between two looks at it.
-    if (is_fenced(*error) || *error == wire::ErrorCode::kTransactionAbortable) {
+    // The last but one is told where its transaction has ended between two looks at it, the last where it was aborted
+    // before its commit.
+    if (is_fenced(*error) || *error == wire::ErrorCode::kTransactionAbortable ||
+        (step->kind == Step::kEnd && *error == wire::ErrorCode::kInvalidTxnState)) {
       if (!may_be_fenced()) undeserved(what, *error);
       die();
       return false;

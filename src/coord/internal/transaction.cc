@@ -61,6 +61,7 @@ InitProducerReply Transaction::init_producer(const InitProducerRequest& request,
   last_epoch_ = request.expected && value_.producer.epoch == next(before) ? request.expected->epoch : kNoProducerEpoch;
   value_.timeout_ms = request.timeout_ms;
   value_.state = TransactionState::kEmpty;
+  value_.started_at.reset();
   record(now, effects);
   return {TransactionError::kNone, value_.producer};
 }
@@ -89,16 +90,17 @@ TransactionError Transaction::check_producer(const Producer& producer) const {
   return TransactionError::kNone;
 }
 
-TransactionError Transaction::add_partitions(const AddPartitionsRequest& request, Instant now,
-                                             TransactionEffects& effects) {
-  if (const auto error = check_producer(request.producer); error != TransactionError::kNone) return error;
+AddPartitionsReply Transaction::add_partitions(const AddPartitionsRequest& request, Instant now,
+                                               TransactionEffects& effects) {
+  if (const auto error = check_producer(request.producer); error != TransactionError::kNone) return {error, {}};
   std::vector<TopicPartition> added;
   std::ranges::copy_if(request.partitions, std::back_inserter(added),
                        [&](const auto& one) { return !is_ongoing() || !value_.partitions.contains(one); });
   if (request.verify_only) {
-    return is_ongoing() && added.empty() ? TransactionError::kNone : TransactionError::kInvalidTxnState;
+    if (is_ongoing() && added.empty()) return {TransactionError::kNone, {}};
+    return {TransactionError::kInvalidTxnState, std::move(added)};
   }
-  if (added.empty() && is_ongoing()) return TransactionError::kNone;
+  if (added.empty() && is_ongoing()) return {TransactionError::kNone, {}};
   if (!is_ongoing()) {
     value_.state = TransactionState::kOngoing;
     value_.partitions.clear();
@@ -109,13 +111,17 @@ TransactionError Transaction::add_partitions(const AddPartitionsRequest& request
   value_.partitions.insert(added.begin(), added.end());
   record(now, effects);
   admit(std::move(added), effects);
-  return TransactionError::kNone;
+  return {TransactionError::kNone, {}};
 }
 
 EndTransactionReply Transaction::end(const EndTransactionRequest& request,
                                      const TransactionCoordinator::NewProducerId& new_producer_id, Instant now,
                                      TransactionEffects& effects) {
-  if (was_ended_by(request)) return {TransactionError::kNone, value_.producer};
+  if (is_after_end(request)) {
+    const auto outcome = request.commit ? TransactionState::kCompleteCommit : TransactionState::kCompleteAbort;
+    if (value_.state != outcome) return {TransactionError::kInvalidTxnState, {}};
+    return {TransactionError::kNone, value_.producer};
+  }
   if (const auto error = check_producer(request.producer); error != TransactionError::kNone) return {error, {}};
   if (!is_ongoing()) {
     // KIP-890: a client that does not know whether anything was added may abort, to get a new epoch.
@@ -135,14 +141,16 @@ EndTransactionReply Transaction::end(const EndTransactionRequest& request,
   }
   last_epoch_ = kNoProducerEpoch;
   value_.raises_epoch = request.raises_epoch;
+  if (!is_ongoing()) value_.started_at = whole_ms(now.wall);
   complete(request.commit, marked_by, now, effects);
   return {TransactionError::kNone, value_.producer};
 }
 
-// A retry of the request that ended the last transaction, whose answer was lost.
-bool Transaction::was_ended_by(const EndTransactionRequest& request) const {
-  const auto ended = request.commit ? TransactionState::kCompleteCommit : TransactionState::kCompleteAbort;
-  if (value_.state != ended) return false;
+// Whether `request` is of the producer whose transaction ended last, before it heard of the end: the answer was lost,
+// or a timeout came first.
+bool Transaction::is_after_end(const EndTransactionRequest& request) const {
+  if (value_.state != TransactionState::kCompleteCommit && value_.state != TransactionState::kCompleteAbort)
+    return false;
   if (!request.raises_epoch) return request.producer == value_.producer;
   if (!value_.raises_epoch) return false;
   if (request.producer.id == value_.producer.id) {
@@ -160,6 +168,7 @@ void Transaction::on_time(Instant now, TransactionEffects& effects) {
 void Transaction::abort_and_fence(Instant now, TransactionEffects& effects) {
   value_.producer.epoch = next(value_.producer.epoch);
   last_epoch_ = kNoProducerEpoch;
+  value_.raises_epoch = true;
   complete(false, value_.producer, now, effects);
 }
 
@@ -169,7 +178,6 @@ void Transaction::complete(bool commit, const Producer& marked_by, Instant now, 
   }
   value_.state = commit ? TransactionState::kCompleteCommit : TransactionState::kCompleteAbort;
   value_.partitions.clear();
-  value_.started_at.reset();
   record(now, effects);
 }
 

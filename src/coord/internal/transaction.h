@@ -27,7 +27,7 @@ class Transaction {
   InitProducerReply init_producer(const InitProducerRequest& request,
                                   const TransactionCoordinator::NewProducerId& new_producer_id, Instant now,
                                   TransactionEffects& effects);
-  TransactionError add_partitions(const AddPartitionsRequest& request, Instant now, TransactionEffects& effects);
+  AddPartitionsReply add_partitions(const AddPartitionsRequest& request, Instant now, TransactionEffects& effects);
   EndTransactionReply end(const EndTransactionRequest& request,
                           const TransactionCoordinator::NewProducerId& new_producer_id, Instant now,
                           TransactionEffects& effects);
@@ -48,7 +48,7 @@ class Transaction {
 
  private:
   bool is_current_or_previous(const Producer& producer) const;
-  bool was_ended_by(const EndTransactionRequest& request) const;
+  bool is_after_end(const EndTransactionRequest& request) const;
   TransactionError check_producer(const Producer& producer) const;
   void raise_epoch(std::optional<ProducerId> successor);
   void abort_and_fence(Instant now, TransactionEffects& effects);
