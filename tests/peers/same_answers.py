@@ -22,13 +22,17 @@ sys.dont_write_bytecode = True  # the source tree stays as it is
 import clients  # noqa: E402
 import kafka  # noqa: E402
 import raw_client  # noqa: E402
+import record_probes  # noqa: E402
+import request_probes  # noqa: E402
+import transaction_probes  # noqa: E402
 from record_batches import record_batch  # noqa: E402
 
-NOT_COMPARED = {"throttle_time_ms", "host", "port", "cluster_id", "error_message", "batch_index_error_message", "client_host", "log_append_time_ms", "log_start_offset", "transaction_start_time_ms"}
-IDS = {"topic_id", "member_id", "leader", "producer_id", "session_id"}
-UNORDERED = {"topics", "responses", "results", "members", "groups", "partitions", "results_by_partition", "transaction_states", "configs", "active_producers"}
+NOT_COMPARED = {"throttle_time_ms", "host", "port", "cluster_id", "error_message", "batch_index_error_message", "client_host", "log_append_time_ms", "log_start_offset", "last_timestamp"}
+IDS = {"topic_id", "member_id", "leader", "producer_id", "session_id", "transaction_start_time_ms"}
+UNORDERED = {"topics", "responses", "results", "members", "groups", "partitions", "results_by_partition", "transaction_states", "configs", "active_producers", "topic_results"}
 NO_ID = (None, "", 0, -1, uuid.UUID(int=0))
 SETTINGS = {"num.partitions": 4, "offsets.topic.num.partitions": 4, "transaction.state.log.num.partitions": 4, "group.initial.rebalance.delay.ms": 0}
+THEIRS_ONLY = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": 50}
 OURS_ONLY = {"group.rebalance.debounce.ms": 0, "group.disconnect.grace.ms": 0}
 SOON_S = 20
 
@@ -80,6 +84,9 @@ class Side:
         made = self.client.call("CreateTopics", 7, topics=[topic], timeout_ms=10_000)["topics"][0]
         served = lambda answer: [one["leader_id"] for one in answer["topics"][0]["partitions"]] == [1] * partitions
         self.until(served, "Metadata", 12, topics=[{"name": name}], allow_auto_topic_creation=False)
+        asked = [{"name": name, "partitions": [{"partition_index": index, "timestamp": -1} for index in range(partitions)]}]
+        ready = lambda answer: not any(one["error_code"] for one in answer["topics"][0]["partitions"])
+        self.until(ready, "ListOffsets", 4, replica_id=-1, topics=asked)
         return made["topic_id"]
 
     def coordinators(self, group: str, transactional_id: str) -> None:
@@ -327,7 +334,19 @@ def cluster(side: Side):
         side.ask(what, "DescribeClientQuotas", 1, components=[{"entity_type": "client-id", "match_type": match_type, "match": match}])
 
 
-PROBES = [api_versions, topics, configs, records, groups, transactions, cluster]
+def features(side: Side):
+    update = lambda name, level, **more: {"feature": name, "max_version_level": level, **more}
+    good, bad = update("transaction.version", 2), update("bogus", 1)
+    for version in (0, 1, 2):
+        down = {"allow_downgrade": True} if version == 0 else {"upgrade_type": 2}
+        cases = {"none": [], "unknown": [bad], "no name": [update("", 1)], "same": [good], "higher": [update("transaction.version", 3)], "negative": [update("transaction.version", -1)],
+                 "lower without leave": [update("transaction.version", 1)], "good, then bad": [good, bad], "bad, then good": [bad, good], "twice": [good, good], "unknown, to be deleted": [update("bogus", 0, **down)],
+                 "same, as a downgrade": [{**good, **down}], **{f"upgrade type {kind}": [{**good, "upgrade_type": kind}] for kind in ((0, 1, 2, 3, 4) if version else ())}}
+        for what, updates in cases.items():
+            side.ask(what, "UpdateFeatures", version, timeout_ms=5000, feature_updates=updates, **({"validate_only": True} if version else {}))
+
+
+PROBES = [api_versions, topics, configs, records, groups, transactions, cluster, features, *transaction_probes.PROBES, *record_probes.PROBES, *request_probes.PROBES]
 
 
 def compare(probe, theirs: Side, ours: Side) -> tuple[int, int]:
@@ -358,7 +377,7 @@ def main() -> int:
     probes = [probe for probe in PROBES if not wanted or probe.__name__ in wanted]
     with tempfile.TemporaryDirectory(prefix="millrace-peers-") as folder, contextlib.ExitStack() as stack:
         try:
-            theirs = stack.enter_context(kafka.Kafka(pathlib.Path(cache), {name: str(value) for name, value in SETTINGS.items()}, heap="512m"))
+            theirs = stack.enter_context(kafka.Kafka(pathlib.Path(cache), {name: str(value) for name, value in {**SETTINGS, **THEIRS_ONLY}.items()}, heap="512m"))
         except kafka.Unavailable as reason:
             print(f"SKIPPED: {reason}")
             return 77
