@@ -108,19 +108,19 @@ TEST_P(FileSystemTest, WritesMorePiecesThanOneSystemCallTakes) {
 }
 
 TEST_P(FileSystemTest, AllocatesTruncatesAndCreatesAnew) {
-  const auto file = files_->open(path("f"), OpenMode::kCreateNew).value();
+  const auto file = files_->open(path("f"), OpenMode::kCreateEmpty).value();
   ASSERT_TRUE(file->allocate(0, 4096));
   EXPECT_EQ(file->size().value(), 4096U);
   ASSERT_TRUE(file->truncate(3));
   EXPECT_EQ(read("f"), Bytes(3));
   ASSERT_TRUE(file->sync_data());
-  EXPECT_EQ(files_->open(path("f"), OpenMode::kCreateNew).value()->size().value(), 0U);
+  EXPECT_EQ(files_->open(path("f"), OpenMode::kCreateEmpty).value()->size().value(), 0U);
 }
 
 TEST_P(FileSystemTest, WritesWholeBlocksPastTheCache) {
   AlignedBuffer blocks;
   blocks.resize(3 * kDirectBlockBytes);
-  ASSERT_TRUE(files_->open(path("f"), OpenMode::kCreateNew).value()->write_at(0, blocks.padded()));
+  ASSERT_TRUE(files_->open(path("f"), OpenMode::kCreateEmpty).value()->write_at(0, blocks.padded()));
   const auto file = files_->open(path("f"), OpenMode::kDirect).value();
   std::ranges::fill(blocks.bytes(), std::byte{7});
   ASSERT_TRUE(file->write_at(kDirectBlockBytes, blocks.padded().first(kDirectBlockBytes)));
@@ -176,6 +176,32 @@ TEST_P(FileSystemTest, GivesALockToOneHolderAtATime) {
   EXPECT_EQ(files_->lock(path("LOCK")).error().code, Errc::kConflict);
   first->reset();
   EXPECT_TRUE(files_->lock(path("LOCK")));
+}
+
+TEST_P(FileSystemTest, EmptiesAFileThatWasThere) {
+  for (const OpenMode mode : {OpenMode::kCreateEmpty, OpenMode::kCreatePrivate}) {
+    ASSERT_TRUE(write_file_atomically(*files_, path("f"), as_byte_view("12345")));
+    ASSERT_TRUE(files_->open(path("f"), mode).value()->write_at(0, as_byte_view("new")));
+    EXPECT_EQ(as_text(read("f")), "new");
+  }
+}
+
+TEST(PosixFileSystem, KeepsAPrivateFileToItsOwnerEvenWhereOneWasLeftOpenToAll) {
+  const auto folder = *TemporaryFolder::make("env");
+  PosixFileSystem files;
+  const std::string path = folder->path("f");
+  const auto others_may = [&](const std::string& file) {
+    const auto granted = std::filesystem::status(file).permissions();
+    return (granted & (std::filesystem::perms::group_all | std::filesystem::perms::others_all)) !=
+           std::filesystem::perms::none;
+  };
+  ASSERT_TRUE(write_file_atomically(files, path + ".tmp", as_byte_view("what a crash left behind")));
+  ASSERT_TRUE(write_file_atomically(files, path, as_byte_view("open")));
+  EXPECT_TRUE(others_may(path));
+  ASSERT_TRUE(write_file_atomically(files, path, as_byte_view("secret"), Readers::kOwner));
+  EXPECT_FALSE(others_may(path));
+  ASSERT_TRUE(write_file_atomically(files, path, as_byte_view("open again")));
+  EXPECT_TRUE(others_may(path));
 }
 
 TEST_P(FileSystemTest, RefusesToReadMoreThanAllowed) {

@@ -260,13 +260,14 @@ Result<std::unique_ptr<File>> FaultFileSystem::open(const std::string& raw_path,
   if (it != disk_->names.end() && it->second->is_directory) {
     return fail(Errc::kIo, fmt::format("{} is a directory", path));
   }
-  const bool may_create = mode == OpenMode::kCreate || mode == OpenMode::kCreateNew;
+  const bool is_emptied = mode == OpenMode::kCreateEmpty || mode == OpenMode::kCreatePrivate;
+  const bool may_create = mode == OpenMode::kCreate || is_emptied;
   if (it == disk_->names.end()) {
     if (!may_create) return fail(Errc::kNotFound, fmt::format("{} does not exist", path));
     MILLRACE_RETURN_IF_ERROR(disk_->check_parent(path));
     MILLRACE_RETURN_IF_ERROR(disk_->begin_change(path));
     it = disk_->names.emplace(path, std::make_shared<Node>()).first;
-  } else if (mode == OpenMode::kCreateNew) {
+  } else if (is_emptied) {
     MILLRACE_RETURN_IF_ERROR(disk_->begin_change(path));
     it->second->content.clear();
     it->second->unsynced.push_back({.position = 0, .data = {}, .is_resize = true});

@@ -51,10 +51,11 @@ Result<Bytes> read_file(FileSystem& files, const std::string& path, uint64_t byt
   return content;
 }
 
-Status write_file_atomically(FileSystem& files, const std::string& path, ByteView content) {
+Status write_file_atomically(FileSystem& files, const std::string& path, ByteView content, Readers readers) {
   const std::string temporary = path + ".tmp";
+  const OpenMode mode = readers == Readers::kOwner ? OpenMode::kCreatePrivate : OpenMode::kCreateEmpty;
   {
-    MILLRACE_ASSIGN_OR_RETURN(const auto file, files.open(temporary, OpenMode::kCreateNew));
+    MILLRACE_ASSIGN_OR_RETURN(const auto file, files.open(temporary, mode));
     MILLRACE_RETURN_IF_ERROR(file->write_at(0, content));
     MILLRACE_RETURN_IF_ERROR(file->sync_data());
   }

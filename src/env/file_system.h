@@ -71,10 +71,11 @@ class FileLock {
 };
 
 enum class OpenMode {
-  kRead,       // existing file, reading only
-  kReadWrite,  // existing file
-  kCreate,     // made if it is not there
-  kCreateNew,  // made; what it held before is gone
+  kRead,           // existing file, reading only
+  kReadWrite,      // existing file
+  kCreate,         // made if it is not there
+  kCreateEmpty,    // made if it is not there; what it held before is gone
+  kCreatePrivate,  // the same, and only its owner may read and write it
   // Existing file, for writing only, past the operating system's cache where the file system can. Each write_at() is of
   // one piece, and its position, address and size are multiples of kDirectBlockBytes. Not durable before sync_data().
   kDirect,
@@ -114,9 +115,12 @@ class FileSystem {
 // The whole file; kTooLarge if it holds more than `bytes_max`.
 Result<Bytes> read_file(FileSystem& files, const std::string& path, uint64_t bytes_max);
 
+enum class Readers { kAll, kOwner };
+
 // Replace `path` so that after a crash it holds either the old or the new content, durably the new one on return:
 // written to "<path>.tmp", synced, renamed, directory synced.
-Status write_file_atomically(FileSystem& files, const std::string& path, ByteView content);
+Status write_file_atomically(FileSystem& files, const std::string& path, ByteView content,
+                             Readers readers = Readers::kAll);
 
 // "/a/b" of "/a/b/c"; "." where there is no slash.
 std::string parent_directory(std::string_view path);

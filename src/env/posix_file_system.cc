@@ -208,7 +208,8 @@ int flags_of(OpenMode mode) {
       return O_RDWR;
     case OpenMode::kCreate:
       return O_RDWR | O_CREAT;
-    case OpenMode::kCreateNew:
+    case OpenMode::kCreateEmpty:
+    case OpenMode::kCreatePrivate:
       return O_RDWR | O_CREAT | O_TRUNC;
     case OpenMode::kDirect:
       return O_WRONLY | O_DIRECT;
@@ -220,6 +221,9 @@ int flags_of(OpenMode mode) {
 
 Result<std::unique_ptr<File>> PosixFileSystem::open(const std::string& path, OpenMode mode) {
   auto opened = open_descriptor(path, flags_of(mode), "open");
+  // Before anything is written to it; and a file that was there has the permissions that it had.
+  if (opened && mode == OpenMode::kCreatePrivate && ::fchmod(opened->get(), S_IRUSR | S_IWUSR) != 0)
+    return failed("protect", path, errno);
   if (opened) return std::make_unique<PosixFile>(path, std::move(*opened));
   if (mode != OpenMode::kDirect) return tl::unexpected(std::move(opened).error());
   // Not every file system can.

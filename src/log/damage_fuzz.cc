@@ -119,7 +119,7 @@ void damage(Folder& folder, ByteReader& how) {
 void put_folder(TestStore& test, const Folder& folder) {
   for (const auto& [path, content] : folder) {
     MILLRACE_CHECK(test.files.make_directories(env::parent_directory(path)));
-    MILLRACE_CHECK(test.files.open(path, env::OpenMode::kCreateNew));
+    MILLRACE_CHECK(test.files.open(path, env::OpenMode::kCreateEmpty));
     test.files.set_content(path, content);
   }
 }

@@ -64,7 +64,7 @@ class OffsetDamageTest : public testing::Test {
     test.options = options_;
     for (const auto& [path, content] : folder) {
       ASSERT_TRUE(test.files.make_directories(env::parent_directory(path)));
-      ASSERT_TRUE(test.files.open(path, env::OpenMode::kCreateNew));
+      ASSERT_TRUE(test.files.open(path, env::OpenMode::kCreateEmpty));
       test.files.set_content(path, content);
     }
     ASSERT_EQ(error_of(test.open()), "");

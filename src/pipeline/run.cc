@@ -215,7 +215,7 @@ Status Run::write_file(const ResolvedPlan& plan, const FileBinding& output) {
   const StepPlan* from = plan.plan.find_step(sink.from.value);
   const columns::SchemaPtr schema = from != nullptr ? from->schema : plan.plan.find_source(sink.from.value)->schema;
   MILLRACE_ASSIGN_OR_RETURN(LineWriter writer, LineWriter::make(output.path, schema, sink.columns, clock_));
-  MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.open(output.path, env::OpenMode::kCreateNew));
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.open(output.path, env::OpenMode::kCreateEmpty));
   std::string buffer;
   uint64_t position = 0;
   const auto flush = [&]() -> Status {

@@ -61,7 +61,7 @@ class Cleaner::Output {
   Output(const Cleaner& cleaner, std::string path) : cleaner_(cleaner), path_(std::move(path)) {}
 
   Status open() {
-    MILLRACE_ASSIGN_OR_RETURN(file_, cleaner_.files_.open(path_, env::OpenMode::kCreateNew));
+    MILLRACE_ASSIGN_OR_RETURN(file_, cleaner_.files_.open(path_, env::OpenMode::kCreateEmpty));
     return {};
   }
   const std::string& path() const { return path_; }

@@ -82,7 +82,7 @@ Status PartitionLog::make_directory() {
   has_directory_ = true;
   // For Kafka's tools, and for people.
   MILLRACE_ASSIGN_OR_RETURN(const auto metadata,
-                            files.open(env::join_path(directory_, "partition.metadata"), env::OpenMode::kCreateNew));
+                            files.open(env::join_path(directory_, "partition.metadata"), env::OpenMode::kCreateEmpty));
   return metadata->write_at(0, as_byte_view(fmt::format("version: 0\ntopic_id: {}\n", identity_.topic_id.to_string())));
 }
 

@@ -91,7 +91,7 @@ Status Store::Impl::make_folder(Random& random) {
   MILLRACE_RETURN_IF_ERROR(files_.make_directories(path("wal")));
   MILLRACE_RETURN_IF_ERROR(files_.make_directories(path("topics")));
   // Recovery expects a file at the checkpoint's position: an empty one, which the log then replaces.
-  MILLRACE_RETURN_IF_ERROR(files_.open(path("wal/" + wal_file_name(0)), env::OpenMode::kCreateNew));
+  MILLRACE_RETURN_IF_ERROR(files_.open(path("wal/" + wal_file_name(0)), env::OpenMode::kCreateEmpty));
   MILLRACE_RETURN_IF_ERROR(files_.sync_directory(path("wal")));
   MILLRACE_RETURN_IF_ERROR(files_.sync_directory(options_.dir));
   const std::string parent = env::parent_directory(options_.dir);

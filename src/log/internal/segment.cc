@@ -289,7 +289,7 @@ Result<std::shared_ptr<env::File>> Segment::file() const {
   }
   // The first write finds, at most, what a crash left of a segment that was never durable; or, in a start, batches that
   // stand nowhere else.
-  const env::OpenMode anew = options_.keeps_file ? env::OpenMode::kCreate : env::OpenMode::kCreateNew;
+  const env::OpenMode anew = options_.keeps_file ? env::OpenMode::kCreate : env::OpenMode::kCreateEmpty;
   auto opened = files_.open(path(kLogSuffix), exists ? env::OpenMode::kReadWrite : anew);
   std::shared_ptr<env::File> log;
   {

@@ -452,7 +452,7 @@ Status Wal::make_file(const std::string& path, uint64_t bytes, bool zero_fill) {
 }
 
 Status Wal::reserve_file(const std::string& path, uint64_t bytes) {
-  MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.open(path, env::OpenMode::kCreateNew));
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.open(path, env::OpenMode::kCreateEmpty));
   return file->allocate(0, bytes);
 }
 
