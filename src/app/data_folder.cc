@@ -5,7 +5,6 @@
 #include <simdjson.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -37,25 +36,15 @@ bool runs(int64_t pid) { return pid > 0 && (::kill(static_cast<pid_t>(pid), 0) =
 
 }  // namespace
 
-Status write_server_addresses(const std::string& data_dir, const ServerAddresses& addresses) {
+Status write_server_addresses(env::FileSystem& files, const std::string& data_dir, const ServerAddresses& addresses) {
   std::string text;
   JsonWriter json(text);
   json.begin_object().key("pid").number(addresses.pid);
   if (const auto start = start_of(addresses.pid)) json.key("started_ticks").number(*start);
   json.key("kafka").text(addresses.kafka);
   json.key("http").text(addresses.http).key("token").text(addresses.token).end_object();
-  const std::string path = addresses_path(data_dir);
-  const std::string temporary = path + ".tmp";
-  std::ofstream file(temporary, std::ios::trunc);
-  std::error_code error;
-  std::filesystem::permissions(temporary, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write,
-                               error);
-  file << text << '\n';
-  file.close();
-  if (!file || error) return fail(Errc::kIo, fmt::format("cannot write {}: {}", temporary, std::strerror(errno)));
-  std::filesystem::rename(temporary, path, error);
-  if (error) return fail(Errc::kIo, fmt::format("cannot write {}: {}", path, error.message()));
-  return {};
+  text += '\n';
+  return env::write_file_atomically(files, addresses_path(data_dir), as_byte_view(text), env::Readers::kOwner);
 }
 
 void remove_server_addresses(const std::string& data_dir) {
@@ -83,20 +72,15 @@ std::optional<ServerAddresses> running_server(const std::string& data_dir) {
   return addresses;
 }
 
-Result<std::string> instance_id(const std::string& data_dir, Random& random) {
+Result<std::string> instance_id(env::FileSystem& files, const std::string& data_dir, Random& random) {
+  constexpr uint64_t kBytesMax = 4096;
   const std::string path = data_dir + "/instance";
-  std::string text;
-  if (std::ifstream file(path); file && std::getline(file, text) && Uuid::parse(text)) return text;
-  // Replaced in one step: what a crash leaves behind is a whole file or none.
-  const std::string temporary = path + ".tmp";
-  text = Uuid::random(random).to_string();
-  std::ofstream file(temporary, std::ios::trunc);
-  file << text << '\n';
-  file.close();
-  if (!file) return fail(Errc::kIo, fmt::format("cannot write {}: {}", temporary, std::strerror(errno)));
-  std::error_code error;
-  std::filesystem::rename(temporary, path, error);
-  if (error) return fail(Errc::kIo, fmt::format("cannot write {}: {}", path, error.message()));
+  const auto kept = env::read_file(files, path, kBytesMax);
+  if (!kept && kept.error().code != Errc::kNotFound) return tl::unexpected(kept.error());
+  if (kept)
+    if (std::string text(trim(as_text(*kept))); Uuid::parse(text)) return text;
+  std::string text = Uuid::random(random).to_string();
+  MILLRACE_RETURN_IF_ERROR(env::write_file_atomically(files, path, as_byte_view(text + "\n")));
   return text;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "base/result.h"
+#include "env/file_system.h"
 
 namespace millrace::app {
 
@@ -17,7 +18,7 @@ struct ServerAddresses {
 };
 
 // Write server.json, readable by its owner alone (it holds the token); replaced in one step.
-Status write_server_addresses(const std::string& data_dir, const ServerAddresses& addresses);
+Status write_server_addresses(env::FileSystem& files, const std::string& data_dir, const ServerAddresses& addresses);
 
 // Forget them, at a clean stop.
 void remove_server_addresses(const std::string& data_dir);
@@ -28,6 +29,6 @@ std::optional<ServerAddresses> running_server(const std::string& data_dir);
 
 // What tells this data folder's server from every other, in consumer groups: the text in the file `instance`, made by
 // its first server. The folder must exist and be this process's.
-Result<std::string> instance_id(const std::string& data_dir, Random& random);
+Result<std::string> instance_id(env::FileSystem& files, const std::string& data_dir, Random& random);
 
 }  // namespace millrace::app

@@ -187,7 +187,7 @@ Status Server::Impl::start_pipelines() {
   // A restart after a crash goes on at once where its predecessor's members were.
   client::Options members = connection;
   Random random(random_seed());
-  MILLRACE_ASSIGN_OR_RETURN(const std::string instance, instance_id(config.data, random));
+  MILLRACE_ASSIGN_OR_RETURN(const std::string instance, instance_id(files, config.data, random));
   members.instance_id = "millrace-" + instance;
   pipelines.start(members, clock, *warehouse);
   return {};
@@ -254,11 +254,12 @@ Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config) {
   // Owned before it starts: whatever a failure leaves running is stopped with it.
   std::unique_ptr<Server> server(new Server(std::move(impl)));
   MILLRACE_RETURN_IF_ERROR(server->impl_->start());
-  const Status announced = write_server_addresses(
-      config.data, {.pid = ::getpid(),
-                    .kafka = server->internal_address(),
-                    .http = HostPort{config.http_listen.host, server->impl_->http->port()}.to_string(),
-                    .token = config.http_token});
+  const Status announced =
+      write_server_addresses(server->impl_->files, config.data,
+                             {.pid = ::getpid(),
+                              .kafka = server->internal_address(),
+                              .http = HostPort{config.http_listen.host, server->impl_->http->port()}.to_string(),
+                              .token = config.http_token});
   // Clients are served from a full disk; only the command line does not find the server by its data folder.
   if (!announced) log_warning("server", "commands need --bootstrap: {}", announced.error().message);
   server->impl_->announced = announced.has_value();
