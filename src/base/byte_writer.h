@@ -21,6 +21,10 @@ inline ByteView as_byte_view(std::string_view text) {
 }
 inline std::string_view as_text(ByteView bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
+// A copy of its own.
+inline Bytes to_bytes(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
+inline Bytes to_bytes(std::string_view text) { return to_bytes(as_byte_view(text)); }
+
 // Appends numbers in network byte order, and Protocol Buffers' varints, to a byte vector: the primitives of Kafka's
 // protocol and of our own formats. Not thread-safe.
 class ByteWriter {

@@ -10,11 +10,6 @@
 namespace millrace::registry {
 namespace {
 
-Bytes to_bytes(std::string_view text) {
-  const ByteView view = as_byte_view(text);
-  return {view.begin(), view.end()};
-}
-
 template <typename T>
 Bytes to_json_bytes(const T& value) {
   std::string json;

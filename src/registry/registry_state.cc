@@ -14,11 +14,6 @@ constexpr size_t kChunksMax = kBlobBytesMax / kChunkBytes;
 
 uint64_t chunk_count(uint64_t blob_bytes) { return (blob_bytes + kChunkBytes - 1) / kChunkBytes; }
 
-Bytes to_bytes(std::string_view text) {
-  const ByteView view = as_byte_view(text);
-  return {view.begin(), view.end()};
-}
-
 tl::unexpected<Error> bad_key(std::string_view key) {
   return fail(Errc::kCorruption, fmt::format("\"{}\" is no key of a model registry", key.substr(0, 100)));
 }
@@ -228,8 +223,8 @@ Result<RegistryState::Publication> RegistryState::publication(VersionInfo info, 
   Publication publication{std::move(*as_read), {}, {version_key(info.model, info.version), to_bytes(json)}, {}};
   for (size_t begin = 0; begin < blob.size(); begin += kChunkBytes) {
     const ByteView chunk = blob.subspan(begin, std::min(kChunkBytes, blob.size() - begin));
-    publication.chunks.push_back({chunk_key(info.model, info.version, static_cast<uint32_t>(begin / kChunkBytes)),
-                                  Bytes(chunk.begin(), chunk.end())});
+    publication.chunks.push_back(
+        {chunk_key(info.model, info.version, static_cast<uint32_t>(begin / kChunkBytes)), to_bytes(chunk)});
   }
   if (model != nullptr) append_retired(*model, info.model, publication.retired);
   return publication;

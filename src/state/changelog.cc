@@ -17,11 +17,6 @@ constexpr std::string_view kCommitKey = "__commit";
 enum class Op : uint8_t { kErase = 0, kPut = 1 };
 constexpr size_t kStepBytesMax = 1024;
 
-Bytes to_bytes(std::string_view text) {
-  const ByteView view = as_byte_view(text);
-  return {view.begin(), view.end()};
-}
-
 Status expect_end(const ByteReader& reader, std::string_view what) {
   if (reader.remaining() == 0) return {};
   return fail(Errc::kCorruption, fmt::format("changelog: {} bytes too many in {}", reader.remaining(), what));

@@ -14,8 +14,6 @@ using std::chrono::milliseconds;
 // What Kafka 4 writes.
 constexpr int16_t kValueVersion = 3;
 
-Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
-
 wire::GroupMetadataValue to_wire(const coord::GroupRecordValue& group) {
   wire::GroupMetadataValue value;
   value.protocol_type = group.protocol_type;
@@ -51,8 +49,8 @@ coord::GroupRecordValue from_wire(wire::GroupMetadataValue value) {
                              .client_host = std::move(member.client_host),
                              .session_timeout_ms = milliseconds{member.session_timeout},
                              .rebalance_timeout_ms = milliseconds{member.rebalance_timeout},
-                             .subscription = copy(member.subscription),
-                             .assignment = copy(member.assignment)});
+                             .subscription = to_bytes(member.subscription),
+                             .assignment = to_bytes(member.assignment)});
   }
   return group;
 }

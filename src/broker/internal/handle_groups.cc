@@ -18,8 +18,6 @@ namespace {
 using std::chrono::milliseconds;
 using wire::ErrorCode;
 
-Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
-
 // Hand `event`, which has copies of all it needs, to the coordinator, and answer with what `to_response` makes of its
 // reply for the request's version.
 template <typename Reply, typename Event, typename ToResponse>
@@ -72,7 +70,7 @@ coord::JoinRequest join_event(const Request& request, wire::JoinGroupRequest mes
   join.rebalance_timeout_ms = milliseconds(version >= 1 ? message.rebalance_timeout_ms : message.session_timeout_ms);
   join.protocol_type = std::move(message.protocol_type);
   for (auto& protocol : message.protocols)
-    join.protocols.push_back({.name = std::move(protocol.name), .metadata = copy(protocol.metadata)});
+    join.protocols.push_back({.name = std::move(protocol.name), .metadata = to_bytes(protocol.metadata)});
   join.requires_known_member_id = version >= 4;
   join.supports_skip_assignment = version >= 9;
   join.reason = message.reason.value_or("");
@@ -133,7 +131,8 @@ void handle_sync_group(Core& core, Request request, wire::SyncGroupRequest messa
   sync.protocol_type = std::move(message.protocol_type);
   sync.protocol_name = std::move(message.protocol_name);
   for (auto& assigned : message.assignments)
-    sync.assignments.push_back({.member_id = std::move(assigned.member_id), .assignment = copy(assigned.assignment)});
+    sync.assignments.push_back(
+        {.member_id = std::move(assigned.member_id), .assignment = to_bytes(assigned.assignment)});
   sync.connection = coord::ConnectionId{request.connection};
   ask_coordinator<coord::SyncReply>(core, std::move(request), std::move(sync), sync_response);
 }

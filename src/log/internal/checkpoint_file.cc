@@ -47,7 +47,7 @@ void encode_partition(const PartitionSnapshot& partition, ByteWriter& writer) {
 Result<Bytes> read_sized(ByteReader& reader) {
   MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, reader.uvarint());
   MILLRACE_ASSIGN_OR_RETURN(const ByteView bytes, reader.bytes(size));
-  return Bytes(bytes.begin(), bytes.end());
+  return to_bytes(bytes);
 }
 
 Result<Offset> read_offset(ByteReader& reader) {

@@ -95,7 +95,7 @@ Result<std::vector<RoundRecord>> encode_contribution(const std::string& series, 
     const ByteView chunk = ByteView(trainer).subspan(i * kRoundChunkBytes,
                                                      std::min(kRoundChunkBytes, trainer.size() - i * kRoundChunkBytes));
     const RoundKey::Part part{contribution.partition, hash, static_cast<uint32_t>(i)};
-    records.push_back({{series, contribution.boundary, part}, Bytes(chunk.begin(), chunk.end())});
+    records.push_back({{series, contribution.boundary, part}, to_bytes(chunk)});
   }
   const RoundKey::Part part{contribution.partition, hash, std::nullopt};
   records.push_back({{series, contribution.boundary, part}, std::move(head)});

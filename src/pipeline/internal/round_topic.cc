@@ -151,7 +151,7 @@ Status RoundTopic::read_chunks(const std::vector<Offset>& offsets, std::map<Offs
 
 void RoundTopic::keep_recent(Offset offset, ByteView chunk) {
   recent_bytes_ += chunk.size();
-  recent_.emplace(offset, Bytes(chunk.begin(), chunk.end()));
+  recent_.emplace(offset, to_bytes(chunk));
   while (recent_bytes_ > kRecentBytesMax) {
     recent_bytes_ -= recent_.begin()->second.size();
     recent_.erase(recent_.begin());

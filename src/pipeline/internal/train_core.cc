@@ -107,7 +107,7 @@ void TrainCore::collect(state::ChangelogGroup& group) {
 Result<bool> TrainCore::restore(const state::PageId& id, ByteView value) {
   if (id.step != trainer_id_ && id.step != live_id_) return false;
   auto& pages = id.step == trainer_id_ ? trainer_pages_ : live_pages_;
-  pages.push_back({static_cast<uint32_t>(id.page), Bytes(value.begin(), value.end())});
+  pages.push_back({static_cast<uint32_t>(id.page), to_bytes(value)});
   return true;
 }
 
