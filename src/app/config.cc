@@ -83,7 +83,10 @@ constexpr Key kKeys[] = {
      [](const ServerConfig& c) { return c.kafka_advertise; }},
     {"kafka.bootstrap", "HOST:PORT", "MILLRACE_BOOTSTRAP", "--bootstrap",
      "Use this cluster, Apache Kafka or another Millrace; no broker starts. Excludes `kafka.listen`.",
-     [](ServerConfig& c, std::string_view text) { return assign<std::string>(c.bootstrap, std::string(text)); },
+     [](ServerConfig& c, std::string_view text) {
+       const auto brokers = parse_bootstrap(text);
+       return brokers ? assign<std::string>(c.bootstrap, std::string(text)) : tl::unexpected(brokers.error());
+     },
      [](const ServerConfig& c) { return c.bootstrap; }},
     {"http.listen", "HOST:PORT", "MILLRACE_HTTP", "--http",
      "Where the console and the HTTP API listen. Port 0 takes any that is free.",

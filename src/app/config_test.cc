@@ -48,7 +48,7 @@ TEST(Config, NamesPlaceAndNearestKey) {
 TEST(Config, RefusesBadValuesWithTheirPlace) {
   for (const char* text : {"kafka: {listen: nine}", "kafka: {listen: \"h:65536\"}", "http: {allow_remote: maybe}",
                            "log: {level: loud}", "broker: {num.partitons: 4}", "pipelines: a.yaml", "[1]", "a: b: c",
-                           "data: [x]", "kafka: {listen: \"h:1\", bootstrap: \"h:2\"}"}) {
+                           "data: [x]", "kafka: {bootstrap: h}", "kafka: {listen: \"h:1\", bootstrap: \"h:2\"}"}) {
     ServerConfig config;
     const auto status = apply(config, text);
     ASSERT_FALSE(status) << text;
@@ -72,6 +72,16 @@ TEST(Config, AFlagThatCannotBeReadIsNamed) {
   const auto status = apply_flag(config, "--http", "nine");
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().message, "--http: 'nine' is not HOST:PORT");
+}
+
+TEST(Config, AClusterWithoutAPortIsRefusedByTheNameOfTheVariable) {
+  ServerConfig config;
+  const auto status = apply_environment(config, [](std::string_view name) -> std::optional<std::string> {
+    return name == "MILLRACE_BOOTSTRAP" ? std::optional<std::string>("a:1,h") : std::nullopt;
+  });
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message, "MILLRACE_BOOTSTRAP: cannot connect to a:1,h: 'h' is not HOST:PORT");
+  EXPECT_EQ(status.error().hint, "name its port, too: h:9092");
 }
 
 TEST(HostPort, RefusesWhatIsNotOne) {

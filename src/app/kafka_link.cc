@@ -11,8 +11,6 @@
 #include <cstring>
 
 #include "base/byte_reader.h"
-#include "base/host_port.h"
-#include "base/text.h"
 #include "wire/find_coordinator.h"
 #include "wire/metadata.h"
 
@@ -109,9 +107,10 @@ KafkaLink::~KafkaLink() = default;
 
 Result<std::unique_ptr<KafkaLink>> KafkaLink::connect(const std::string& bootstrap, Millis timeout) {
   auto link = std::unique_ptr<KafkaLink>(new KafkaLink(timeout));
+  MILLRACE_ASSIGN_OR_RETURN(const std::vector<HostPort> places, parse_bootstrap(bootstrap));
   Error last;
-  for (const std::string_view address : split(bootstrap, ',')) {
-    auto opened = link->open(trim(address));
+  for (const HostPort& place : places) {
+    auto opened = link->open(place);
     if (!opened) {
       last = std::move(opened.error());
       continue;
@@ -126,8 +125,7 @@ Result<std::unique_ptr<KafkaLink>> KafkaLink::connect(const std::string& bootstr
   return tl::unexpected(std::move(last));
 }
 
-Result<std::unique_ptr<KafkaLink::Connection>> KafkaLink::open(std::string_view where) {
-  MILLRACE_ASSIGN_OR_RETURN(const HostPort place, HostPort::parse(where));
+Result<std::unique_ptr<KafkaLink::Connection>> KafkaLink::open(const HostPort& place) {
   const std::string address = place.to_string();
   const SteadyTime deadline = std::chrono::steady_clock::now() + timeout_;
   Addresses found;
@@ -158,7 +156,7 @@ Result<KafkaLink::Connection*> KafkaLink::connection_to(int32_t node) {
   const auto broker = std::ranges::find(brokers_, node, &Node::id);
   if (broker == brokers_.end())
     return fail(Errc::kUnavailable, fmt::format("the cluster has no broker {} at the moment", node), "try again");
-  MILLRACE_ASSIGN_OR_RETURN(auto opened, open(HostPort{broker->host, static_cast<uint16_t>(broker->port)}.to_string()));
+  MILLRACE_ASSIGN_OR_RETURN(auto opened, open(HostPort{broker->host, static_cast<uint16_t>(broker->port)}));
   return (others_[node] = std::move(opened)).get();
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/host_port.h"
 #include "base/result.h"
 #include "wire/api_versions.h"
 #include "wire/error_code.h"
@@ -82,7 +83,7 @@ class KafkaLink {
 
   explicit KafkaLink(Millis timeout) : timeout_(timeout) {}
 
-  Result<std::unique_ptr<Connection>> open(std::string_view where);
+  Result<std::unique_ptr<Connection>> open(const HostPort& place);
   Result<Connection*> connection_to(int32_t node);
   static std::optional<int16_t> common_version(const Connection& connection, wire::ApiKey key, int16_t min,
                                                int16_t max);

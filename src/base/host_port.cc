@@ -24,4 +24,23 @@ Result<HostPort> HostPort::parse(std::string_view text) {
   return fail(Errc::kInvalidArgument, fmt::format("'{}' is not HOST:PORT", text), "write 127.0.0.1:9092 or [::1]:9092");
 }
 
+Result<std::vector<HostPort>> parse_bootstrap(std::string_view text) {
+  std::vector<HostPort> brokers;
+  for (const std::string_view entry : split(text, ',')) {
+    const std::string_view broker = trim(entry);
+    if (broker.empty()) continue;
+    auto place = HostPort::parse(broker);
+    if (place) {
+      brokers.push_back(std::move(*place));
+      continue;
+    }
+    const bool lacks_port = broker.back() == ']' || broker.find(':') == std::string_view::npos;
+    return fail(Errc::kInvalidArgument, fmt::format("cannot connect to {}: {}", text, place.error().message),
+                lacks_port ? fmt::format("name its port, too: {}:9092", broker) : std::move(place.error().hint));
+  }
+  if (brokers.empty())
+    return fail(Errc::kInvalidArgument, "cannot connect to a cluster: no broker is named", "HOST:PORT of one of them");
+  return brokers;
+}
+
 }  // namespace millrace

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -18,5 +19,9 @@ struct HostPort {
   // kInvalidArgument where it is not HOST:PORT, or an IPv6 address lacks its brackets.
   static Result<HostPort> parse(std::string_view text);
 };
+
+// Where a cluster's brokers are, as in Kafka's bootstrap.servers: HOST:PORT, one at least, several separated by commas.
+// kInvalidArgument names the one that is not; as in Kafka, no port is assumed.
+Result<std::vector<HostPort>> parse_bootstrap(std::string_view text);
 
 }  // namespace millrace

@@ -410,6 +410,13 @@ TEST(Admin, SaysThatNoBrokerAnswersAndWhere) {
   EXPECT_EQ(created.error().code, Errc::kUnavailable);
 }
 
+TEST(Options, ABrokerWithoutAPortIsRefused) {
+  const auto admin = Admin::create({.bootstrap = "127.0.0.1:1,localhost"});
+  ASSERT_FALSE(admin);
+  EXPECT_EQ(admin.error().code, Errc::kInvalidArgument);
+  EXPECT_NE(admin.error().message.find("'localhost' is not HOST:PORT"), std::string::npos) << admin.error().message;
+}
+
 TEST(Options, ASettingThatDoesNotExistIsNamed) {
   const auto admin = Admin::create({.bootstrap = "127.0.0.1:1", .extra = {{"no.such.setting", "1"}}});
   ASSERT_FALSE(admin);

@@ -308,6 +308,8 @@ class ServerTest(unittest.TestCase):
                                 (("topic", "list", "--bootstrp", "x"), 2), (("demo", "--once", "--events", "-3"), 2),
                                 (("server", "--kafka", "nine"), 2), (("server", "--config", "/absent.yaml"), 3),
                                 (("pipeline", "run", "/absent.yaml"), 3), (("sql", "SELECT * FROM absent"), 2),
+                                (("topic", "list", "--bootstrap", "localhost"), 2), (("group", "list", "--bootstrap", "[::1]"), 2),
+                                (("server", "--bootstrap", "localhost"), 2),
                                 (("topic", "list", "--bootstrap", f"127.0.0.1:{free_port()}"), 5)):
             result = millrace(*arguments, data=self.data)
             self.assertEqual((result.returncode, result.stdout), (code, ""), (arguments, result.stderr))

@@ -6,6 +6,7 @@
 #include <array>
 #include <limits>
 
+#include "base/host_port.h"
 #include "base/logging.h"
 
 namespace millrace::client {
@@ -134,6 +135,8 @@ int to_ms(Millis timeout) {
 
 Result<std::shared_ptr<Handle>> Handle::create(rd_kafka_type_t type, const Options& options, Settings settings,
                                                const HandleCallbacks& callbacks) {
+  // librdkafka would take 9092 for a port that is not there.
+  if (!options.extra.contains("bootstrap.servers")) MILLRACE_RETURN_IF_ERROR(parse_bootstrap(options.bootstrap));
   settings.insert({{"bootstrap.servers", options.bootstrap},
                    {"client.id", options.client_id},
                    {"reconnect.backoff.ms", "50"},
