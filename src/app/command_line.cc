@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <ostream>
 #include <vector>
@@ -83,6 +84,10 @@ bool reader_is_gone() {
 
 }  // namespace
 
+bool is_given(const CLI::App& root, const std::string& flag) {
+  return std::ranges::find(root.parse_order(), root.get_option(flag)) != root.parse_order().end();
+}
+
 int exit_code(Errc code) {
   switch (code) {
     case Errc::kInvalidArgument:
@@ -141,7 +146,8 @@ int run_command_line(int argc, const char* const* argv, std::ostream& out, std::
       ->envname("MILLRACE_OUTPUT");
   root.add_flag_callback("--json", [&line] { line.output_name = "json"; }, "the same as -o json");
   root.add_option("--bootstrap,--brokers", line.bootstrap,
-                  "a broker, Millrace or Apache Kafka [the data folder's server, else 127.0.0.1:9092]")
+                  "a broker, Millrace or Apache Kafka; beside --data the variable does not count "
+                  "[the data folder's server, else 127.0.0.1:9092]")
       ->type_name("HOST:PORT")
       ->envname("MILLRACE_BOOTSTRAP");
   root.add_option("--data", line.data, "the data folder [./millrace-data]")
@@ -178,6 +184,8 @@ int run_command_line(int argc, const char* const* argv, std::ostream& out, std::
     return kExitUsage;
   }
 
+  // Who names a folder means the server that runs on it.
+  if (is_given(root, "--data") && !is_given(root, "--bootstrap")) line.bootstrap.clear();
   const auto format = parse_output_format(line.output_name);
   Status status = format ? (line.output = *format, line.selected()) : tl::unexpected(format.error());
   out.flush();

@@ -16,7 +16,9 @@ namespace millrace::app {
 // What every command of the command line shares.
 struct CommandLine {
   // Filled from the flags before a command runs.
-  std::string bootstrap;  // empty: the running server of the data folder, else 127.0.0.1:9092
+  // Of --bootstrap, or MILLRACE_BOOTSTRAP where neither that nor --data is given. Empty: the running server of the data
+  // folder, else 127.0.0.1:9092.
+  std::string bootstrap;
   std::string data = "./millrace-data";
   std::string output_name = "table";
   OutputFormat output = OutputFormat::kTable;
@@ -31,6 +33,10 @@ struct CommandLine {
 
   void show(const Listing& listing) const { print(listing, output, out, notes); }
 };
+
+// Whether a flag that every command takes ("--data") stands on the command line: its environment variable does not
+// count. After the parse.
+bool is_given(const CLI::App& root, const std::string& flag);
 
 // One per noun; each adds its verbs to `root`. `line` must outlive the parse and the run.
 void add_server_commands(CLI::App& root, CommandLine& line);

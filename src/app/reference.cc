@@ -78,7 +78,8 @@ std::string command_line_page(const CLI::App& root) {
       "`millrace help command-line` prints this page; `make manual` writes it.\n\n"
       "Data goes to stdout, progress and notes to stderr. An error has three lines: what went wrong, why, and what to "
       "try; with `-o json` it is one JSON object. Nothing ever waits for an answer. Commands find the server that runs "
-      "on the data folder by themselves.\n\n"
+      "on the data folder by themselves. A flag goes over the environment: `MILLRACE_BOOTSTRAP` names the broker where "
+      "neither `--bootstrap` nor `--data` is given.\n\n"
       "## Flags of every command\n\n";
   add_options(page, root);
   for (const auto* sub : root.get_subcommands(nullptr)) add_command(page, *sub);

@@ -30,9 +30,8 @@ Result<ServerConfig> make_config(const ServerFlags& flags, const CLI::App& root,
     MILLRACE_RETURN_IF_ERROR(apply_config_file(config, as_text(text), flags.config_file, environment_variable));
   }
   MILLRACE_RETURN_IF_ERROR(apply_environment(config, environment_variable));
-  if (root.get_option("--data")->count() > 0) MILLRACE_RETURN_IF_ERROR(apply_flag(config, "--data", line.data));
-  if (root.get_option("--bootstrap")->count() > 0)
-    MILLRACE_RETURN_IF_ERROR(apply_flag(config, "--bootstrap", line.bootstrap));
+  if (is_given(root, "--data")) MILLRACE_RETURN_IF_ERROR(apply_flag(config, "--data", line.data));
+  if (is_given(root, "--bootstrap")) MILLRACE_RETURN_IF_ERROR(apply_flag(config, "--bootstrap", line.bootstrap));
   if (!flags.kafka.empty()) MILLRACE_RETURN_IF_ERROR(apply_flag(config, "--kafka", flags.kafka));
   if (!flags.http.empty()) MILLRACE_RETURN_IF_ERROR(apply_flag(config, "--http", flags.http));
   if (!flags.log_level.empty()) MILLRACE_RETURN_IF_ERROR(apply_flag(config, "--log-level", flags.log_level));

@@ -114,6 +114,18 @@ class DoctorTest(Folder):
         absent = self.diagnose(0, *elsewhere, "--http", f"127.0.0.1:{free_port()}")["findings"]
         self.assertTrue(any("does not show its metrics" in finding["what"] for finding in absent), absent)
 
+    def test_a_folder_that_is_named_goes_over_the_environments_broker(self):
+        self.start().stop()
+        elsewhere = {**os.environ, "MILLRACE_BOOTSTRAP": f"127.0.0.1:{free_port()}"}
+        named = subprocess.run([test_server.BINARY, "doctor", "--data", self.data], capture_output=True, text=True, env=elsewhere)
+        self.assertEqual(named.returncode, 0, named.stderr)
+        self.assertIn(f"data folder {self.data}", named.stderr)
+        unnamed = subprocess.run([test_server.BINARY, "doctor"], capture_output=True, text=True,
+                                 env={**elsewhere, "MILLRACE_DATA": self.data})
+        self.assertEqual(unnamed.returncode, 5, unnamed.stderr)
+        both = millrace("doctor", "--bootstrap", elsewhere["MILLRACE_BOOTSTRAP"], data=self.data)
+        self.assertEqual(both.returncode, 5, both.stderr)
+
     def test_flags_that_make_no_sense_are_refused_in_one_sentence(self):
         for flags, said in ((("--http", "nonsense"), "'nonsense' is not HOST:PORT"),
                             (("--server", "--records"), "--records is for data folders")):
