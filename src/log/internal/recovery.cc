@@ -157,24 +157,32 @@ Result<Store::Impl::RecoveredTopics> Store::Impl::recover_topics(const Checkpoin
     return {};
   };
   MILLRACE_ASSIGN_OR_RETURN(end, read_wal(files_, path("wal"), checkpoint.position, visit));
-  // One of the same name that lives was made later: the write-ahead log has everything that was written to it, or says
-  // that its directory has.
-  std::set<std::string> needed;
-  for (const auto& [number, topic] : topics) {
-    for (const auto& [partition, ahead] : topic.ahead) {
-      if (!ahead.batches_in.empty()) needed.insert(path(fmt::format("topics/{}-{}", topic.info.name, partition)));
-    }
-  }
-  for (const TopicInfo& info : deleted) {
-    for (int32_t p = 0; p < info.partitions; ++p) {
-      const std::string directory = path(fmt::format("topics/{}-{}", info.name, p));
-      if (!needed.contains(directory)) MILLRACE_RETURN_IF_ERROR(files_.remove_all(directory));
-    }
-  }
+  MILLRACE_RETURN_IF_ERROR(remove_directories(deleted, topics));
   recovered_from_crash_ = entries > 0;
   MutexLock lock(changes_mutex_);
   next_topic_number_ = next_number;
   return topics;
+}
+
+Status Store::Impl::remove_directories(const std::vector<TopicInfo>& deleted, const RecoveredTopics& living) {
+  const auto directory_of = [&](const TopicInfo& info, int32_t partition) {
+    return path(fmt::format("topics/{}-{}", info.name, partition));
+  };
+  // One of the same name that lives was made later: the write-ahead log has everything that was written to it, or says
+  // that its directory has.
+  std::set<std::string> needed;
+  for (const auto& [number, topic] : living) {
+    for (const auto& [partition, ahead] : topic.ahead) {
+      if (!ahead.batches_in.empty()) needed.insert(directory_of(topic.info, partition));
+    }
+  }
+  for (const TopicInfo& info : deleted) {
+    for (int32_t p = 0; p < info.partitions; ++p) {
+      const std::string directory = directory_of(info, p);
+      if (!needed.contains(directory)) MILLRACE_RETURN_IF_ERROR(files_.remove_all(directory));
+    }
+  }
+  return {};
 }
 
 Status Store::Impl::recover() {

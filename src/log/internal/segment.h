@@ -161,6 +161,8 @@ class Segment final : public std::enable_shared_from_this<Segment> {
   Segment(env::FileSystem& files, std::string directory, Offset base_offset, const Options& options);
 
   std::string path(const char* suffix) const;
+  // The file that is there, all of which counts for now, and its size.
+  Result<uint64_t> open_file(const char* suffix);
   Status load_indexes(uint64_t index_entries, uint64_t time_index_entries);
   // Where the last batch ends, kCorruption where the indexes do not fit.
   Result<Offset> check_closed();

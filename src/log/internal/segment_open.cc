@@ -36,14 +36,11 @@ Result<std::shared_ptr<Segment>> Segment::open_active(env::FileSystem& files, st
                                                       const SegmentEnd& end, Offset log_end, const Options& options) {
   auto segment = make(files, std::move(directory), end.base_offset, options);
   if (end.bytes == 0) return segment;
-  MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> file,
-                            files.open(segment->path(kLogSuffix), env::OpenMode::kReadWrite));
-  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, segment->open_file(kLogSuffix));
   if (size < end.bytes)
     return segment->damaged(size, fmt::format("the file ends before its durable {} bytes", end.bytes));
   {
     MutexLock lock(segment->mutex_);
-    segment->file_ = file;
     segment->file_bytes_ = end.bytes;
     segment->max_timestamp_ms_ = end.max_timestamp_ms;
     segment->max_timestamp_offset_ = end.max_timestamp_offset;
@@ -55,6 +52,15 @@ Result<std::shared_ptr<Segment>> Segment::open_active(env::FileSystem& files, st
   MILLRACE_RETURN_IF_ERROR(segment->check_active_end(log_end));
   segment->note_open();
   return segment;
+}
+
+Result<uint64_t> Segment::open_file(const char* suffix) {
+  MILLRACE_ASSIGN_OR_RETURN(auto file, files_.open(path(suffix), env::OpenMode::kReadWrite));
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
+  MutexLock lock(mutex_);
+  file_ = std::move(file);
+  file_bytes_ = size;
+  return size;
 }
 
 Status Segment::trim() {
@@ -73,14 +79,7 @@ Status Segment::trim() {
 Result<Segment::Closed> Segment::open_closed(env::FileSystem& files, std::string directory, Offset base_offset,
                                              Offset end_offset, const Options& options) {
   auto segment = make(files, std::move(directory), base_offset, options);
-  MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> file,
-                            files.open(segment->path(kLogSuffix), env::OpenMode::kReadWrite));
-  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
-  {
-    MutexLock lock(segment->mutex_);
-    segment->file_bytes_ = size;
-    segment->file_ = std::move(file);
-  }
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, segment->open_file(kLogSuffix));
   segment->sparse_end_ = end_offset;
   auto next = segment->check_closed();
   if (!next || *next > end_offset) {
@@ -98,13 +97,9 @@ Result<Segment::Closed> Segment::open_closed(env::FileSystem& files, std::string
 Result<std::shared_ptr<Segment>> Segment::open_cleaned(env::FileSystem& files, std::string directory,
                                                        Offset base_offset, const char* suffix, const Options& options) {
   auto segment = make(files, std::move(directory), base_offset, options);
-  MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<env::File> file,
-                            files.open(segment->path(suffix), env::OpenMode::kReadWrite));
-  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, file->size());
+  MILLRACE_ASSIGN_OR_RETURN(const uint64_t size, segment->open_file(suffix));
   {
     MutexLock lock(segment->mutex_);
-    segment->file_bytes_ = size;
-    segment->file_ = std::move(file);
     // What compaction has written: so it stays open until a sync(), when it has its name.
     segment->writes_ = {.begun = 1, .ended = 1};
   }

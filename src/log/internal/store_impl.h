@@ -71,6 +71,8 @@ class Store::Impl {
   Status make_folder(Random& random);
   Status recover();
   Result<RecoveredTopics> recover_topics(const CheckpointContent& checkpoint, uint64_t& end);
+  // Those of topics that were deleted, but for what `living` ones of the same name have there.
+  Status remove_directories(const std::vector<TopicInfo>& deleted, const RecoveredTopics& living);
   Status remove_leftovers();
 
   std::string path(std::string_view name) const { return env::join_path(options_.dir, name); }
