@@ -2,10 +2,10 @@
 #include <utility>
 #include <vector>
 
-#include "broker/internal/commit_size.h"
 #include "broker/internal/drop_repeats.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/offset_commits.h"
 #include "broker/internal/partition_errors.h"
 
 namespace millrace::broker {
@@ -20,23 +20,7 @@ constexpr int16_t kGroupsFrom = 8;
 class CommitAnswer {
  public:
   CommitAnswer(const TopicTable& topics, wire::OffsetCommitRequest message, coord::CommitRequest& commit) {
-    for (auto& topic : message.topics) {
-      auto& answered = response_.topics.emplace_back();
-      answered.name = topic.name;
-      for (auto& asked : topic.partitions) {
-        auto& partition = answered.partitions.emplace_back();
-        partition.partition_index = asked.partition_index;
-        if (topics.find_partition(topic.name, asked.partition_index) == nullptr) {
-          partition.error_code = ErrorCode::kUnknownTopicOrPartition;
-          continue;
-        }
-        commit.offsets.push_back({.topic = topic.name,
-                                  .partition = PartitionId{asked.partition_index},
-                                  .offset = Offset{asked.committed_offset},
-                                  .leader_epoch = asked.committed_leader_epoch,
-                                  .metadata = std::move(asked.committed_metadata).value_or("")});
-      }
-    }
+    take_offsets(message.topics, topics, commit, response_.topics);
   }
 
   void take(const std::vector<coord::GroupError>& errors) { take_errors(response_.topics, errors); }

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "base/logging.h"
-#include "broker/internal/commit_size.h"
 #include "broker/internal/error_codes.h"
 #include "broker/internal/group_records.h"
 #include "broker/internal/handlers.h"
+#include "broker/internal/offset_commits.h"
 #include "broker/internal/on_transactions.h"
 #include "broker/internal/partition_errors.h"
 #include "log/topic_name.h"
@@ -265,29 +265,13 @@ class TxnOffsetCommitTask : public std::enable_shared_from_this<TxnOffsetCommitT
   TxnOffsetCommitTask(Core& core, Request request, wire::TxnOffsetCommitRequest message)
       : core_(core), request_(std::move(request)) {
     request_.frame.reset();
-    const auto topics = core.topics.snapshot();
     commit_.group = std::move(message.group_id);
     commit_.member_id = std::move(message.member_id);
     commit_.instance_id = std::move(message.group_instance_id);
     commit_.generation = message.generation_id;
     commit_.transaction = producer_of(message.producer_id, message.producer_epoch);
     transactional_id_ = std::move(message.transactional_id);
-    for (auto& topic : message.topics) {
-      auto& answered = response_.topics.emplace_back();
-      answered.name = topic.name;
-      const auto state = topics->find(topic.name);
-      for (auto& asked : topic.partitions) {
-        const bool exists = state && state->partition(asked.partition_index) != nullptr;
-        answered.partitions.push_back(
-            {asked.partition_index, exists ? ErrorCode::kNone : ErrorCode::kUnknownTopicOrPartition});
-        if (!exists) continue;
-        commit_.offsets.push_back({.topic = topic.name,
-                                   .partition = PartitionId{asked.partition_index},
-                                   .offset = Offset{asked.committed_offset},
-                                   .leader_epoch = asked.committed_leader_epoch,
-                                   .metadata = std::move(asked.committed_metadata).value_or("")});
-      }
-    }
+    take_offsets(message.topics, *core.topics.snapshot(), commit_, response_.topics);
   }
 
   void start() {
