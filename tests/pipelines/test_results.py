@@ -29,13 +29,15 @@ steps:
                       features: ["*"], %s}}
 """
 
-ELEC2 = """
-pipeline: elec2
+ELEC2_PRICES = """
 sources:
   prices:
     format: csv
     columns: {date: double, day: bigint, period: double, nswprice: double, nswdemand: double, vicprice: double,
               vicdemand: double, transfer: double, class: varchar}
+"""
+
+ELEC2 = "pipeline: elec2" + ELEC2_PRICES + """
 steps:
   - {id: rows, sql: "SELECT * EXCLUDE (class), CASE class WHEN 'UP' THEN 1 ELSE 0 END AS up FROM prices"}
   - {id: later, label: {of: self, delay: %d rows}}
@@ -45,13 +47,7 @@ steps:
 
 
 # The label is computed behind the wait, from a column that came late.
-ELEC2_LATE_CLASS = """
-pipeline: elec2_late_class
-sources:
-  prices:
-    format: csv
-    columns: {date: double, day: bigint, period: double, nswprice: double, nswdemand: double, vicprice: double,
-              vicdemand: double, transfer: double, class: varchar}
+ELEC2_LATE_CLASS = "pipeline: elec2_late_class" + ELEC2_PRICES + """
 steps:
   - {id: later, label: {of: self, delay: %d rows}}
   - {id: judged, sql: "SELECT class = 'UP' AS up, * EXCLUDE (class) FROM later"}
