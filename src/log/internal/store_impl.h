@@ -80,26 +80,11 @@ class Store::Impl {
   void make_partitions(uint32_t number, Topic& topic);
   void publish_topic(const std::shared_ptr<const Topic>& topic) EXCLUDES(topics_mutex_);
 
-  struct Taken {
-    std::shared_ptr<Partition> partition;
-    PartitionLog::Snapshot snapshot;
-  };
-  Status take_snapshots(const std::vector<std::shared_ptr<const Topic>>& topics, CheckpointContent& content,
-                        std::vector<Taken>& taken);
-  // The files that the checkpoint will tell of, durable.
-  Status write_snapshots(const std::vector<Taken>& taken, bool& sync_failed);
-
   // After the last checkpoint: the write-ahead log, which the segments' files need not have yet, and all that a start
   // now would read, with the batches that stand in segments alone.
   uint64_t unsynced_bytes() EXCLUDES(background_mutex_);
   uint64_t replayable_bytes() REQUIRES(background_mutex_);
-  // Files on their way out: of this partition, unless its topic is deleted by then, or of nobody any more.
-  struct Removal {
-    std::shared_ptr<Partition> partition;
-    std::vector<std::string> paths;
-  };
-  void remove_later(Removal removal) EXCLUDES(background_mutex_);
-  void remove_files(const std::vector<Removal>& removals) EXCLUDES(checkpoint_mutex_, changes_mutex_);
+  void failed(const Error& error);
 
   // housekeeping.cc
   void apply_policy(const Topic& topic) REQUIRES(changes_mutex_);
@@ -110,10 +95,25 @@ class Store::Impl {
   bool is_closing() EXCLUDES(housekeeping_mutex_);
   void run_housekeeping();
 
+  // store_background.cc
+  struct Taken {
+    std::shared_ptr<Partition> partition;
+    PartitionLog::Snapshot snapshot;
+  };
+  Status take_snapshots(const std::vector<std::shared_ptr<const Topic>>& topics, CheckpointContent& content,
+                        std::vector<Taken>& taken);
+  // The files that the checkpoint will tell of, durable.
+  Status write_snapshots(const std::vector<Taken>& taken, bool& sync_failed);
+  // Files on their way out: of this partition, unless its topic is deleted by then, or of nobody any more.
+  struct Removal {
+    std::shared_ptr<Partition> partition;
+    std::vector<std::string> paths;
+  };
+  void remove_later(Removal removal) EXCLUDES(background_mutex_);
+  void remove_files(const std::vector<Removal>& removals) EXCLUDES(checkpoint_mutex_, changes_mutex_);
   void run_background();
   void run_errands(bool make_spare, const std::vector<Removal>& removals);
   void wal_synced(uint64_t end_position);
-  void failed(const Error& error);
 
   const StoreOptions options_;
   env::FileSystem& files_;
