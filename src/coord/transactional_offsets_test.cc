@@ -6,6 +6,8 @@ namespace millrace::coord {
 namespace {
 
 using internal::commit_request;
+using internal::join_request;
+using internal::sync_request;
 using internal::TestBench;
 
 constexpr Producer kProducer{ProducerId{7}, ProducerEpoch{0}};
@@ -103,6 +105,30 @@ TEST_F(TransactionalOffsetsTest, WhatWasDeletedDoesNotComeBackWithARestart) {
   bench.restart();
   end(kProducer, true);
   EXPECT_EQ(committed(), std::nullopt);
+}
+
+TEST_F(TransactionalOffsetsTest, AreTakenFromAProducerThatKnowsNothingButTheGroupWhileItHasMembers) {
+  const std::string id = bench.reply<JoinReply>(bench.send(join_request())).member_id;
+  bench.send(sync_request(id, 1, {{id, internal::bytes("all")}}));
+  ASSERT_EQ(bench.state(), GroupState::kStable);
+  EXPECT_EQ(commit(kProducer, 5), GroupError::kNone);
+  EXPECT_EQ(bench.reply<CommitReply>(bench.send(commit_request("", -1, 6))).errors.at(0), GroupError::kUnknownMemberId)
+      << "outside of a transaction only members commit";
+  end(kProducer, true);
+  EXPECT_EQ(committed(), 5);
+}
+
+TEST_F(TransactionalOffsetsTest, AreRefusedFromAProducerThatNamesAMemberOrAGenerationThatIsNotThere) {
+  const std::string id = bench.reply<JoinReply>(bench.send(join_request())).member_id;
+  bench.send(sync_request(id, 1));
+  const auto commit_as = [&](const std::string& member, int32_t generation) {
+    CommitRequest request = commit_request(member, generation);
+    request.transaction = kProducer;
+    return bench.reply<CommitReply>(bench.send(std::move(request))).errors.at(0);
+  };
+  EXPECT_EQ(commit_as(id, 1), GroupError::kNone);
+  EXPECT_EQ(commit_as(id, 0), GroupError::kIllegalGeneration);
+  EXPECT_EQ(commit_as("stranger", 1), GroupError::kUnknownMemberId);
 }
 
 class DeleteOffsetsTest : public TransactionalOffsetsTest {

@@ -127,7 +127,9 @@ GroupError ClassicGroup::leave_one(const LeavingMember& leaving, std::optional<R
 
 GroupError ClassicGroup::check_commit(const CommitRequest& request, Instant now) {
   if (request.generation < 0 && state_ == GroupState::kEmpty) return GroupError::kNone;
-  if (request.generation < 0 && request.member_id.empty() && !request.instance_id) return GroupError::kUnknownMemberId;
+  const bool is_by_a_member = request.generation >= 0 || !request.member_id.empty() || request.instance_id;
+  // Before its version 3 TxnOffsetCommit cannot say who commits: clients to this day know nothing but the group.
+  if (!is_by_a_member) return request.transaction ? GroupError::kNone : GroupError::kUnknownMemberId;
   const auto found = find_member(request.member_id, request.instance_id);
   if (!found) return found.error();
   // Commits may come over another connection than the one that tells of the member's life.
