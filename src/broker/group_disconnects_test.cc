@@ -4,6 +4,7 @@
 
 #include "base/fake_clock.h"
 #include "broker/internal/test_broker.h"
+#include "wire/api_versions.h"
 #include "wire/consumer_protocol.h"
 #include "wire/describe_groups.h"
 #include "wire/find_coordinator.h"
@@ -135,8 +136,16 @@ class HeldHeartbeat : public Disconnect {
 
   void SetUp() override {
     start(1'000);
-    member = broker->connect();
+    member = connect("apache-kafka-java");
     id = join(*member);
+  }
+  std::unique_ptr<TestClient> connect(std::string software) const {
+    auto connected = broker->connect();
+    wire::ApiVersionsRequest request;
+    request.client_software_name = std::move(software);
+    request.client_software_version = "1.0";
+    EXPECT_EQ(connected->call(request).error_code, ErrorCode::kNone);
+    return connected;
   }
   int32_t beat(TestClient& over) const {
     wire::HeartbeatRequest request;
@@ -159,6 +168,15 @@ TEST_F(HeldHeartbeat, IsAnsweredWhenItsTimeIsUp) {
   clock.advance(milliseconds{2'500});
   broker->broker->clock_moved();
   EXPECT_EQ(answer(*member, held), ErrorCode::kNone);
+}
+
+TEST_F(HeldHeartbeat, OfAClientWhoseWorkMayWaitForItIsAnsweredAtOnce) {
+  for (const char* software : {"sarama", "an-unknown-one"}) {
+    const auto other = connect(software);
+    EXPECT_EQ(answer(*other, beat(*other)), ErrorCode::kNone) << software;
+  }
+  const auto nameless = broker->connect();
+  EXPECT_EQ(answer(*nameless, beat(*nameless)), ErrorCode::kNone);
 }
 
 TEST_F(HeldHeartbeat, TellsOfANewcomerAtOnce) {
@@ -190,7 +208,7 @@ TEST_F(HeldHeartbeat, AFloodOfThemIsAnsweredButForTheLastOfEachConnection) {
   std::vector<std::unique_ptr<TestClient>> flood;
   std::vector<int32_t> last;
   for (int i = 0; i < kConnections; ++i) {
-    TestClient& one = *flood.emplace_back(broker->connect());
+    TestClient& one = *flood.emplace_back(connect("librdkafka"));
     std::vector<int32_t> sent;
     for (int n = 0; n < kEach; ++n) sent.push_back(beat(one));
     last.push_back(sent.back());

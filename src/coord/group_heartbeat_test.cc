@@ -45,6 +45,14 @@ TEST_F(GroupHeartbeatTest, NoLongerThanAThirdOfTheSessionTimeout) {
   EXPECT_EQ(answer(held), GroupError::kNone);
 }
 
+TEST_F(GroupHeartbeatTest, AMemberWhoseWorkWaitsForItIsAnsweredAtOnce) {
+  const auto ids = stable_group({join_over(1), join_over(2)});
+  HeartbeatRequest request = heartbeat_request(ids[0], 2);
+  request.connection = ConnectionId{1};
+  request.may_wait = false;
+  EXPECT_EQ(answer(bench.send(request)), GroupError::kNone);
+}
+
 TEST_F(GroupHeartbeatTest, WhatFallsDueTogetherIsAnsweredTogether) {
   const auto ids = stable_group({join_over(1), join_over(2), join_over(3)});
   const RequestToken first = beat(1, ids[0]);

@@ -50,6 +50,7 @@ struct HeartbeatRequest {
   std::optional<std::string> instance_id;
   int32_t generation = -1;
   ConnectionId connection{0};
+  bool may_wait = true;  // the member's work does not wait for the answer, which may be kept back
 };
 
 struct LeavingMember {

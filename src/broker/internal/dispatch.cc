@@ -124,6 +124,7 @@ void Dispatcher::handle(Incoming incoming) {
                   .client_host = std::move(incoming.client_host),
                   .listener = incoming.listener,
                   .connection = incoming.connection,
+                  .client = incoming.client,
                   .metrics = &metrics_,
                   .reply = std::move(incoming.reply)};
   const ApiKey key = request.header.api_key;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <string_view>
 
 #include "broker/internal/cluster_features.h"
@@ -30,6 +31,13 @@ bool is_software_name(std::string_view name) {
   return std::ranges::all_of(name, [&](char c) { return is_alphanumeric(c) || c == '-' || c == '.'; });
 }
 
+// Clients that take in and process records while a heartbeat waits for its answer. Others do neither (kafkajs), or
+// send nothing else over that connection meanwhile (sarama): only those that are known to are made to wait.
+bool works_on_during_heartbeats(std::string_view software_name) {
+  constexpr std::array<std::string_view, 4> kNames{"apache-kafka-java", "librdkafka", "kafka-python", "kgo"};
+  return std::ranges::count(kNames, software_name) != 0 || software_name.starts_with("confluent-kafka-");
+}
+
 }  // namespace
 
 // A client that asks in a version that we do not know gets version 0, which all can read, with the range that it may
@@ -51,6 +59,7 @@ void handle_api_versions(Request request, bool supported) {
     response.error_code = wire::ErrorCode::kInvalidRequest;
     return respond(request, response);
   }
+  request.client->works_on = works_on_during_heartbeats(message->client_software_name);
   for (const wire::ApiRange& api : wire::supported_apis()) {
     if (is_served(api.key)) response.api_keys.push_back({static_cast<int16_t>(api.key), api.min, api.max});
   }

@@ -144,6 +144,7 @@ void handle_heartbeat(Core& core, Request request, wire::HeartbeatRequest messag
   beat.instance_id = std::move(message.group_instance_id);
   beat.generation = message.generation_id;
   beat.connection = coord::ConnectionId{request.connection};
+  beat.may_wait = request.client->works_on;
   ask_coordinator<coord::HeartbeatReply>(core, std::move(request), std::move(beat), heartbeat_response);
 }
 

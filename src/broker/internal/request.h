@@ -94,14 +94,20 @@ class Reply {
   std::chrono::milliseconds mute_{0};
 };
 
+// What a connection's client has told about itself. On the connection's own thread only.
+struct ClientTraits {
+  bool works_on = false;  // it is known that its work does not wait for the answer to a heartbeat
+};
+
 // A frame on its way through a handler. Views that were decoded from it live as long as `frame`.
 struct Request {
   wire::RequestHeader header;
   FramePtr frame;
   ByteReader body;  // behind the header
   std::string client_host;
-  size_t listener = 0;      // index of the listener it came in by
-  uint64_t connection = 0;  // number of the connection it came by
+  size_t listener = 0;             // index of the listener it came in by
+  uint64_t connection = 0;         // number of the connection it came by
+  ClientTraits* client = nullptr;  // of that connection; until the handler returns
   RequestMetrics* metrics = nullptr;
   Reply reply;
 };

@@ -210,7 +210,7 @@ void Session::start_next() {
   const wire::ApiKey api = api_of(*frame);
   slots_.push_back({.begun = begun, .api = api, .response = std::nullopt});
   shared_.handler->handle(
-      {std::move(frame), client_host_, listener_, connection_, Reply(weak_from_this(), thread_, slot)});
+      {std::move(frame), client_host_, listener_, connection_, &client_, Reply(weak_from_this(), thread_, slot)});
   shared_.requests.handled(api, shared_.clock.mono_now() - begun);
 }
 

@@ -27,7 +27,8 @@ class FrameHandler {
     FramePtr frame;
     std::string client_host;
     size_t listener;
-    uint64_t connection;  // its number: never given twice, never 0
+    uint64_t connection;   // its number: never given twice, never 0
+    ClientTraits* client;  // until `handle` returns
     Reply reply;
   };
   virtual void handle(Incoming incoming) = 0;
@@ -132,6 +133,7 @@ class Session final : public ReplySink, public std::enable_shared_from_this<Sess
   const size_t listener_;
   const uint64_t connection_;
   std::string client_host_;
+  ClientTraits client_;
   bool closed_ = false;
 
   // Reading: the size's bytes, then the frame they announce.

@@ -46,6 +46,7 @@ class SimulatedBroker {
                            .client_host = "/127.0.0.1",
                            .listener = 0,
                            .connection = number,
+                           .client = &client_,
                            .reply = Reply(sink, network_, 0)});
     });
   }
@@ -170,6 +171,7 @@ class SimulatedBroker {
   const std::vector<ListenerAddress> advertised_ = {{.host = "127.0.0.1", .port = 9092}};
   std::optional<Core> core_;
   std::optional<Dispatcher> dispatcher_;
+  ClientTraits client_{.works_on = true};  // every simulated client does
 };
 
 }  // namespace millrace::broker

@@ -36,7 +36,7 @@ GroupError ClassicGroup::answer_to(const HeartbeatRequest& request, Instant now)
 
 // Only over a connection that is known: what the client sends next must be able to release it.
 bool ClassicGroup::may_hold(const HeartbeatRequest& request) const {
-  return request.connection.value() != 0 && settings_.group_heartbeat_hold_max_ms > Millis{0} &&
+  return request.may_wait && request.connection.value() != 0 && settings_.group_heartbeat_hold_max_ms > Millis{0} &&
          settings_.group_disconnect_grace_ms > Millis{0};
 }
 
