@@ -104,6 +104,35 @@ TEST_F(Backpressure, ThoseInLineAreServedInTheirOrder) {
   EXPECT_TRUE(rooms[0].is_empty());
 }
 
+TEST_F(Backpressure, ThoseOfTheReserveAreServedFirstAndAllTheirItemsFit) {
+  fill();
+  while (outcome({.from_reserve = true}) == AppendOutcome::kAppended) {
+  }
+  line_up("first");
+  std::vector<Bytes> batches(2, batch_);
+  std::vector<Store::Item> items;
+  for (size_t i = 0; i < batches.size(); ++i)
+    items.push_back({.partition = partition("t", i),
+                     .batches = batches[i],
+                     .options = {.from_reserve = true, .when_full = WhenFull::kRefuse}});
+  ASSERT_EQ(store->append_all(items).at(0).value().outcome, AppendOutcome::kNoRoom);
+  store->when_room(items, [this](Room room) {
+    MutexLock lock(mutex_);
+    served_.emplace_back("reserve", std::move(room));
+    changed_.notify_all();
+  });
+  files.release_syncs();
+  {
+    MutexLock lock(mutex_);
+    while (served_.size() < 2) changed_.wait(mutex_);
+  }
+  EXPECT_THAT(served(), ElementsAre("reserve", "first"));
+  auto rooms = take_rooms(2);
+  for (const auto& appended : store->append_all(items, &rooms[0]))
+    EXPECT_EQ(appended.value().outcome, AppendOutcome::kAppended);
+  EXPECT_TRUE(rooms[0].is_empty());
+}
+
 TEST_F(Backpressure, NobodyTakesTheRoomOfThoseInLine) {
   fill();
   const size_t fitting = kBufferBytes / batch_.size();

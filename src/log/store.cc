@@ -1,5 +1,7 @@
 #include "log/store.h"
 
+#include <algorithm>
+
 #include "log/internal/store_impl.h"
 
 namespace millrace::log {
@@ -31,9 +33,20 @@ std::vector<std::shared_ptr<const Topic>> Store::topics() const { return impl_->
 std::shared_ptr<const Topic> Store::find_topic(std::string_view name) const { return impl_->find_topic(name); }
 std::shared_ptr<const Topic> Store::find_topic(const Uuid& id) const { return impl_->find_topic(id); }
 
-std::vector<Result<Appended>> Store::append_all(std::span<const Item> items) { return impl_->append_all(items); }
+std::vector<Result<Appended>> Store::append_all(std::span<const Item> items, Room* room) {
+  return impl_->append_all(items, room);
+}
 void Store::when_room(size_t batch_bytes, RoomCallback callback) {
-  impl_->wal().when_room(encoded_batches_size(batch_bytes), std::move(callback));
+  impl_->wal().when_room(encoded_batches_size(batch_bytes), false, std::move(callback));
+}
+void Store::when_room(std::span<const Item> items, RoomCallback callback) {
+  size_t bytes = 0;
+  for (const Item& item : items) bytes += encoded_batches_size(item.batches.size());
+  const bool from_reserve = std::ranges::all_of(items, [](const Item& item) { return item.options.from_reserve; });
+  impl_->wal().when_room(bytes, from_reserve, std::move(callback));
+}
+bool Store::has_disk_room(size_t batch_bytes) const {
+  return impl_->wal().has_disk_room(encoded_batches_size(batch_bytes));
 }
 void Store::when_durable(WalPosition position, DurableCallback callback) {
   impl_->wal().when_durable(position, std::move(callback));

@@ -147,7 +147,8 @@ class Store {
   // partition at most once (kInvalidArgument). The results stand in the items' order. Where one item is refused
   // (an error, or an outcome other than kAppended and kDuplicate), nothing of the others is appended either: they are
   // kCancelled.
-  std::vector<Result<Appended>> append_all(std::span<const Item> items);
+  // `room`: what when_room() gave for these items.
+  std::vector<Result<Appended>> append_all(std::span<const Item> items, Room* room = nullptr);
 
   // Called once, with room for an append of `batch_bytes`: for those whose append was kNoRoom. Who asked first is
   // served first, and as long as somebody waits nobody else gets room. Without room, for the append to say what is
@@ -156,6 +157,14 @@ class Store {
   // DurableCallback nothing may be appended there: hand on.
   using RoomCallback = std::function<void(Room)>;
   void when_room(size_t batch_bytes, RoomCallback callback);
+  // The same for append_all() of these items. Where all of them may use the reserve they are served before everybody
+  // who may not.
+  void when_room(std::span<const Item> items, RoomCallback callback);
+
+  // Whether an append of `batch_bytes` from the reserve would find room on the disk, as far as the write-ahead log
+  // knows: for those who had better decide nothing that cannot be written. It knows of a full disk from the first
+  // append that found no room, and looks for room on its own from then on.
+  bool has_disk_room(size_t batch_bytes) const;
 
   // Called once, with success when everything up to `position` is durable, or with kUnavailable when the store has
   // failed or is closed before it is. On the thread of the write-ahead log; on the caller's, before this returns, where

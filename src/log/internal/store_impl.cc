@@ -226,8 +226,8 @@ std::shared_ptr<const Topic> Store::Impl::find_topic(const Uuid& id) const {
 }
 
 // The analysis cannot follow a number of locks that is known only at run time.
-[[clang::no_thread_safety_analysis]] std::vector<Result<Appended>> Store::Impl::append_all(
-    std::span<const Item> items) {
+[[clang::no_thread_safety_analysis]] std::vector<Result<Appended>> Store::Impl::append_all(std::span<const Item> items,
+                                                                                           Room* room) {
   const auto refuse_all = [&](const Error& error) {
     return std::vector<Result<Appended>>(items.size(), Result<Appended>(tl::unexpected(error)));
   };
@@ -244,7 +244,7 @@ std::shared_ptr<const Topic> Store::Impl::find_topic(const Uuid& id) const {
   std::vector<PartitionLog::Plan> plans(items.size());
   std::vector<Result<Appended>> results;
   bool refused = false;
-  AppendOptions together{.from_reserve = !items.empty()};
+  AppendOptions together{.from_reserve = !items.empty(), .room = room};
   size_t bytes = 0;
   for (size_t i = 0; i < items.size(); ++i) {
     PartitionLog& log = items[i].partition->impl();

@@ -46,7 +46,7 @@ class Store::Impl {
   std::shared_ptr<const Topic> find_topic(std::string_view name) const;
   std::shared_ptr<const Topic> find_topic(const Uuid& id) const;
 
-  std::vector<Result<Appended>> append_all(std::span<const Item> items);
+  std::vector<Result<Appended>> append_all(std::span<const Item> items, Room* room);
   void set_fatal_callback(std::function<void(const Error&)> callback);
   Status checkpoint();
   Status commit_group();

@@ -88,8 +88,10 @@ class Wal {
   Result<bool> try_admit(size_t bytes, bool from_reserve, Room* room = nullptr);
   // One of these, as the options say.
   Result<bool> admit(size_t bytes, const AppendOptions& options);
-  // Store::when_room(), for an entry of `bytes`.
-  void when_room(size_t bytes, Store::RoomCallback callback);
+  // Store::when_room(), for entries of `bytes` together. Those who may take from the reserve stand before the others.
+  void when_room(size_t bytes, bool from_reserve, Store::RoomCallback callback);
+  // Whether the disk has room for an append of `bytes` from the reserve, as far as is known.
+  bool has_disk_room(size_t bytes);
   // Whether somebody stands in line, so that try_admit() is in vain.
   bool is_crowded() const { return crowded_.load(std::memory_order_relaxed); }
   // The same entries: each admitted byte (admitted_size()) is appended exactly once. The participant's end is told to
@@ -159,6 +161,7 @@ class Wal {
   };
   struct InLine {
     size_t bytes;
+    bool from_reserve;
     Store::RoomCallback callback;
   };
   // Leaves the line, to be called without a lock, with room or without.
@@ -190,6 +193,7 @@ class Wal {
   void give_back(size_t bytes);
   // Whether the buffer has so much room.
   bool fits(size_t bytes, bool from_reserve) const REQUIRES(mutex_);
+  bool fits_on_disk(size_t bytes, bool from_reserve) const REQUIRES(mutex_);
   Room set_aside(size_t bytes) REQUIRES(mutex_);
   // Those first in line for whom there is room.
   std::vector<Served> serve_line() REQUIRES(mutex_);

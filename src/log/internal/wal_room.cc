@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <future>
 #include <utility>
 
@@ -30,6 +31,17 @@ bool Wal::fits(size_t bytes, bool from_reserve) const {
   return pending <= options_.buffer_bytes * (from_reserve ? 2 : 1);
 }
 
+bool Wal::fits_on_disk(size_t bytes, bool from_reserve) const {
+  const uint64_t pending = filling_.frame.size() + admitted_bytes_ + bytes;
+  const uint64_t reserve = from_reserve ? 0 : options_.reserve_bytes;
+  return !disk_full_ || !spares_.empty() || padded_frame_bytes(pending) + reserve <= file_room_;
+}
+
+bool Wal::has_disk_room(size_t bytes) {
+  MutexLock lock(mutex_);
+  return fits_on_disk(bytes, true);
+}
+
 Result<bool> Wal::try_admit(size_t bytes, bool from_reserve, Room* room) {
   if (bytes > kAppendBytesMax + (1u << 20)) {
     return fail(Errc::kTooLarge, fmt::format("{} bytes are more than one append may have", bytes));
@@ -38,9 +50,7 @@ Result<bool> Wal::try_admit(size_t bytes, bool from_reserve, Room* room) {
   {
     MutexLock lock(mutex_);
     MILLRACE_RETURN_IF_ERROR(refusal());
-    const uint64_t pending = filling_.frame.size() + admitted_bytes_ + bytes;
-    const uint64_t reserve = from_reserve ? 0 : options_.reserve_bytes;
-    if (!disk_full_ || !spares_.empty() || padded_frame_bytes(pending) + reserve <= file_room_) {
+    if (fits_on_disk(bytes, from_reserve)) {
       if (room != nullptr && room->bytes_ >= bytes) {
         room->bytes_ -= bytes;
         aside_bytes_ -= bytes;
@@ -63,7 +73,7 @@ Status Wal::admit(size_t bytes, bool from_reserve) {
     MILLRACE_ASSIGN_OR_RETURN(const bool admitted, try_admit(bytes, from_reserve, &room));
     if (admitted) return {};
     const auto given = std::make_shared<std::promise<Room>>();
-    when_room(bytes, [given](Room one) { given->set_value(std::move(one)); });
+    when_room(bytes, from_reserve, [given](Room one) { given->set_value(std::move(one)); });
     room = given->get_future().get();
   }
 }
@@ -74,13 +84,14 @@ Result<bool> Wal::admit(size_t bytes, const AppendOptions& options) {
   return true;
 }
 
-void Wal::when_room(size_t bytes, Store::RoomCallback callback) {
+void Wal::when_room(size_t bytes, bool from_reserve, Store::RoomCallback callback) {
   Room room;
   {
     MutexLock lock(mutex_);
     if (refusal()) {
-      if (!line_.empty() || !fits(bytes, false)) {
-        line_.push_back({bytes, std::move(callback)});
+      const auto place = from_reserve ? std::ranges::find(line_, false, &InLine::from_reserve) : line_.end();
+      if (place != line_.begin() || !fits(bytes, from_reserve)) {
+        line_.insert(place, {bytes, from_reserve, std::move(callback)});
         crowded_.store(true, std::memory_order_relaxed);
         return;
       }
@@ -97,7 +108,7 @@ Room Wal::set_aside(size_t bytes) {
 
 std::vector<Wal::Served> Wal::serve_line() {
   std::vector<Served> served;
-  while (!line_.empty() && fits(line_.front().bytes, false)) {
+  while (!line_.empty() && fits(line_.front().bytes, line_.front().from_reserve)) {
     served.push_back({std::move(line_.front().callback), set_aside(line_.front().bytes)});
     line_.pop_front();
   }
