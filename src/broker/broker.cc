@@ -66,6 +66,7 @@ struct Broker::Impl {
         fetch_sessions({.sessions_max = static_cast<size_t>(options.settings.fetch_sessions_max)}, random.fork()),
         server(options.settings, the_clock, requests),
         coordination(server.thread(0), the_clock),
+        gate(coordination),
         producer_ids(files, options.data_dir),
         dynamic_configs(files, options.data_dir),
         quotas(files, options.data_dir, the_clock) {}
@@ -95,9 +96,9 @@ struct Broker::Impl {
     groups.emplace(*store, *topics, options.settings, clock, random.fork());
     history.emplace(*topics, clock, worker, notes);
     groups->set_rebalance_observer([this](std::vector<coord::Rebalance> ended) { history->add(std::move(ended)); });
-    MILLRACE_RETURN_IF_ERROR(groups->load(coordination));
+    MILLRACE_RETURN_IF_ERROR(groups->load(gate));
     transactions.emplace(*store, *topics, *groups, producer_ids, options.settings, clock);
-    MILLRACE_RETURN_IF_ERROR(transactions->load(coordination));
+    MILLRACE_RETURN_IF_ERROR(transactions->load(gate));
     store->set_advance_observer(
         [this](std::span<const std::shared_ptr<log::Partition>> partitions) { purgatory.advanced(partitions); });
     return {};
@@ -150,6 +151,7 @@ struct Broker::Impl {
   RequestMetrics requests;
   Server server;
   Strand coordination;  // of groups and transactions
+  CoordinatorGate gate;
   ProducerIds producer_ids;
   DynamicConfigs dynamic_configs;
   ClientQuotas quotas;

@@ -41,6 +41,7 @@ class CoordinatorLogTest : public testing::Test {
     return write;
   }
   static constexpr Offset kOneRecord{1};
+  log::Room none;
 
   FakeClock clock;
   Random random{1};
@@ -53,15 +54,15 @@ class CoordinatorLogTest : public testing::Test {
 TEST_F(CoordinatorLogTest, WhatWasForADeletedTopicIsLeftOut) {
   CoordinatorWrite write = to_both();
   ASSERT_TRUE(store->delete_topic("two"));
-  const auto written = write.append(*store);
+  const auto written = write.append(*store, none);
   ASSERT_TRUE(written) << written.error().message;
   EXPECT_EQ(one->log_end_offset(), kOneRecord);
 }
 
 TEST_F(CoordinatorLogTest, NothingIsAppendedWhereATopicsFilesAreGone) {
-  ASSERT_TRUE(to_both().append(*store));
+  ASSERT_TRUE(to_both().append(*store, none));
   ASSERT_TRUE(files.remove_all("/data/topics/two-0"));
-  EXPECT_FALSE(to_both().append(*store));
+  EXPECT_FALSE(to_both().append(*store, none));
   EXPECT_EQ(one->log_end_offset(), kOneRecord);
   EXPECT_EQ(two->log_end_offset(), kOneRecord);
 }

@@ -63,6 +63,7 @@ class Simulation {
   void run() {
     for (int step = 0; step < kSteps && !failed(); ++step) {
       act();
+      if (broker_->decision_waits()) ++steps_without_room_;
       if (!failed()) referee_.check();
     }
     if (!failed()) calm_down();
@@ -75,6 +76,8 @@ class Simulation {
   const SimulatedReferee& referee() const { return referee_; }
   const SimulatedGroup& group() const { return group_; }
   int kills() const { return kills_; }
+  // In which a coordinator's write waited for room in the log's buffer.
+  uint64_t steps_without_room() const { return steps_without_room_; }
   // What went on while the disk was full.
   struct WhileFull {
     uint64_t offsets = 0;
@@ -476,6 +479,7 @@ class Simulation {
   WhileFull while_full_;
   bool is_calm_ = false;
   int kills_ = 0;
+  uint64_t steps_without_room_ = 0;
   uint64_t digest_ = 0xcbf29ce484222325;
   std::deque<std::string> recent_;
 };
@@ -495,6 +499,7 @@ TEST(Simulator, PromisesHoldInEveryWorld) {
     totals["consumed"] += simulation.referee().consumed();
     totals["refused"] += simulation.referee().refusals();
     totals["kills"] += static_cast<uint64_t>(simulation.kills());
+    totals["steps while a coordinator waited for room"] += simulation.steps_without_room();
     totals["joins"] += static_cast<uint64_t>(simulation.group().joins());
     totals["offsets"] += static_cast<uint64_t>(simulation.group().accepted());
     totals["offsets on a full disk"] += simulation.while_full().offsets;
@@ -511,6 +516,7 @@ TEST(Simulator, PromisesHoldInEveryWorld) {
   EXPECT_GT(totals["joins"], 5 * seeds.count);
   EXPECT_GT(totals["offsets"], 4 * seeds.count);
   EXPECT_GT(totals["refused"], seeds.count / 10);
+  EXPECT_GT(totals["steps while a coordinator waited for room"], seeds.count);
   EXPECT_GT(totals["offsets on a full disk"], seeds.count / 10);
   EXPECT_GT(totals["consumed on a full disk"], seeds.count);
   EXPECT_GT(totals["topics deleted on a full disk"], seeds.count / 20);

@@ -93,27 +93,34 @@ void CoordinatorWrite::add_marker(const std::shared_ptr<log::Partition>& partiti
                                      .timestamp_ms = now_ms_});
 }
 
-Result<log::WalPosition> CoordinatorWrite::append(log::Store& store) {
+Status CoordinatorWrite::finish() {
   for (auto& [key, part] : parts_) {
     if (!part.records) continue;
     MILLRACE_ASSIGN_OR_RETURN(part.batch, part.records->finish());
     part.records.reset();
   }
+  return {};
+}
+
+std::vector<log::Store::Item> CoordinatorWrite::items() {
+  std::vector<log::Store::Item> items;
+  for (auto& [key, part] : parts_)
+    items.push_back({.partition = part.partition,
+                     .batches = part.batch,
+                     .options = {.from_reserve = true, .when_full = log::WhenFull::kRefuse}});
+  return items;
+}
+
+Result<std::optional<log::WalPosition>> CoordinatorWrite::append(log::Store& store, log::Room& room) {
+  MILLRACE_RETURN_IF_ERROR(finish());
   while (true) {
-    std::vector<log::Store::Item> items;
-    for (auto& [key, part] : parts_)
-      items.push_back({.partition = part.partition,
-                       .batches = part.batch,
-                       .options = {.from_reserve = true, .when_full = log::WhenFull::kRefuse}});
+    const std::vector<log::Store::Item> items = this->items();
     log::WalPosition last{0};
     const size_t before = parts_.size();
-    const auto results = store.append_all(items);
+    const auto results = store.append_all(items, &room);
     for (size_t i = 0; i < items.size(); ++i) {
       const auto& result = results[i];
-      if (result && result->outcome == log::AppendOutcome::kNoRoom) {
-        return fail(Errc::kUnavailable, "more waits for the disk than the write-ahead log's buffers hold",
-                    "look for what keeps the disk busy");
-      }
+      if (result && result->outcome == log::AppendOutcome::kNoRoom) return std::nullopt;
       if (result) {
         const bool taken = result->outcome == log::AppendOutcome::kAppended;
         if (!taken && !parts_.at(items[i].partition.get()).is_marker) {
@@ -133,6 +140,16 @@ Result<log::WalPosition> CoordinatorWrite::append(log::Store& store) {
     }
     if (parts_.size() == before) return last;
   }
+}
+
+void CoordinatorWrite::when_room(log::Store& store, log::Store::RoomCallback callback) {
+  store.when_room(items(), std::move(callback));
+}
+
+size_t CoordinatorWrite::batch_bytes() const {
+  size_t bytes = 0;
+  for (const auto& [key, part] : parts_) bytes += part.batch.size();
+  return bytes;
 }
 
 }  // namespace millrace::broker

@@ -45,9 +45,14 @@ class CoordinatorWrite {
                   const std::optional<coord::Producer>& transaction = std::nullopt);
   void add_marker(const std::shared_ptr<log::Partition>& partition, const coord::Producer& producer, bool commit);
 
-  // Append everything, from the reserves where disk or buffer are full: the position to wait for. Never waits.
-  // Partitions that have been deleted lose what was for them; any other refusal is an error, and nothing is appended.
-  Result<log::WalPosition> append(log::Store& store);
+  // Append everything, from the reserves where disk or buffer are full: the position to wait for. Never waits; nothing
+  // where the buffer has no room for it: then when_room() gives some, to come again with. Partitions that have been
+  // deleted lose what was for them; any other refusal is an error, and nothing is appended.
+  Result<std::optional<log::WalPosition>> append(log::Store& store, log::Room& room);
+  // As Store::when_room().
+  void when_room(log::Store& store, log::Store::RoomCallback callback);
+  // Of the batches, once append() was called.
+  size_t batch_bytes() const;
 
  private:
   struct Part {
@@ -56,6 +61,9 @@ class CoordinatorWrite {
     Bytes batch;
     bool is_marker = false;
   };
+
+  Status finish();
+  std::vector<log::Store::Item> items();
 
   const int64_t now_ms_;
   std::map<const log::Partition*, Part> parts_;

@@ -41,7 +41,7 @@ class Walk : public std::enable_shared_from_this<Walk> {
     // Since the last turn the coordinator may have resigned: then what is known is told.
     while (groups_.is_alive() && (group_ || next_group())) {
       if (look_at_offsets() < limits_.offsets_per_turn) continue;
-      groups_.post([self = shared_from_this()] { self->turn(); });
+      groups_.post_look([self = shared_from_this()] { self->turn(); });
       return;
     }
     done_.set_value(std::move(survey_));
@@ -114,7 +114,7 @@ std::optional<CoordinatorSurvey> survey_coordinators(GroupService& groups, Trans
                                                      const Topics& topics, const SurveyLimits& limits) {
   auto walk = std::make_shared<Walk>(groups, transactions, topics, limits);
   auto result = walk->result();
-  groups.post([walk = std::move(walk)] { walk->start(); });
+  groups.post_look([walk = std::move(walk)] { walk->start(); });
   // A walk that is dropped because its thread has ended breaks its promise: that is an answer, too.
   if (result.wait_for(kPatience) != std::future_status::ready) return std::nullopt;
   try {

@@ -53,7 +53,7 @@ GroupService::GroupService(log::Store& store, const Topics& topics, const Settin
                            Random random)
     : CoordinatorHost("groups", store, clock), topics_(topics), settings_(settings), random_(random) {}
 
-Status GroupService::load(Executor& owner) {
+Status GroupService::load(CoordinatorGate& owner) {
   MILLRACE_RETURN_IF_ERROR(CoordinatorHost::load(owner));
   if (is_alive()) note_missing_topics();
   forget_deleted();
@@ -82,10 +82,12 @@ void GroupService::topic_deleted(const std::string& topic) {
   forget_deleted();
 }
 
+// One that waits for room, or could not be written, is tried again when groups are served on: nothing has been
+// committed since for a topic that came to have its name.
 void GroupService::forget_deleted() {
-  while (is_alive() && !deleted_.empty()) {
+  while (is_alive() && owner().is_open() && !deleted_.empty()) {
     handle(coord::TopicDeleted{*deleted_.begin()});
-    if (is_alive()) deleted_.erase(deleted_.begin());
+    if (is_alive() && owner().is_open()) deleted_.erase(deleted_.begin());
   }
 }
 
@@ -140,38 +142,31 @@ GroupService::State GroupService::state() const {
 }
 
 // All records of one call become durable together, whichever groups, and so partitions, they belong to. Only what is
-// more than one append may have is several, each with whole records: then it is of several groups or topics' offsets
-// that are gone, none of which rests upon another.
-Status GroupService::append(const coord::Effects& effects) {
-  if (effects.records.empty()) return {};
+// very much is several writes, each with whole records: then it is of several groups or topics' offsets that are gone,
+// none of which rests upon another.
+Result<std::deque<CoordinatorWrite>> GroupService::writes_for(const coord::Effects& effects) const {
+  // Half of what a disk that is behind leaves to coordinators; but one record, a group, may be more.
+  constexpr size_t kWriteBytesMax = 8u << 20;
+  constexpr size_t kRecordBytes = 32;  // what a record takes beside its key and value, at most
+  std::deque<CoordinatorWrite> writes;
+  if (effects.records.empty()) return writes;
   const auto topic = topics_.snapshot()->find(kOffsetsTopic);
   if (!topic) return fail(Errc::kNotFound, fmt::format("topic '{}' is gone", kOffsetsTopic));
-  constexpr size_t kWriteBytesMax = 32u << 20;
-  constexpr size_t kRecordBytes = 32;  // what a record takes beside its key and value, at most
-  std::optional<CoordinatorWrite> write;
+  const int64_t now_ms = to_unix_ms(now().wall);
   size_t bytes = 0;
-  const auto finish = [&]() -> Status {
-    MILLRACE_ASSIGN_OR_RETURN(const log::WalPosition position, write->append(store()));
-    note_append(position);
-    return {};
-  };
   for (const coord::Record& record : effects.records) {
     MILLRACE_ASSIGN_OR_RETURN(const auto encoded, encode_group_record(record));
     const size_t more = kRecordBytes + encoded.key.size() + (encoded.value ? encoded.value->size() : 0);
-    if (write && bytes + more > kWriteBytesMax) {
-      MILLRACE_RETURN_IF_ERROR(finish());
-      write.reset();
-    }
-    if (!write) {
-      write.emplace(to_unix_ms(now().wall));
+    if (writes.empty() || bytes + more > kWriteBytesMax) {
+      writes.emplace_back(now_ms);
       bytes = 0;
     }
     bytes += more;
     const auto* offset = std::get_if<coord::OffsetRecord>(&record);
-    write->add_record(*topic->partition(group_partition(coord::group_of(record), topic->partitions())), encoded,
-                      offset == nullptr ? std::nullopt : offset->transaction);
+    writes.back().add_record(*topic->partition(group_partition(coord::group_of(record), topic->partitions())), encoded,
+                             offset == nullptr ? std::nullopt : offset->transaction);
   }
-  return finish();
+  return writes;
 }
 
 void GroupService::appended(const coord::Effects& effects) {

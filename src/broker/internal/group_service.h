@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <set>
@@ -9,7 +10,6 @@
 #include "base/metrics.h"
 #include "base/random.h"
 #include "broker/internal/coordinator_host.h"
-#include "broker/internal/executor.h"
 #include "broker/internal/topics.h"
 #include "coord/group_coordinator.h"
 #include "log/store.h"
@@ -22,7 +22,7 @@ class GroupService final : public CoordinatorHost<coord::GroupCoordinator, coord
   GroupService(log::Store& store, const Topics& topics, const Settings& settings, const Clock& clock, Random random);
 
   // Read __consumer_offsets and start the coordinator. Once, before `owner` runs; `owner` outlives the service's use.
-  Status load(Executor& owner);
+  Status load(CoordinatorGate& owner);
 
   enum class State {
     kServing,
@@ -49,10 +49,10 @@ class GroupService final : public CoordinatorHost<coord::GroupCoordinator, coord
 
  private:
   Result<std::unique_ptr<coord::GroupCoordinator>> rebuild() override;
-  Status append(const coord::Effects& effects) override;
+  Result<std::deque<CoordinatorWrite>> writes_for(const coord::Effects& effects) const override;
   void appended(const coord::Effects& effects) override;
   void refuse(coord::Reply& reply) const override;
-  void recovered() override { forget_deleted(); }
+  void resumed() override { forget_deleted(); }
 
   void forget_deleted();
   // What a topic's deletion has left where the process ended before its offsets were gone.

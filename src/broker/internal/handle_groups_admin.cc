@@ -44,7 +44,7 @@ void delete_groups(Core& core, Request request, const std::vector<std::string>& 
   for (size_t i = 0; i < names.size(); ++i) {
     if (names[i].empty()) {
       deletion->done(i, ErrorCode::kInvalidGroupId);
-    } else if (!core.groups.is_alive()) {  // the one before could not be written
+    } else if (!core.groups.takes_records()) {  // the one before could not be written, or nothing can
       deletion->done(i, ErrorCode::kNotCoordinator);
     } else {
       coord::DeleteGroupRequest event;

@@ -46,9 +46,13 @@ void handle_offset_commit(Core& core, Request request, wire::OffsetCommitRequest
     answer.refuse(ErrorCode::kInvalidCommitOffsetSize);
     return respond(request, answer.response());
   }
+  if (core.groups.is_crowded()) {
+    answer.refuse(ErrorCode::kNotCoordinator);
+    return respond(request, answer.response());
+  }
   core.groups.post(
       [&core, commit = std::move(commit), answer = std::move(answer), request = std::move(request)]() mutable {
-        if (core.groups.state() != GroupService::State::kServing) {
+        if (core.groups.state() != GroupService::State::kServing || !core.groups.takes_records()) {
           answer.refuse(ErrorCode::kNotCoordinator);
           return respond(request, answer.response());
         }

@@ -298,7 +298,8 @@ class TxnOffsetCommitTask : public std::enable_shared_from_this<TxnOffsetCommitT
  private:
   // On the coordinators' executor, which is one for both.
   void commit() {
-    if (core_.groups.state() != GroupService::State::kServing) return refuse(ErrorCode::kNotCoordinator);
+    if (core_.groups.state() != GroupService::State::kServing || !core_.groups.takes_records())
+      return refuse(ErrorCode::kNotCoordinator);
     // Since it was asked, a newer incarnation or the timeout may have ended the transaction.
     if (!is_admitted()) return refuse(ErrorCode::kInvalidProducerEpoch);
     core_.groups.call<coord::CommitReply>(std::move(commit_), request_.reply.home(),

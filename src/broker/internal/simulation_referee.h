@@ -344,7 +344,7 @@ class SimulatedReferee {
 
   // Only an open transaction holds positions.
   void check_pending() const {
-    if (!broker_->groups().is_alive() || !broker_->transactions().is_alive()) return;
+    if (!broker_->groups().is_alive() || !broker_->transactions().is_alive() || broker_->decision_waits()) return;
     for (const auto& [group, id] : ids_) {
       if (!broker_->groups().coordinator().has_pending_offset(group, kSimulatedTopic, PartitionId{0})) continue;
       const auto transaction = broker_->transactions().coordinator().describe(id);

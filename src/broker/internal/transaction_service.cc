@@ -47,7 +47,7 @@ TransactionService::TransactionService(log::Store& store, const Topics& topics, 
       producer_ids_(producer_ids),
       settings_(settings) {}
 
-Status TransactionService::load(Executor& owner) {
+Status TransactionService::load(CoordinatorGate& owner) {
   MILLRACE_RETURN_IF_ERROR(CoordinatorHost::load(owner));
   catch_up();
   return {};
@@ -72,12 +72,13 @@ Result<std::unique_ptr<coord::TransactionCoordinator>> TransactionService::rebui
   return coordinator;
 }
 
-Status TransactionService::append(const coord::TransactionEffects& effects) {
-  if (effects.records.empty() && effects.markers.empty()) return {};
+Result<std::deque<CoordinatorWrite>> TransactionService::writes_for(const coord::TransactionEffects& effects) const {
+  std::deque<CoordinatorWrite> writes;
+  if (effects.records.empty() && effects.markers.empty()) return writes;
   const auto topics = topics_.snapshot();
   const auto log = topics->find(kTransactionsTopic);
   if (!log) return fail(Errc::kNotFound, fmt::format("topic '{}' is gone", kTransactionsTopic));
-  CoordinatorWrite write(to_unix_ms(now().wall));
+  CoordinatorWrite& write = writes.emplace_back(to_unix_ms(now().wall));
   for (const coord::TransactionRecord& record : effects.records) {
     MILLRACE_ASSIGN_OR_RETURN(const auto encoded, encode_transaction_record(record));
     write.add_record(*log->partition(group_partition(record.transactional_id, log->partitions())), encoded);
@@ -87,9 +88,7 @@ Status TransactionService::append(const coord::TransactionEffects& effects) {
       write.add_marker(partition, marker.producer, marker.commit);
     });
   }
-  MILLRACE_ASSIGN_OR_RETURN(const log::WalPosition position, write.append(store()));
-  note_append(position);
-  return {};
+  return writes;
 }
 
 void TransactionService::appended(const coord::TransactionEffects& effects) {

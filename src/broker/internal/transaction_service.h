@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <string>
 
 #include "broker/internal/coordinator_host.h"
@@ -21,16 +22,17 @@ class TransactionService final : public CoordinatorHost<coord::TransactionCoordi
                      const Settings& settings, const Clock& clock);
 
   // Read __transaction_state and start the coordinator; behind GroupService::load(). Once, before `owner` runs.
-  Status load(Executor& owner);
+  Status load(CoordinatorGate& owner);
 
   // Whether the topic of its log is there: FindCoordinator makes it.
   bool is_ready() const { return topics_.snapshot()->find(kTransactionsTopic) != nullptr; }
 
  private:
   Result<std::unique_ptr<coord::TransactionCoordinator>> rebuild() override;
-  Status append(const coord::TransactionEffects& effects) override;
+  Result<std::deque<CoordinatorWrite>> writes_for(const coord::TransactionEffects& effects) const override;
   void appended(const coord::TransactionEffects& effects) override;
   void refuse(coord::TransactionReply& reply) const override;
+  bool time_needs_room() const override { return true; }
 
   const Topics& topics_;
   GroupService& groups_;
