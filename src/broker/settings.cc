@@ -84,6 +84,9 @@ constexpr std::array kRows = {
            "begins; a third of the session timeout at most. 0, or group.disconnect.grace.ms=0: it is answered at once, "
            "as in Kafka (Millrace's own)."),
     number("group.max.size", &Settings::group_size_max, 1, kIntMax, "Members that a group may have."),
+    number("group.members.max.bytes", &Settings::group_members_bytes_max, 1'048'576, 1ll << 40,
+           "Memory for what the members of all groups tell about themselves and are assigned; a JoinGroup or SyncGroup "
+           "that would need more is answered COORDINATOR_NOT_AVAILABLE, and clients ask again (Millrace's own)."),
     number("offsets.topic.num.partitions", &Settings::offsets_topic_partitions, 1, 10'000,
            "Partitions of __consumer_offsets; fixed when the first group is made."),
     number("offset.metadata.max.bytes", &Settings::offset_metadata_bytes_max, 0, 1'048'576,

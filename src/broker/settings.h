@@ -38,6 +38,7 @@ struct Settings {
   int64_t group_disconnect_grace_ms = 1'000;
   int64_t group_heartbeat_hold_max_ms = 2'500;
   int64_t group_size_max = 10'000;
+  int64_t group_members_bytes_max = 134'217'728;
   int64_t offsets_topic_partitions = 50;
   int64_t offset_metadata_bytes_max = 4096;
   int64_t transaction_timeout_max_ms = 900'000;

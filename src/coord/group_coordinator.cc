@@ -28,7 +28,11 @@ void reply(Effects& effects, RequestToken to, Body body) {
 
 }  // namespace
 
-GroupCoordinator::GroupCoordinator(GroupSettings settings, Random random) : settings_(settings), random_(random) {}
+GroupCoordinator::GroupCoordinator(GroupSettings settings, Random random)
+    : settings_(settings),
+      random_(random),
+      members_memory_(
+          std::make_unique<internal::MembersMemory>(internal::MembersMemory{settings.group_members_max_bytes})) {}
 GroupCoordinator::~GroupCoordinator() = default;
 
 void GroupCoordinator::apply(Record record) {
@@ -108,6 +112,8 @@ Effects GroupCoordinator::resign() {
   for (auto& [id, group] : groups_) group->membership.resign(effects);
   return effects;
 }
+
+size_t GroupCoordinator::member_bytes() const { return members_memory_->bytes; }
 
 std::vector<GroupListing> GroupCoordinator::list(const GroupFilter& filter) const {
   std::vector<GroupListing> listings;
@@ -375,7 +381,7 @@ internal::Group* GroupCoordinator::find(std::string_view id) {
 
 internal::Group& GroupCoordinator::find_or_create(const std::string& id) {
   std::unique_ptr<Group>& group = groups_[id];
-  if (!group) group = std::make_unique<Group>(id, settings_);
+  if (!group) group = std::make_unique<Group>(id, settings_, *members_memory_);
   return *group;
 }
 

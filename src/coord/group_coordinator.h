@@ -20,7 +20,8 @@ namespace millrace::coord {
 
 namespace internal {
 struct Group;
-}
+struct MembersMemory;
+}  // namespace internal
 
 struct GroupFilter {
   std::vector<std::string> states;  // Kafka's names, in any case; empty: all
@@ -102,6 +103,8 @@ class GroupCoordinator {
 
   // How many groups list() shows without a filter.
   size_t group_count() const { return groups_.size(); }
+  // What GroupSettings::group_members_max_bytes bounds.
+  size_t member_bytes() const;
   // Sorted by group id.
   std::vector<GroupListing> list(const GroupFilter& filter) const;
   // Nothing: there is no such group.
@@ -149,6 +152,7 @@ class GroupCoordinator {
 
   const GroupSettings settings_;
   Random random_;
+  const std::unique_ptr<internal::MembersMemory> members_memory_;  // before groups_, which count in it
   Groups groups_;
   // Which groups hold positions of a producer's open transaction.
   std::map<ProducerId, std::set<std::string>> transaction_groups_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 
@@ -13,6 +14,10 @@ struct GroupSettings {
   Millis group_min_session_timeout_ms{6'000};
   Millis group_max_session_timeout_ms{1'800'000};
   int32_t group_max_size = std::numeric_limits<int32_t>::max();
+
+  // Ours: memory for what the members of all groups have told about themselves and were assigned. Beyond it what would
+  // take more is refused, to be tried again.
+  size_t group_members_max_bytes = std::numeric_limits<size_t>::max();
 
   // How long the first member of an empty group waits for others. Kafka waits 3 s, the broker 60 ms (ADR 7); those that
   // come after it are gathered by the debounce.

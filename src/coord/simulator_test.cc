@@ -58,6 +58,8 @@ class Simulation {
     settings_.group_max_size = kConsumers + 2;
     if (random_.chance(0.2)) settings_.group_disconnect_grace_ms = milliseconds{0};
     if (random_.chance(0.2)) settings_.group_heartbeat_hold_max_ms = milliseconds{0};
+    // Enough for all consumers, not for what they leave behind.
+    if (random_.chance(0.2)) settings_.group_members_max_bytes = kConsumers * 80;
     for (int i = 0; i < kConsumers; ++i) {
       Consumer consumer;
       consumer.name = "c" + std::to_string(i);
@@ -74,6 +76,7 @@ class Simulation {
     for (int step = 0; step < kSteps && !testing::Test::HasFailure(); ++step) {
       act();
       referee_.check(*coordinator_);
+      EXPECT_LE(coordinator_->member_bytes(), settings_.group_members_max_bytes);
     }
     calm_down();
     if (testing::Test::HasFailure())
@@ -85,6 +88,7 @@ class Simulation {
   int commits_accepted() const { return referee_.commits_accepted(); }
   int evicted_by_connection() const { return referee_.evicted_by_connection(); }
   int rounds() const { return rounds_; }
+  int refused_for_memory() const { return refused_for_memory_; }
 
  private:
   // --- The broker: appends effects, syncs now and then, sends replies when their records are synced.
@@ -432,6 +436,10 @@ class Simulation {
       case GroupError::kFencedInstanceId:
         consumer.phase = Consumer::Phase::kDown;
         return;
+      case GroupError::kCoordinatorNotAvailable:
+        ++refused_for_memory_;
+        consumer.phase = Consumer::Phase::kOut;
+        return;
       case GroupError::kGroupMaxSizeReached:
         consumer.member_id.clear();
         consumer.phase = Consumer::Phase::kOut;
@@ -549,6 +557,7 @@ class Simulation {
   uint64_t last_token_ = 0;
   uint64_t last_connection_ = 0;
   int rounds_ = 0;
+  int refused_for_memory_ = 0;
 
   std::map<RequestToken, Event> open_requests_;
   std::set<RequestToken> used_;
@@ -561,6 +570,7 @@ TEST(Simulator, PromisesHoldInEveryWorld) {
   uint64_t commits = 0;
   uint64_t rounds = 0;
   uint64_t evicted_by_connection = 0;
+  uint64_t refused_for_memory = 0;
   for (uint64_t seed = seeds.first; seed < seeds.end(); ++seed) {
     SCOPED_TRACE(Seeds::how_to_replay(seed));
     Simulation simulation(seed, false);
@@ -569,11 +579,13 @@ TEST(Simulator, PromisesHoldInEveryWorld) {
     commits += static_cast<uint64_t>(simulation.commits_accepted());
     rounds += static_cast<uint64_t>(simulation.rounds());
     evicted_by_connection += static_cast<uint64_t>(simulation.evicted_by_connection());
+    refused_for_memory += static_cast<uint64_t>(simulation.refused_for_memory());
   }
   // Worlds in which nothing succeeds would prove nothing.
   EXPECT_GT(commits, 5 * seeds.count);
   EXPECT_GT(rounds, 5 * seeds.count);
   EXPECT_GT(evicted_by_connection, seeds.count / 20);
+  EXPECT_GT(refused_for_memory, seeds.count / 20);
 }
 
 TEST(Simulator, TheSameSeedIsTheSameWorld) {

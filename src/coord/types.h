@@ -51,6 +51,7 @@ enum class GroupError {
   kGroupIdNotFound,            // there is no such group
   kNonEmptyGroup,              // has members still
   kGroupSubscribedToTopic,     // a member reads the topic whose offsets were to be deleted
+  kCoordinatorNotAvailable,    // no memory for what members tell, of all groups together: try again
   kNotCoordinator,             // this coordinator has resigned: find the group's coordinator again
 };
 

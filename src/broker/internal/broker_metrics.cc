@@ -27,6 +27,10 @@ void add_groups(Exposition& out, const CoordinatorSurvey& survey) {
   auto& states = out.family("millrace_broker_groups", "Consumer groups by state.", kGauge);
   for (size_t i = 0; i < survey.groups_by_state.size(); ++i)
     states.add({{"state", coord::group_state_name(static_cast<coord::GroupState>(i))}}, survey.groups_by_state[i]);
+  out.family("millrace_broker_group_members_bytes",
+             "Memory of what the members of all groups have told and were assigned; group.members.max.bytes bounds it.",
+             kGauge)
+      .add({}, survey.member_bytes);
   auto& members = out.family("millrace_group_members", "Members of a consumer group.", kGauge);
   auto& lag = out.family("millrace_group_lag_records",
                          "What a group has not committed of its partitions up to their high watermarks.", kGauge);

@@ -21,6 +21,7 @@ class Walk : public std::enable_shared_from_this<Walk> {
   void start() {
     look_at_transactions();
     survey_.groups_served = groups_.state() != GroupService::State::kFailed;
+    if (groups_.is_alive()) survey_.member_bytes = groups_.coordinator().member_bytes();
     turn();
   }
 

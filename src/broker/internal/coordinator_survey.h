@@ -31,6 +31,7 @@ struct CoordinatorSurvey {
 
   bool groups_served = false;
   std::array<size_t, 4> groups_by_state{};  // by coord::GroupState
+  size_t member_bytes = 0;                  // what group.members.max.bytes bounds
   std::vector<Group> groups;
   std::vector<Lag> lags;
   size_t groups_left_out = 0;

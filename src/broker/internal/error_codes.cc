@@ -72,6 +72,8 @@ ErrorCode to_wire(coord::GroupError error) {
       return ErrorCode::kNonEmptyGroup;
     case coord::GroupError::kGroupSubscribedToTopic:
       return ErrorCode::kGroupSubscribedToTopic;
+    case coord::GroupError::kCoordinatorNotAvailable:
+      return ErrorCode::kCoordinatorNotAvailable;
     case coord::GroupError::kNotCoordinator:
       return ErrorCode::kNotCoordinator;
   }

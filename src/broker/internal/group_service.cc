@@ -21,6 +21,7 @@ coord::GroupSettings group_settings(const Settings& settings) {
   group.group_min_session_timeout_ms = milliseconds(settings.group_session_timeout_min_ms);
   group.group_max_session_timeout_ms = milliseconds(settings.group_session_timeout_max_ms);
   group.group_max_size = static_cast<int32_t>(settings.group_size_max);
+  group.group_members_max_bytes = static_cast<size_t>(settings.group_members_bytes_max);
   group.group_initial_rebalance_delay_ms = milliseconds(settings.group_initial_rebalance_delay_ms);
   group.group_rebalance_debounce_ms = milliseconds(settings.group_rebalance_debounce_ms);
   group.group_disconnect_grace_ms = milliseconds(settings.group_disconnect_grace_ms);

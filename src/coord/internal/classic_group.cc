@@ -20,7 +20,8 @@ size_t bytes_of(const std::vector<MemberAssignment>& assignments) {
 
 void ClassicGroup::restore(std::optional<GroupRecordValue> value) {
   members_.clear();
-  members_bytes_ = 0;
+  count(members_bytes_, members_bytes_, 0);
+  count(assignments_bytes_, assignments_bytes_, 0);
   static_members_.clear();
   recorded_ = value.has_value();
   if (!value) value.emplace();
@@ -41,7 +42,7 @@ void ClassicGroup::restore(std::optional<GroupRecordValue> value) {
     member.rebalance_timeout = kept.rebalance_timeout_ms;
     // The record keeps only what the member said about the protocol that was selected.
     member.protocols.push_back({protocol_name_.value_or(""), std::move(kept.subscription)});
-    member.assignment = std::move(kept.assignment);
+    set_assignment(member, std::move(kept.assignment));
     member.is_new = false;
     if (member.instance_id) static_members_[*member.instance_id] = member.id;
     members_.insert_or_assign(kept.member_id, std::move(member));
@@ -78,6 +79,8 @@ void ClassicGroup::sync(SyncRequest request, Instant now, Effects& effects) {
     case GroupState::kCompletingRebalance:
       if (leader_ == member.id && bytes_of(request.assignments) > kAssignmentsBytesMax)
         return refuse(GroupError::kAssignmentTooLarge);
+      if (leader_ == member.id && !memory_.takes(bytes_of(request.assignments), assignments_bytes_))
+        return refuse(GroupError::kCoordinatorNotAvailable);
       // The same request once more, over a new connection: nobody reads the first one's reply.
       if (member.waiting_sync) {
         const RequestToken stale = *std::exchange(member.waiting_sync, request.token);
@@ -115,7 +118,7 @@ GroupError ClassicGroup::leave_one(const LeavingMember& leaving, std::optional<R
     if (by_instance == static_members_.end()) return GroupError::kUnknownMemberId;
     member_id = by_instance->second;
   } else if (const auto pending = pending_ids_.find(member_id); pending != pending_ids_.end()) {
-    pending_ids_.erase(pending);
+    forget_pending(pending);
     return GroupError::kNone;
   }
   const auto found = find_member(member_id, leaving.instance_id);
@@ -153,7 +156,8 @@ void ClassicGroup::connection_closed(ConnectionId connection, Instant now, Effec
 }
 
 void ClassicGroup::on_time(Instant now, Effects& effects) {
-  std::erase_if(pending_ids_, [&](const auto& pending) { return now.mono >= pending.second; });
+  for (auto pending = pending_ids_.begin(); pending != pending_ids_.end();)
+    pending = now.mono >= pending->second ? forget_pending(pending) : std::next(pending);
   expire_members(now, effects);
   evict_who_owe_sync(now, effects);
   release_due(now, effects);
@@ -234,7 +238,7 @@ void ClassicGroup::prepare_rebalance(RebalanceCause cause, Instant now, Effects&
     member.owes_sync = false;
     if (state_ != GroupState::kCompletingRebalance) continue;
     // What the leader decides for this generation will not come to pass.
-    member.assignment.clear();
+    set_assignment(member, {});
     if (!member.waiting_sync) continue;
     effects.replies.push_back({*member.waiting_sync, SyncReply{GroupError::kRebalanceInProgress, {}, {}, {}}});
     member.waiting_sync.reset();
@@ -309,10 +313,10 @@ void ClassicGroup::begin_generation(Instant now, Effects& effects) {
 }
 
 void ClassicGroup::assign(std::vector<MemberAssignment> assignments, Instant now, Effects& effects) {
-  for (auto& [id, member] : members_) member.assignment.clear();
+  for (auto& [id, member] : members_) set_assignment(member, {});
   for (MemberAssignment& given : assignments) {
     const auto position = members_.find(given.member_id);
-    if (position != members_.end()) position->second.assignment = std::move(given.assignment);
+    if (position != members_.end()) set_assignment(position->second, std::move(given.assignment));
   }
   set_state(GroupState::kStable, now);
   record(effects);
@@ -368,8 +372,24 @@ void ClassicGroup::remove_member(Members::iterator position, Effects& effects) {
     if (owner != static_members_.end() && owner->second == member.id) static_members_.erase(owner);
   }
   if (leader_ == member.id) leader_.reset();
-  members_bytes_ -= member.counted_bytes;
+  set_assignment(member, {});
+  count(members_bytes_, member.counted_bytes, 0);
   members_.erase(position);
+}
+
+ClassicGroup::PendingIds::iterator ClassicGroup::forget_pending(PendingIds::iterator pending) {
+  count(pending_bytes_, pending->first.size(), 0);
+  return pending_ids_.erase(pending);
+}
+
+void ClassicGroup::set_assignment(Member& member, Bytes assignment) {
+  count(assignments_bytes_, member.assignment.size(), assignment.size());
+  member.assignment = std::move(assignment);
+}
+
+void ClassicGroup::count(size_t& sum, size_t before, size_t now) {
+  sum = sum - before + now;
+  memory_.bytes = memory_.bytes - before + now;
 }
 
 void ClassicGroup::expire_members(Instant now, Effects& effects) {

@@ -29,8 +29,12 @@ namespace millrace::coord::internal {
 // kept back, which only put deadlines off, deadline() may be earlier than before.
 class ClassicGroup {
  public:
-  // `settings` must outlive the group.
-  ClassicGroup(std::string id, const GroupSettings& settings) : id_(std::move(id)), settings_(settings) {}
+  // `settings` and `memory`, which the group counts its members in, must outlive the group.
+  ClassicGroup(std::string id, const GroupSettings& settings, MembersMemory& memory)
+      : id_(std::move(id)), settings_(settings), memory_(memory) {}
+  ~ClassicGroup() { memory_.bytes -= members_bytes_ + assignments_bytes_ + pending_bytes_; }
+  ClassicGroup(const ClassicGroup&) = delete;
+  ClassicGroup& operator=(const ClassicGroup&) = delete;
 
   // Take up what a record says; nothing: as if there had never been a record.
   void restore(std::optional<GroupRecordValue> value);
@@ -111,8 +115,14 @@ class ClassicGroup {
   std::vector<JoinedMember> joined_members() const;
   bool has_room_for(const JoinRequest& request) const;
   bool has_bytes_for(const JoinRequest& request) const;
+  bool has_memory_for(const JoinRequest& request) const;
+  // Who asks, or whose place it takes; null: a newcomer.
+  const Member* place_of(const JoinRequest& request) const;
   // `member` has told more, or less, about itself.
   void count_bytes(Member& member);
+  void set_assignment(Member& member, Bytes assignment);
+  // One of our sums of bytes has changed.
+  void count(size_t& sum, size_t before, size_t now);
   bool supports_any(const JoinRequest& request) const;
 
   // The course of a rebalance.
@@ -135,6 +145,8 @@ class ClassicGroup {
                                                 const std::optional<std::string>& instance_id);
   GroupError leave_one(const LeavingMember& leaving, std::optional<RebalanceCause>& cause, Effects& effects);
   void remove_member(Members::iterator position, Effects& effects);
+  using PendingIds = std::map<std::string, MonoTime, std::less<>>;
+  PendingIds::iterator forget_pending(PendingIds::iterator pending);
   void expire_members(Instant now, Effects& effects);
   void evict_who_owe_sync(Instant now, Effects& effects);
   void end_waits(Member& member, GroupError error, Effects& effects);
@@ -146,6 +158,7 @@ class ClassicGroup {
 
   const std::string id_;
   const GroupSettings& settings_;
+  MembersMemory& memory_;
 
   GroupState state_ = GroupState::kEmpty;
   WallTime state_since_;
@@ -158,8 +171,11 @@ class ClassicGroup {
 
   Members members_;
   size_t members_bytes_ = 0;                                        // the sum of their counted_bytes
+  size_t assignments_bytes_ = 0;                                    // and of their assignments
   std::map<std::string, std::string, std::less<>> static_members_;  // instance id -> member id
-  std::map<std::string, MonoTime, std::less<>> pending_ids_;        // told to a newcomer; until when they are good
+  PendingIds pending_ids_;                                          // told to a newcomer; until when they are good
+
+  size_t pending_bytes_ = 0;
 
   HeldHeartbeats held_heartbeats_;
 

@@ -1,6 +1,7 @@
 // JoinGroup, by who asks: a newcomer, a newcomer that was told its id, a member again, a static member's next process.
 
 #include <algorithm>
+#include <utility>
 
 #include "base/uuid.h"
 #include "coord/internal/classic_group.h"
@@ -22,19 +23,44 @@ std::string up_to(const std::string& text, size_t bytes_max) {
   return text.substr(0, bytes_max);
 }
 
+// Kafka, too, names static members after their instance id.
+const std::string& stem_of_id(const JoinRequest& request) {
+  return request.instance_id ? *request.instance_id : request.client_id;
+}
+
+// The id has to fit a record's string, however long the name that it begins with.
+constexpr size_t kStemBytesMax = 1024;
+
+// At most.
+size_t new_id_bytes(const JoinRequest& request) {
+  constexpr size_t kUuidBytes = 36;
+  return std::min(stem_of_id(request).size(), kStemBytesMax) + 1 + kUuidBytes;
+}
+
+// What it tells about its member.
+size_t bytes_of(const JoinRequest& request) {
+  size_t bytes = request.client_id.size() + request.client_host.size();
+  for (const Protocol& protocol : request.protocols) bytes += protocol.name.size() + protocol.metadata.size();
+  return bytes;
+}
+
 }  // namespace
 
 void ClassicGroup::join(JoinRequest request, Instant now, Random& random, Effects& effects) {
   if (!has_room_for(request)) {
     const RequestToken token = request.token;
     const auto position = members_.find(request.member_id);
-    pending_ids_.erase(request.member_id);
+    if (const auto pending = pending_ids_.find(request.member_id); pending != pending_ids_.end())
+      forget_pending(pending);
     refuse(GroupError::kGroupMaxSizeReached, token, std::move(request.member_id), effects);
     if (position == members_.end()) return;
     RebalanceCause cause = cause_of(position->second, "there was no room for a member");
     remove_member(position, effects);
     return rebalance_or_complete(std::move(cause), now, effects);
   }
+  // Nothing is wrong with this group: its members come again until others have gone.
+  if (!has_memory_for(request))
+    return refuse(GroupError::kCoordinatorNotAvailable, request.token, std::move(request.member_id), effects);
   if (!supports_any(request))
     return refuse(GroupError::kInconsistentGroupProtocol, request.token, std::move(request.member_id), effects);
   if (request.member_id.empty()) return join_as_newcomer(std::move(request), now, random, effects);
@@ -42,17 +68,14 @@ void ClassicGroup::join(JoinRequest request, Instant now, Random& random, Effect
 }
 
 void ClassicGroup::join_as_newcomer(JoinRequest request, Instant now, Random& random, Effects& effects) {
-  // Kafka, too, names static members after their instance id.
-  // The id has to fit a record's string, however long the name that it begins with.
-  constexpr size_t kStemBytesMax = 1024;
-  const std::string& name = request.instance_id ? *request.instance_id : request.client_id;
-  std::string new_id = up_to(name, kStemBytesMax) + "-" + Uuid::random(random).to_string();
+  std::string new_id = up_to(stem_of_id(request), kStemBytesMax) + "-" + Uuid::random(random).to_string();
 
   if (request.instance_id && static_members_.contains(*request.instance_id))
     return replace_static_member(std::move(request), std::move(new_id), now, effects);
   if (!request.instance_id && request.requires_known_member_id) {
     // A client that never hears this reply leaves no member behind, only an id that expires.
     pending_ids_[new_id] = now.mono + request.session_timeout_ms;
+    count(pending_bytes_, 0, new_id.size());
     if (state_ == GroupState::kPreparingRebalance) note_newcomer(now);
     return refuse(GroupError::kMemberIdRequired, request.token, std::move(new_id), effects);
   }
@@ -64,7 +87,7 @@ void ClassicGroup::join_again(JoinRequest request, Instant now, Effects& effects
     // Ids are handed out to dynamic members only.
     if (request.instance_id)
       return refuse(GroupError::kInvalidRequest, request.token, std::move(request.member_id), effects);
-    pending_ids_.erase(pending);
+    forget_pending(pending);
     std::string member_id = std::move(request.member_id);
     return add_member(std::move(request), std::move(member_id), now, effects);
   }
@@ -228,18 +251,28 @@ bool ClassicGroup::has_room_for(const JoinRequest& request) const {
 }
 
 bool ClassicGroup::has_bytes_for(const JoinRequest& request) const {
+  const Member* place = place_of(request);
+  const size_t others = members_bytes_ - (place == nullptr ? 0 : place->counted_bytes);
+  return others + bytes_of(request) <= kMembersBytesMax;
+}
+
+bool ClassicGroup::has_memory_for(const JoinRequest& request) const {
+  const Member* place = place_of(request);
+  const size_t names = request.member_id.empty() ? new_id_bytes(request) : request.member_id.size();
+  const size_t bytes = bytes_of(request) + names + (request.instance_id ? request.instance_id->size() : 0);
+  if (place != nullptr) return memory_.takes(bytes, place->counted_bytes);
+  return memory_.takes(bytes, pending_ids_.contains(request.member_id) ? request.member_id.size() : 0);
+}
+
+const Member* ClassicGroup::place_of(const JoinRequest& request) const {
   const auto owner = request.instance_id ? static_members_.find(*request.instance_id) : static_members_.end();
   const auto position = members_.find(owner == static_members_.end() ? request.member_id : owner->second);
-  const size_t others = members_bytes_ - (position == members_.end() ? 0 : position->second.counted_bytes);
-  size_t bytes = request.client_id.size() + request.client_host.size();
-  for (const Protocol& protocol : request.protocols) bytes += protocol.name.size() + protocol.metadata.size();
-  return others + bytes <= kMembersBytesMax;
+  return position == members_.end() ? nullptr : &position->second;
 }
 
 void ClassicGroup::count_bytes(Member& member) {
-  members_bytes_ -= member.counted_bytes;
-  member.counted_bytes = member.bytes();
-  members_bytes_ += member.counted_bytes;
+  const size_t before = std::exchange(member.counted_bytes, member.bytes());
+  count(members_bytes_, before, member.counted_bytes);
 }
 
 bool ClassicGroup::supports_any(const JoinRequest& request) const {

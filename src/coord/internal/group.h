@@ -10,8 +10,8 @@ namespace millrace::coord::internal {
 
 // All that is known under one group id.
 struct Group {
-  Group(const std::string& group_id, const GroupSettings& settings)
-      : id(group_id), membership(group_id, settings), offsets(group_id) {}
+  Group(const std::string& group_id, const GroupSettings& settings, MembersMemory& memory)
+      : id(group_id), membership(group_id, settings, memory), offsets(group_id) {}
 
   const std::string id;
   ClassicGroup membership;

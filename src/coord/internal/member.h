@@ -11,6 +11,16 @@
 
 namespace millrace::coord::internal {
 
+// What the members of all groups of a coordinator take together: what they have told about themselves, the ids that
+// newcomers were given, and what leaders have assigned.
+struct MembersMemory {
+  size_t bytes_max;
+  size_t bytes = 0;
+
+  // Less than before is always taken.
+  bool takes(size_t now, size_t before) const { return now <= before || bytes - before + now <= bytes_max; }
+};
+
 // One member of a classic group.
 struct Member {
   std::string id;
