@@ -305,6 +305,8 @@ TEST_F(ConfigApis, ResourcesWithConfigurationsAreListed) {
   EXPECT_THAT(found, ElementsAre(Pair("t", kTopic), Pair("1", kBroker)));
   request.resource_types = {kBroker};
   EXPECT_EQ(client->call(request).config_resources.size(), 1u);
+  request.resource_types = {kBroker, 99};
+  EXPECT_EQ(client->call(request).error_code, ErrorCode::kUnsupportedVersion);
   request.resource_types.clear();
   EXPECT_THAT(client->call(request, 0).config_resources, IsEmpty());
 }

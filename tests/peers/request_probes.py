@@ -174,4 +174,46 @@ def members(side):
             side.ask(f"{filters}", "ListGroups", number, **filters)
 
 
-PROBES = [producer_ids, list_offsets, delete_records, offsets, more_partitions, members]
+def whereabouts(side):
+    """Coordinators, brokers, log directories, reassignments and configurations: where things are, and where they are not."""
+    side.topic("places.t", 2)
+    side.coordinators("places.g", "places.x")
+    for version in range(7):
+        for kind in (0, 1, 2, 7, -1) if version else (0,):
+            for key in ("places.g", "a:b:c", "x" * 300):
+                asked = {"coordinator_keys": [key]} if version >= 4 else {"key": key}
+                side.ask(f"{kind} {key[:9]}", "FindCoordinator", version, **asked, **({"key_type": kind} if version else {}))
+            if version >= 4:
+                side.ask(f"{kind} none", "FindCoordinator", version, key_type=kind, coordinator_keys=[])
+    for version in (0, 1, 2):
+        for endpoint in (0, 1, 2, 9) if version else (1,):
+            side.ask(f"endpoint {endpoint}", "DescribeCluster", version, include_cluster_authorized_operations=endpoint == 1, **({"endpoint_type": endpoint} if version else {}))
+    unknown = [("places.t", [0, 9]), ("nope", [0])]
+    for version in (1, 2, 3, 4):
+        for what, named in (("one", unknown[:1]), ("unknown", unknown), ("all", None), ("none", [])):
+            answer = side.client.call("DescribeLogDirs", version, topics=named and [{"topic": topic, "partitions": parts} for topic, parts in named])
+            told = [(topic["name"], sorted((part["partition_index"], part["offset_lag"], part["is_future_key"]) for part in topic["partitions"])) for place in answer["results"] for topic in place["topics"] if topic["name"] == "places.t"]
+            side.answers.append((f"DescribeLogDirs {version}, {what}", (answer.get("error_code"), [place["error_code"] for place in answer["results"]], told)))
+    for version in (1, 2):
+        for path in ("/nowhere", "", "relative"):
+            side.ask(path, "AlterReplicaLogDirs", version, dirs=[{"path": path, "topics": [{"name": topic, "partitions": parts} for topic, parts in unknown]}])
+    for what, named in (("all", None), ("none", []), ("some", unknown)):
+        side.ask(what, "ListPartitionReassignments", 0, timeout_ms=1000, topics=named and [{"name": topic, "partition_indexes": parts} for topic, parts in named])
+    for kinds in ([2], [4], [16], [32], [99], [2, 4], [2, 99]):
+        answer = side.client.call("ListConfigResources", 1, resource_types=kinds)
+        side.answers.append((f"ListConfigResources 1, {kinds}", (answer["error_code"], sorted({one["resource_type"] for one in answer["config_resources"]}))))
+
+
+def config_lists(side):
+    """Words appended to settings that are lists, and subtracted from them."""
+    side.topic("lists.t")
+    def alter(name: str, operation: int, value: str | None):
+        change = {"resource_type": 2, "resource_name": "lists.t", "configs": [{"name": name, "config_operation": operation, "value": value}]}
+        side.ask(f"{('set', 'delete', 'append', 'subtract')[operation]} {value!r}", "IncrementalAlterConfigs", 1, resources=[change])
+    for operation, value in ((2, "compact"), (2, "compact"), (3, "delete"), (3, "delete"), (3, "compact"), (2, "delete,compact"), (2, "bogus"), (3, ""), (2, None), (3, None), (2, ",,"), (2, " delete , compact "), (3, "delete,compact"), (3, "bogus"), (0, ""), (0, "delete,delete")):
+        alter("cleanup.policy", operation, value)
+    for operation, value in ((2, "0:1"), (2, "0:1"), (2, "x"), (2, ""), (2, "*"), (3, "0:1"), (0, "")):
+        alter("leader.replication.throttled.replicas", operation, value)
+
+
+PROBES = [producer_ids, list_offsets, delete_records, offsets, more_partitions, members, whereabouts, config_lists]

@@ -147,7 +147,8 @@ def listing(side):
     for one in all_of_them:
         one.state("as it is")
     ids = [one.producer_id for one in all_of_them]
-    time.sleep(0.002)  # longer than the shortest duration that is asked for
+    are_old = lambda answer: len(answer["transaction_states"]) == len(ids)
+    side.until(are_old, "ListTransactions", 1, duration_filter=1, producer_id_filters=ids)
     for version in (0, 1, 2):
         ask = lambda what, **more: side.ask(what, "ListTransactions", version, **{"producer_id_filters": ids, **more})
         ask("all")
@@ -199,4 +200,40 @@ def verification(side):
         ask("asked after its end", one(True))
 
 
-PROBES = [ends, epochs, producers, listing, verification]
+def transactional_offsets(side):
+    """Offsets in transactions: who may commit them, and what is told of them while they are open."""
+    side.topic("txn-offsets.t", 2)
+    side.coordinators("txn-offsets.g", "txn-offsets.x")
+    for version in (2, 3, 4, 5):
+        producer, group = Producer(side, f"txn-offsets-{version}"), f"txn-offsets.g{version}"
+        def commit(what: str, epoch: int = 0, topic: str = "txn-offsets.t", partition: int = 0, offset: int = 5, metadata: str | None = "m", **more):
+            part = {"partition_index": partition, "committed_offset": offset, "committed_metadata": metadata}
+            side.ask(what, "TxnOffsetCommit", version, **{**producer.named(epoch), "group_id": group, "topics": [{"name": topic, "partitions": [part]}], **more})
+        add = lambda what, epoch=0, **more: side.ask(what, "AddOffsetsToTxn", min(version, 4), **{**producer.named(epoch), "group_id": group, **more})
+        if version < 5:
+            commit("not added")
+        strangers = {"another producer": {"producer_id": 10**9}, "unknown id": {"transactional_id": "nope"}, "no id": {"transactional_id": ""}, "next epoch": {"epoch": 1}, "epoch before": {"epoch": -1}}
+        for what, more in strangers.items():
+            add(what, **more)
+            commit(f"{what}, before", **more)
+        add("no group", group_id="")
+        add("good")
+        add("again")
+        for what, more in (("good", {}), ("unknown topic", {"topic": "nope"}), ("unknown partition", {"partition": 9}), ("long metadata", {"metadata": "x" * 5000}), ("no metadata", {"metadata": None}), ("offset -1", {"offset": -1, "partition": 1}),
+                           ("another group", {"group_id": f"{group}-other"}), ("no group", {"group_id": ""}), ("another producer", strangers["another producer"]), ("next epoch", {"epoch": 1}), ("epoch before", {"epoch": -1})):
+            commit(what, **more)
+        for what, more in (("generation and member", {"generation_id": 1, "member_id": "m"}), ("member", {"member_id": "m"}), ("generation", {"generation_id": 3}), ("instance", {"group_instance_id": "i"}),
+                           ("instance, member and generation", {"group_instance_id": "i", "member_id": "m", "generation_id": 1})) if version >= 3 else ():
+            commit(what, **more)
+        producer.state("open")
+        for stable in (False, True):
+            side.ask(f"open, stable {stable}", "OffsetFetch", 8, groups=[{"group_id": group, "topics": [{"name": "txn-offsets.t", "partition_indexes": [0, 1]}]}], require_stable=stable)
+        side.ask("open", "DeleteGroups", 2, groups_names=[group])
+        side.ask("open", "OffsetDelete", 0, group_id=group, topics=[{"name": "txn-offsets.t", "partitions": [{"partition_index": 0}]}])
+        side.ask("open", "DescribeGroups", 5, groups=[group])
+        producer.end("the end", 4, True)
+        if version < 5:
+            commit("after the end")
+
+
+PROBES = [ends, epochs, producers, listing, verification, transactional_offsets]

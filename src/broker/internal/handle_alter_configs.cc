@@ -232,6 +232,14 @@ void handle_incremental_alter_configs(Core& core, Request request, wire::Increme
 
 void handle_list_config_resources(Core& core, Request request, wire::ListConfigResourcesRequest message) {
   wire::ListConfigResourcesResponse response;
+  // Those that Kafka knows: also of loggers, clients' metrics and groups, which have no configurations here.
+  const auto is_known = [](int8_t type) {
+    return type == kTopicResource || type == kBrokerResource || type == 8 || type == 16 || type == 32;
+  };
+  if (!std::ranges::all_of(message.resource_types, is_known)) {
+    response.error_code = ErrorCode::kUnsupportedVersion;
+    return respond(request, response);
+  }
   // Version 0 asks for subscriptions to clients' metrics, of which there are none.
   if (request.header.api_version > 0) {
     const auto wanted = [&](int8_t type) {
