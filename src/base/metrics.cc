@@ -16,8 +16,11 @@ namespace {
 
 constexpr auto kBoundsNs = [] {
   std::array<int64_t, DurationHistogram::kBoundsS.size()> bounds{};
-  for (size_t i = 0; i < bounds.size(); ++i)
-    bounds[i] = static_cast<int64_t>(DurationHistogram::kBoundsS[i] * 1e9 + 0.5);
+  for (size_t i = 0; i < bounds.size(); ++i) {
+    const double ns = DurationHistogram::kBoundsS[i] * 1e9;
+    const auto whole_ns = static_cast<int64_t>(ns);
+    bounds[i] = whole_ns + (ns - static_cast<double>(whole_ns) >= 0.5 ? 1 : 0);  // llround() is no constexpr yet
+  }
   return bounds;
 }();
 

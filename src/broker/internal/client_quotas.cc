@@ -62,9 +62,9 @@ bool read_line(std::string_view line, QuotaTable& table) {
   if (!rate || *rate < 1) return false;
   ByteRates& rates = table[client_id];
   if (words[2] == kProducerByteRate)
-    rates.produce = *rate;
+    rates.produce = rate;
   else if (words[2] == kConsumerByteRate)
-    rates.fetch = *rate;
+    rates.fetch = rate;
   else
     return false;
   return true;

@@ -294,7 +294,7 @@ Result<Offset> Segment::floor_of_time(int64_t timestamp_ms) const {
     }
     count = time_index_written_;
   }
-  const auto found = floor_of_time_in_file(timestamp_ms, count);
+  auto found = floor_of_time_in_file(timestamp_ms, count);
   MutexLock lock(mutex_);
   if (detached_) return base_offset_;
   return found;
