@@ -27,7 +27,9 @@ enum class AppendOutcome {
   kDuplicate,             // one of the producer's last five batches, again: its original offsets are given
   kOutOfOrderSequence,    // OUT_OF_ORDER_SEQUENCE_NUMBER: nothing was appended
   kInvalidProducerEpoch,  // INVALID_PRODUCER_EPOCH: a newer epoch has written; nothing was appended
-  kCoordinatorFenced,     // TRANSACTION_COORDINATOR_FENCED: a marker of an older coordinator; nothing was appended
+  // TRANSACTION_COORDINATOR_FENCED: a marker of an older coordinator, and not from the reserve, as our own are; nothing
+  // was appended
+  kCoordinatorFenced,
   // INVALID_TXN_STATE: a transactional batch of a producer that was not admitted, or another one of a producer that
   // was; nothing was appended
   kInvalidTxnState,

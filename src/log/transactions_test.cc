@@ -225,6 +225,26 @@ TEST_F(TransactionsTest, ProducersShowTheirOpenTransaction) {
   }
 }
 
+TEST_F(TransactionsTest, AMarkerOfAnOlderCoordinatorIsRefusedButNotTheBrokersOwn) {
+  const auto mark_as = [&](int32_t coordinator, bool from_reserve) {
+    Bytes marker = record::marker_batch({.producer_id = ProducerId{7},
+                                         .producer_epoch = ProducerEpoch{0},
+                                         .type = record::MarkerType::kAbort,
+                                         .coordinator_epoch = coordinator,
+                                         .timestamp_ms = 1000});
+    return log().append(marker, {.from_reserve = from_reserve})->outcome;
+  };
+  admit(7);
+  write(7, {"a"});
+  ASSERT_EQ(mark_as(3, false), AppendOutcome::kAppended);
+  EXPECT_EQ(mark_as(2, false), AppendOutcome::kCoordinatorFenced);
+  admit(7);
+  write(7, {"b"});
+  ASSERT_EQ(log().producers().at(0).transaction_start, Offset{2});
+  EXPECT_EQ(mark_as(0, true), AppendOutcome::kAppended);
+  EXPECT_EQ(log().producers().at(0).transaction_start, std::nullopt);
+}
+
 // Every state, through a crash with nothing but the write-ahead log, and with a checkpoint in the middle.
 TEST_F(TransactionsTest, ACrashLosesNothingOfThem) {
   for (const bool with_checkpoint : {false, true}) {

@@ -76,7 +76,10 @@ Status PartitionLog::prepare(std::span<std::byte> batches, const AppendOptions& 
       if (bytes.size() != batches.size()) {
         return fail(Errc::kInvalidArgument, "a batch with a producer id must be alone in its append");
       }
-      const auto verdict = producers_.check(batch);
+      auto verdict = producers_.check(batch);
+      // Who writes from the reserve is the coordinator that there is: an epoch that an administrator has named must not
+      // keep it from ending its transactions.
+      if (verdict.outcome == AppendOutcome::kCoordinatorFenced && options.from_reserve) verdict = {};
       plan.result.outcome = verdict.outcome;
       if (verdict.outcome != AppendOutcome::kAppended) {
         plan.result.base_offset = verdict.original.base_offset;
