@@ -34,7 +34,8 @@ namespace millrace::broker {
 // the disk being full, the coordinator has decided what its log does not say: it ends, and one that is built from the
 // log takes its place soon. As long as the disk stays full that one only tells what it knows: takes_records().
 //
-// All but post() happens on one executor, its owner, which is shared with whom its writes must keep an order.
+// All but post(), post_look() and is_crowded() happens on one executor, its owner, which is shared with whom its writes
+// must keep an order.
 template <typename Coordinator, typename Event, typename Effects, typename Reply>
 class CoordinatorHost {
  public:

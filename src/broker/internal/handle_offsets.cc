@@ -89,10 +89,10 @@ void mark_unstable(const GroupService& groups, const std::string& group, const s
   partition.error_code = ErrorCode::kUnstableOffsetCommit;
 }
 
-FetchedGroup fetch_group(const GroupService& groups, const AskedGroup& asked, bool require_stable) {
+FetchedGroup fetch_group(const GroupService& groups, GroupService::State state, const AskedGroup& asked,
+                         bool require_stable) {
   FetchedGroup fetched;
   fetched.group_id = asked.group_id;
-  const auto state = groups.state();
   // A consumer that heard of no offset would begin anew: where they are not known, that must be said.
   if (asked.group_id.empty()) fetched.error_code = ErrorCode::kInvalidGroupId;
   if (state == GroupService::State::kFailed) fetched.error_code = ErrorCode::kNotCoordinator;
@@ -157,14 +157,16 @@ void put_only_group(wire::OffsetFetchResponse& response, FetchedGroup group, con
   }
 }
 
-wire::OffsetFetchResponse fetch_all(const GroupService& groups, wire::OffsetFetchRequest& message, int16_t version) {
+// On the groups' executor; anywhere where their `state` is kFailed.
+wire::OffsetFetchResponse fetch_all(const GroupService& groups, GroupService::State state,
+                                    wire::OffsetFetchRequest& message, int16_t version) {
   wire::OffsetFetchResponse response;
   if (version < kGroupsFrom) {
     const AskedGroup asked = only_group(message);
-    put_only_group(response, fetch_group(groups, asked, message.require_stable), asked, version);
+    put_only_group(response, fetch_group(groups, state, asked, message.require_stable), asked, version);
   } else {
     for (const AskedGroup& asked : message.groups)
-      response.groups.push_back(fetch_group(groups, asked, message.require_stable));
+      response.groups.push_back(fetch_group(groups, state, asked, message.require_stable));
   }
   return response;
 }
@@ -186,8 +188,11 @@ void drop_repeated_offsets(wire::OffsetFetchRequest& message) {
 // With require_stable an offset that an open transaction holds is not told, for the consumer to ask again (KIP-447).
 void handle_offset_fetch(Core& core, Request request, wire::OffsetFetchRequest message) {
   drop_repeated_offsets(message);
-  core.groups.post([&core, request = std::move(request), message = std::move(message)]() mutable {
-    auto response = fetch_all(core.groups, message, request.header.api_version);
+  const int16_t version = request.header.api_version;
+  if (core.groups.is_crowded())
+    return respond(request, fetch_all(core.groups, GroupService::State::kFailed, message, version));
+  core.groups.post([&core, version, request = std::move(request), message = std::move(message)]() mutable {
+    auto response = fetch_all(core.groups, core.groups.state(), message, version);
     Executor& home = request.reply.home();
     core.groups.after_durable(
         home, [request = std::move(request), response = std::move(response)](const Status& ok) mutable {

@@ -19,11 +19,14 @@ namespace {
 using std::chrono::milliseconds;
 using wire::ErrorCode;
 
-// Run `make` on the coordinator's executor and answer with what it makes, when all that it may rest on is durable.
-template <typename Response, typename Make>
+// Run `make` on the coordinator's executor and answer with what it makes, when all that it may rest on is durable. It
+// is told whether there is a coordinator to ask; where too much waits for that it runs here, and is told that there is
+// none.
+template <typename Make>
 void respond_from_coordinator(Core& core, Request request, Make make) {
+  if (core.transactions.is_crowded()) return respond(request, make(false));
   core.transactions.post([&core, request = std::move(request), make = std::move(make)]() mutable {
-    Response response = make();
+    auto response = make(core.transactions.is_alive());
     Executor& home = request.reply.home();
     core.transactions.after_durable(
         home, [request = std::move(request), response = std::move(response)](const Status& durable) mutable {
@@ -33,14 +36,14 @@ void respond_from_coordinator(Core& core, Request request, Make make) {
   });
 }
 
-wire::DescribeTransactionsResponse::TransactionState describe(const Core& core, const std::string& id) {
+wire::DescribeTransactionsResponse::TransactionState describe(const Core& core, bool is_served, const std::string& id) {
   wire::DescribeTransactionsResponse::TransactionState state;
   state.transactional_id = id;
   if (id.empty()) {
     state.error_code = ErrorCode::kInvalidRequest;
     return state;
   }
-  if (!core.transactions.is_alive()) {
+  if (!is_served) {
     state.error_code = ErrorCode::kNotCoordinator;
     return state;
   }
@@ -84,9 +87,9 @@ bool keep_matching(std::vector<coord::TransactionDescription>& transactions, con
   }
 }
 
-wire::ListTransactionsResponse list(const Core& core, wire::ListTransactionsRequest& message) {
+wire::ListTransactionsResponse list(const Core& core, bool is_served, wire::ListTransactionsRequest& message) {
   wire::ListTransactionsResponse response;
-  if (!core.transactions.is_alive()) {
+  if (!is_served) {
     response.error_code = ErrorCode::kCoordinatorNotAvailable;
     return response;
   }
@@ -138,19 +141,19 @@ wire::DescribeProducersResponse::PartitionResponse describe_producers(const Topi
 void handle_describe_transactions(Core& core, Request request, wire::DescribeTransactionsRequest message) {
   request.frame.reset();
   drop_repeats(message.transactional_ids);
-  respond_from_coordinator<wire::DescribeTransactionsResponse>(
-      core, std::move(request), [&core, message = std::move(message)] {
-        wire::DescribeTransactionsResponse response;
-        for (const std::string& id : message.transactional_ids)
-          response.transaction_states.push_back(describe(core, id));
-        return response;
-      });
+  respond_from_coordinator(core, std::move(request), [&core, message = std::move(message)](bool is_served) {
+    wire::DescribeTransactionsResponse response;
+    for (const std::string& id : message.transactional_ids)
+      response.transaction_states.push_back(describe(core, is_served, id));
+    return response;
+  });
 }
 
 void handle_list_transactions(Core& core, Request request, wire::ListTransactionsRequest message) {
   request.frame.reset();
-  respond_from_coordinator<wire::ListTransactionsResponse>(
-      core, std::move(request), [&core, message = std::move(message)]() mutable { return list(core, message); });
+  respond_from_coordinator(core, std::move(request), [&core, message = std::move(message)](bool is_served) mutable {
+    return list(core, is_served, message);
+  });
 }
 
 void handle_describe_producers(Core& core, Request request, wire::DescribeProducersRequest message) {
