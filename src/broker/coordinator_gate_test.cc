@@ -32,14 +32,29 @@ class CoordinatorGateTest : public testing::Test {
 TEST_F(CoordinatorGateTest, WhatComesWhileItIsShutRunsInItsOrderBeforeWhatComesLater) {
   gate.post([this] { gate.shut(); });
   gate.post(note("posted"));
-  gate.call_at(MonoTime{}, note("due"));
+  gate.post(note("behind it"));
   run_all();
-  executor.run_due(MonoTime{});
   EXPECT_THAT(done, IsEmpty());
   gate.post(note("later"));
   gate.open();
   run_all();
-  EXPECT_THAT(done, ElementsAre("posted", "due", "later"));
+  EXPECT_THAT(done, ElementsAre("posted", "behind it", "later"));
+}
+
+TEST_F(CoordinatorGateTest, WhatFallsDueWhileItIsShutRunsBehindAllThatCameMeanwhile) {
+  gate.shut();
+  gate.call_at(MonoTime{}, note("due"));
+  executor.run_due(MonoTime{});
+  run_all();
+  gate.pass([this] { gate.shut(); });
+  gate.pass(note("heartbeat"));
+  gate.open();
+  run_all();
+  gate.pass(note("another, when it was shut again"));
+  EXPECT_THAT(done, IsEmpty());
+  gate.open();
+  run_all();
+  EXPECT_THAT(done, ElementsAre("heartbeat", "another, when it was shut again", "due"));
 }
 
 TEST_F(CoordinatorGateTest, ATaskThatShutsItAgainIsTheLast) {

@@ -4,6 +4,20 @@ namespace millrace::broker {
 
 void CoordinatorGate::pass(Task task) {
   if (!shut_ && held_.empty()) return task();
+  hold(std::move(task));
+}
+
+void CoordinatorGate::pass_due(Task task) {
+  if (!shut_ && held_.empty()) return task();
+  // Where the gate is shut now, or again before its turn, others come behind it that are to go first.
+  const uint64_t last_shut = shut_ ? 0 : times_shut_;
+  hold([this, last_shut, task = std::move(task)]() mutable {
+    if (last_shut == times_shut_) return task();
+    pass_due(std::move(task));
+  });
+}
+
+void CoordinatorGate::hold(Task task) {
   held_.push_back(std::move(task));
   held_count_.store(held_.size(), std::memory_order_relaxed);
 }
