@@ -34,7 +34,10 @@ class SimulatedBroker {
   }
 
   ~SimulatedBroker() {
-    if (store_) store_->set_advance_observer({});
+    if (!store_) return;
+    store_->set_advance_observer({});
+    // It posts to the executors, whose tasks may hold room in its buffer: it ends before them, and is there until then.
+    static_cast<void>(store_->close());
   }
 
   // A frame has come over connection `number`.
@@ -161,6 +164,7 @@ class SimulatedBroker {
   const Settings& settings_;
   const Clock& clock_;
   Random random_;
+  std::unique_ptr<log::Store> store_;
   RequestMetrics requests_;
   SimulatedExecutor network_;
   SimulatedExecutor coordinators_;
@@ -168,7 +172,6 @@ class SimulatedBroker {
   RateLimit notes_;
   Purgatory purgatory_;
   FetchSessions fetch_sessions_;
-  std::unique_ptr<log::Store> store_;
   std::optional<Topics> topics_;
   std::optional<GroupService> groups_;
   ProducerIds producer_ids_;
