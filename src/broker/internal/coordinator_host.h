@@ -187,6 +187,7 @@ class CoordinatorHost {
       }
       note_append(**position);
       failures_ = 0;
+      time_stands_until_ = {};
       decided_->writes.pop_front();
     }
     return true;
