@@ -11,6 +11,18 @@ constexpr int16_t kVersion = 0;
 // A control batch has one small record.
 constexpr size_t kPlainBytesMax = 4096;
 
+// What stands behind the version in the key or the value of the control record in `batch`.
+template <typename Number>
+Result<Number> behind_version(const BatchView& batch, std::optional<ByteView> Record::* field) {
+  MILLRACE_ASSIGN_OR_RETURN(auto reader, RecordReader::open(batch, kPlainBytesMax));
+  Record record;
+  MILLRACE_ASSIGN_OR_RETURN(const bool found, reader.next(record));
+  if (!found || !(record.*field)) return fail(Errc::kCorruption, "a control batch without a control record");
+  ByteReader bytes(*(record.*field));
+  MILLRACE_RETURN_IF_ERROR(bytes.fixed<int16_t>());  // the version: later ones only add fields
+  return bytes.fixed<Number>();
+}
+
 }  // namespace
 
 Bytes marker_batch(const MarkerOptions& options) {
@@ -33,26 +45,14 @@ Bytes marker_batch(const MarkerOptions& options) {
 }
 
 Result<std::optional<MarkerType>> marker_type(const BatchView& batch) {
-  MILLRACE_ASSIGN_OR_RETURN(auto reader, RecordReader::open(batch, kPlainBytesMax));
-  Record record;
-  MILLRACE_ASSIGN_OR_RETURN(const bool found, reader.next(record));
-  if (!found || !record.key) return fail(Errc::kCorruption, "a control batch without a control record");
-  ByteReader key(*record.key);
-  MILLRACE_RETURN_IF_ERROR(key.fixed<int16_t>());  // the version: later ones only add fields
-  MILLRACE_ASSIGN_OR_RETURN(const auto type, key.fixed<int16_t>());
+  MILLRACE_ASSIGN_OR_RETURN(const auto type, behind_version<int16_t>(batch, &Record::key));
   if (type == static_cast<int16_t>(MarkerType::kAbort)) return MarkerType::kAbort;
   if (type == static_cast<int16_t>(MarkerType::kCommit)) return MarkerType::kCommit;
   return std::nullopt;
 }
 
 Result<int32_t> marker_coordinator_epoch(const BatchView& batch) {
-  MILLRACE_ASSIGN_OR_RETURN(auto reader, RecordReader::open(batch, kPlainBytesMax));
-  Record record;
-  MILLRACE_ASSIGN_OR_RETURN(const bool found, reader.next(record));
-  if (!found || !record.value) return fail(Errc::kCorruption, "a control batch without a marker");
-  ByteReader value(*record.value);
-  MILLRACE_RETURN_IF_ERROR(value.fixed<int16_t>());  // the version: later ones only add fields
-  return value.fixed<int32_t>();
+  return behind_version<int32_t>(batch, &Record::value);
 }
 
 }  // namespace millrace::record
